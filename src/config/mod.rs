@@ -1,0 +1,264 @@
+//! Settings and jobs as values. `settings.rs` and `job.rs` read the TOML files; `check.rs` looks at them together.
+//!
+//! Every relative path in these values has already been joined to the settings file's folder.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use chrono_tz::Tz;
+
+use crate::day::BusinessDay;
+use crate::money::{Currency, Unit};
+use crate::providers::Provider;
+
+pub mod job;
+pub mod secret;
+pub mod section;
+pub mod settings;
+
+pub use secret::SecretRef;
+pub use section::{Problem, Section, Source};
+
+/// `reconciled.toml` (`INTERFACE.md` section 3).
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The file, for messages.
+    pub file: PathBuf,
+    /// Its folder; every relative path counts from here.
+    pub folder: PathBuf,
+    pub database: PathBuf,
+    pub jobs: PathBuf,
+    /// None: the built-in report definitions.
+    pub reports: Option<PathBuf>,
+    pub out: PathBuf,
+    /// Read-only copy for analysts; None when `published = ""`.
+    pub published: Option<PathBuf>,
+    pub mail: Option<Mail>,
+    pub http: Http,
+    pub alerts: Alerts,
+}
+
+/// `[mail]`.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    pub transport: Transport,
+    /// Full header form: `Reconciliation <recon@example.com>`.
+    pub from: String,
+    pub allowed_domains: Vec<String>,
+    /// Above this the mail names the place of the files instead of carrying them. Bytes of the whole message.
+    pub max_mail_bytes: usize,
+    /// CSVs are zipped above this.
+    pub zip_above_bytes: usize,
+    /// Whole SMTP conversation.
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// One `.eml` file per mail.
+    Folder(PathBuf),
+    Smtp { host: String, port: u16, tls: SmtpTls, username: Option<SecretOrPlain>, password: Option<SecretRef> },
+}
+
+/// A user name may stand in the settings; a password may not.
+#[derive(Clone, Debug)]
+pub enum SecretOrPlain {
+    Secret(SecretRef),
+    Plain(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmtpTls {
+    StartTls,
+    Wrapper,
+    /// Loopback only.
+    None,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub ca_file: Option<PathBuf>,
+    pub connect_timeout: Duration,
+    /// One whole answer.
+    pub request_timeout: Duration,
+    /// Decoded.
+    pub max_body_bytes: usize,
+    /// Per request, counted from its first failure.
+    pub retry_budget: Duration,
+    pub proxy: Option<url::Url>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            max_body_bytes: 32 * 1024 * 1024,
+            retry_budget: Duration::from_secs(600),
+            proxy: None,
+        }
+    }
+}
+
+/// `[alerts]`.
+#[derive(Clone, Debug, Default)]
+pub struct Alerts {
+    pub heartbeat_url: Option<SecretRef>,
+}
+
+/// One job file (`INTERFACE.md` section 4).
+#[derive(Clone)]
+pub struct Job {
+    pub name: String,
+    /// Path of its file, for messages.
+    pub file: PathBuf,
+    /// Six-field cron expression in `timezone`.
+    pub schedule: String,
+    pub timezone: Tz,
+    pub recipients: Vec<String>,
+    pub locale: Locale,
+    pub source: JobSource,
+    pub fetch: Fetch,
+    pub ledger: Option<Ledger>,
+    pub matching: Match,
+    pub report: Report,
+    /// SHA-256 of the settings that shape requests (provider kind, base URL, account, window, filters): a position read
+    /// under other settings is not continued.
+    pub shape: String,
+}
+
+/// Where the provider's side of a job comes from.
+#[derive(Clone)]
+pub enum JobSource {
+    /// An API.
+    Provider(ProviderSetup),
+    /// A provider, settlement or bank export (`kind = "file"`).
+    File(FileFeed),
+    /// Compares what other jobs stored.
+    Across(Vec<String>),
+}
+
+/// A configured provider: the pure description plus what the edges need.
+#[derive(Clone)]
+pub struct ProviderSetup {
+    pub provider: Arc<dyn Provider>,
+    pub base_url: url::Url,
+    /// Named secrets the provider asks for when it signs (`access_key`, `secret_key`, …).
+    pub secrets: BTreeMap<String, SecretRef>,
+    /// Jobs with the same key share one client, one limiter and one lane: provider, base URL and credential reference.
+    pub lane: String,
+    /// `[provider] strict_balance`: advisory relations become discrepancies.
+    pub strict_balance: bool,
+}
+
+/// `kind = "file"`.
+#[derive(Clone, Debug)]
+pub struct FileFeed {
+    pub feed: String,
+    /// Stands in `transactions.provider`.
+    pub provider: String,
+    pub table: Ledger,
+    /// A bank leg: credits are compared with the payouts of other jobs.
+    pub bank: bool,
+}
+
+/// `[fetch]`, merged with the provider's own limits: the stricter one holds.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    pub start: BusinessDay,
+    pub lookback: TimeDelta,
+    pub settle: TimeDelta,
+    pub requests_per_minute: u32,
+    pub max_in_flight: u32,
+    /// Stricter of `[http] request_timeout_s` and the provider's.
+    pub request_timeout: Duration,
+}
+
+/// `[ledger]`.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pub kind: LedgerKind,
+    pub columns: BTreeMap<LedgerColumn, String>,
+    pub currency_default: Option<Currency>,
+    pub delimiter: Option<u8>,
+    pub encoding: Encoding,
+    /// Decimal sign of amounts.
+    pub decimal: u8,
+    /// strftime letters; None: RFC 3339.
+    pub date_format: Option<String>,
+    /// Zone of times without an offset.
+    pub timezone: Option<Tz>,
+    pub amount_unit: Unit,
+    /// Ledger word -> direction; without a map the sign of the amount decides.
+    pub directions: BTreeMap<String, crate::record::Direction>,
+    /// Ledger word -> status; without a map everything is settled.
+    pub statuses: BTreeMap<String, crate::record::LedgerStatus>,
+    pub expected_account: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum LedgerKind {
+    /// A glob; all files together are one full ledger.
+    Csv { pattern: String },
+    Sqlite { path: PathBuf, query: String },
+    /// postgres, mysql: named by `INTERFACE.md`, not in this version; running such a job says so and exits 78.
+    Server { kind: &'static str },
+}
+
+crate::record::words! {
+    /// Our names of ledger columns, left side of `[ledger.columns]`.
+    LedgerColumn {
+        Reference = "reference", Amount = "amount", Currency = "currency", Direction = "direction", Status = "status",
+        BookedAt = "booked_at", ProviderId = "provider_id", Fee = "fee", LedgerId = "ledger_id", Account = "account",
+        XExternalId = "x_external_id", ReferenceNo = "reference_no",
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// UTF-8, or UTF-16 when its byte-order mark says so.
+    Utf8,
+    Windows1252,
+    Latin1,
+}
+
+/// `[match]`.
+#[derive(Clone, Debug)]
+pub struct Match {
+    /// Major units as written: `"0.05"`; the currency turns it into minor units.
+    pub amount_tolerance: String,
+    pub grace_ledger: TimeDelta,
+    pub grace_provider: TimeDelta,
+    pub stale_pending_days: i64,
+    /// 0: never.
+    pub suggest_days: i64,
+}
+
+/// `[report]`.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub reports: Vec<String>,
+    pub flood_limit: usize,
+    pub reject_threshold: u64,
+}
+
+/// How CSVs for people are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Locale {
+    pub name: &'static str,
+    /// `.` or `,`.
+    pub decimal: char,
+    /// `,`, or `;` where the comma is decimal.
+    pub separator: char,
+}
+
+impl Default for Locale {
+    fn default() -> Self {
+        Self { name: "en", decimal: '.', separator: ',' }
+    }
+}

@@ -1,0 +1,73 @@
+//! Where a secret is, and the secret itself: read at the last moment, shown nowhere.
+
+use std::path::Path;
+
+use secrecy::SecretString;
+
+/// A reference to a secret: `env:NAME`, `file:PATH` or `credential:NAME` (`$CREDENTIALS_DIRECTORY/NAME`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SecretRef {
+    Env(String),
+    /// Relative to the settings file's folder.
+    File(String),
+    Credential(String),
+}
+
+impl SecretRef {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scheme, name) = text.split_once(':')?;
+        let plain = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+        match scheme {
+            "env" if plain(name) => Some(Self::Env(name.to_owned())),
+            "credential" if plain(name) && !name.starts_with('.') => Some(Self::Credential(name.to_owned())),
+            "file" if !name.is_empty() => Some(Self::File(name.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// Reads the secret. A trailing line end is not part of it. Files and credentials others can read are refused.
+    ///
+    /// # Errors
+    /// One sentence that names the reference, never the value.
+    pub fn read(&self, folder: &Path) -> Result<SecretString, String> {
+        match self {
+            Self::Env(name) => match std::env::var(name) {
+                Ok(value) if !value.is_empty() => Ok(SecretString::from(value)),
+                _ => Err(format!("the environment variable {name} is not set")),
+            },
+            Self::File(path) => read_file(&folder.join(path)),
+            Self::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
+                Some(dir) => read_file(&Path::new(&dir).join(name)),
+                None => Err(format!(
+                    "credential {name} is wanted but $CREDENTIALS_DIRECTORY is not set; use LoadCredential= in the unit"
+                )),
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{path}"),
+            Self::Credential(name) => write!(f, "credential:{name}"),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<SecretString, String> {
+    use std::os::unix::fs::PermissionsExt;
+    let shown = path.display();
+    let meta = std::fs::metadata(path).map_err(|e| format!("the secret file {shown} cannot be read: {}", e.kind()))?;
+    if meta.permissions().mode() & 0o007 != 0 {
+        return Err(format!("the secret file {shown} is readable by everybody; `chmod 600` it"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| format!("the secret file {shown} cannot be read: {}", e.kind()))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        return Err(format!("the secret file {shown} is empty"));
+    }
+    Ok(SecretString::from(text.to_owned()))
+}

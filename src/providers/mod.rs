@@ -1,0 +1,505 @@
+//! The contract every provider fulfils, and the registry: the only place that lists them.
+//!
+//! A provider describes a conversation; the core holds it. Nothing here is async, owns a client, retries, reads a clock or
+//! keeps a secret: requests, answers, time and keys come in as values, requests, rows and verdicts go out as values.
+//! A new provider is one folder plus its `mod` line and its line in [`REGISTRY`].
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use chrono_tz::Tz;
+use secrecy::SecretString;
+
+use crate::config::{SecretRef, Section};
+use crate::day::Instant;
+use crate::failure::Class;
+use crate::money::Currency;
+use crate::record::{Balance, Direction, Transaction, TransactionKind, Unreadable};
+use crate::window::Window;
+
+pub mod one2pays;
+pub mod payvyne;
+pub mod tupay;
+
+/// One line per provider.
+pub const REGISTRY: &[Entry] = &[payvyne::ENTRY, tupay::ENTRY, one2pays::ENTRY];
+
+/// How a provider is found and made.
+pub struct Entry {
+    /// `[provider] kind`.
+    pub name: &'static str,
+    /// Reads every setting named in the provider's document from the `[provider]` table (`kind` is already taken) and
+    /// puts what is wrong into the section's problems. None when it cannot be made.
+    pub build: fn(&mut Section<'_>) -> Option<Built>,
+}
+
+/// A provider made from settings, with what the edges need to know.
+pub struct Built {
+    pub provider: std::sync::Arc<dyn Provider>,
+    pub base_url: url::Url,
+    /// Named secrets as [`Provider::login`] and [`Provider::sign`] ask for them.
+    pub secrets: BTreeMap<String, SecretRef>,
+    /// What tells accounts at this provider apart besides the base URL: the credential reference or key id.
+    pub account_key: String,
+    pub strict_balance: bool,
+    /// The provider's own limits from its settings (`max_rps`, `requests_per_minute`, `window`, `lookback_days`, …).
+    pub limits: Limits,
+}
+
+/// Limits and defaults of a conversation. The job's `[fetch]` can only make them stricter.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// At most that many requests in any 60 seconds.
+    pub requests_per_minute: u32,
+    /// Independent requests side by side when the job does not say.
+    pub max_in_flight: u32,
+    pub request_timeout: Option<Duration>,
+    /// How far back to read again every night when the job does not say.
+    pub lookback: TimeDelta,
+    pub settle: TimeDelta,
+    /// Longest pause a 429 may ask for before the run stops with PARTIAL and remembers it.
+    pub max_retry_wait: Duration,
+}
+
+/// How a feed is walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// By windows of that many business days.
+    Days(u64),
+    /// One window from the job's start to now: the provider has no date filter.
+    Listing,
+    /// A figure of the moment, asked once per business day, for the last day that is over.
+    Snapshot,
+    /// One conversation per subject that the rows of another feed name (a sweep's transactions).
+    Children { of: &'static str },
+    /// One conversation per key of the merchant's ledger; for providers without lists.
+    Lookups,
+}
+
+/// A stream of one provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// Name as in `INTERFACE.md` section 8.
+    pub name: &'static str,
+    pub shape: Shape,
+    /// Directions whose records it lists; an entry of that direction is missing only if these windows are sealed.
+    pub directions: &'static [Direction],
+}
+
+/// One conversation: a feed over a window, or a feed about one subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    pub feed: &'static str,
+    /// The span asked for; for a child the window of its parent.
+    pub window: Window,
+    /// The sweep's id, the merchant's key. None for windows.
+    pub subject: Option<String>,
+    /// The as-of instant of the run: the time of figures that carry none of their own.
+    pub as_of: Instant,
+    /// The job's zone, for business days.
+    pub zone: Tz,
+    /// What was learned about this account before ([`Provider::calibrate`]).
+    pub calibration: std::sync::Arc<BTreeMap<String, String>>,
+}
+
+/// A request as the provider wants it sent. Holds no secret until it is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub method: Method,
+    /// Path below the base URL, beginning with `/`, each segment percent-encoded.
+    pub path: String,
+    /// Query as it goes on the wire, percent-encoded, without `?`. Empty for none.
+    pub query: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn get(path: impl Into<String>, query: impl Into<String>) -> Self {
+        Self { method: Method::Get, path: path.into(), query: query.into(), headers: Vec::new(), body: Vec::new() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Post,
+    Delete,
+}
+
+/// An answer: status, the headers the provider may look at, and the whole decoded body.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    /// Lower-case names; values that are not text are left out. `set-cookie` may come several times.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// When it was received.
+    pub received_at: Instant,
+}
+
+impl Reply {
+    /// All values of a header (lower-case name).
+    pub fn header<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
+        self.headers.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+}
+
+/// Secrets by the names given in [`Built::secrets`], read from their references just before use.
+pub type Keys = BTreeMap<String, SecretString>;
+
+/// A session that a login opened.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub token: SecretString,
+    /// Unusable after this long since it was received…
+    pub lifetime: Option<Duration>,
+    /// …or after this long without a request.
+    pub idle: Option<Duration>,
+    /// Things a person should know (a scope that looks wrong).
+    pub warnings: Vec<String>,
+}
+
+/// What an answer means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// A page: archive it and go on.
+    Page,
+    /// Try the same request again, not before `after` when the provider says so.
+    Retry { after: Option<Duration>, why: String },
+    /// The session or signature is refused: log in (or sign) anew once, then fail with AUTH.
+    Renew { why: String },
+    /// The subject is unknown to the provider: archived, reported, no failure of the run.
+    Absent { why: String },
+    /// The position is no longer valid: begin this window again (at most twice).
+    Restart { why: String },
+    /// Stop this job.
+    Fail { class: Class, why: String },
+    /// Leave this window open and go on with the others.
+    Refused { class: Class, why: String },
+}
+
+/// What the core remembers of a page of the running pass, taken from its body by [`Provider::head`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PageHead {
+    /// The page's number as the provider counts (0- or 1-based as its document says; cursor pages count from 0).
+    pub number: u32,
+    /// Elements in it.
+    pub rows: u32,
+    /// One 64-bit digest per row's identity, in order ([`identity`]).
+    pub ids: Vec<u64>,
+    /// Cursor to the page after it; None on the last one.
+    pub next: Option<String>,
+    /// Rows over all pages, where the provider says so.
+    pub total: Option<u64>,
+    pub total_pages: Option<u32>,
+    /// True for a page that is read again after the walk to prove that nothing moved.
+    pub confirms: bool,
+}
+
+/// A page cannot be used for going on: truncated, no JSON, an envelope of another shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadPage {
+    /// Without any value from the page.
+    pub why: String,
+}
+
+/// What to do next in a pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Ask for this page. `confirms`: it is the proof after the walk.
+    Get { number: u32, confirms: bool },
+    /// Ask for all of these pages; they do not depend on each other.
+    GetAll { numbers: RangeInclusive<u32> },
+    /// Read to the end, and nothing moved meanwhile.
+    Done,
+    /// Read to the end, but it moved: read the window again. After [`Provider::max_passes`] it is unstable.
+    Again { why: String },
+    /// The provider broke its contract (a cursor seen before, a page that repeats): stop this window with PROTOCOL.
+    Broken { why: String },
+}
+
+/// What a page says, read exactly. Order is the page's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// With the index of the row in the page, from 0.
+    pub transactions: Vec<(u32, Transaction)>,
+    pub balances: Vec<(u32, Balance)>,
+    pub unreadable: Vec<Unreadable>,
+    /// Subjects for a child feed, each with its own time if it has one.
+    pub subjects: Vec<Subject>,
+    /// Field names the document does not know, counted once a run as schema drift.
+    pub unknown_fields: Vec<String>,
+    /// Rows of another merchant or account than configured: a security finding, stops the job with PROTOCOL.
+    pub foreign: Option<String>,
+    /// A wrong setting proved by the data (a fraction of a satang): stops the job with CONFIG.
+    pub misconfigured: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    pub id: String,
+    pub at: Option<Instant>,
+}
+
+/// The conversation with one provider, for one job's settings.
+pub trait Provider: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    /// Its streams, in the order they are read; parents before children.
+    fn feeds(&self) -> Vec<Feed>;
+
+    /// Times a window is read before it counts as unstable.
+    fn max_passes(&self) -> u32 {
+        3
+    }
+
+    // -- the session ------------------------------------------------------------------------------------------------
+
+    /// The request that opens a session; None where every request stands alone. Secrets go only into its body or headers.
+    fn login(&self, _keys: &Keys, _now: Instant) -> Option<Request> {
+        None
+    }
+
+    /// Reads the answer to a login, with the start-up checks of the document (merchant id, scope).
+    fn session(&self, _reply: &Reply) -> Result<Session, Judgement> {
+        Err(Judgement::Fail { class: Class::Internal, why: "this provider has no session".into() })
+    }
+
+    /// Puts credentials into a request, right before each attempt. `now` is the wall clock corrected by the skew the
+    /// provider's `Date` header showed after a refusal.
+    fn sign(&self, request: &mut Request, session: Option<&Session>, keys: &Keys, now: Instant);
+
+    /// Ends the session, best effort.
+    fn logout(&self) -> Option<Request> {
+        None
+    }
+
+    /// Checks that need the keys themselves (prefixes that must agree), at start. Messages carry no key.
+    fn check_keys(&self, _keys: &Keys) -> Result<(), String> {
+        Ok(())
+    }
+
+    // -- the walk ---------------------------------------------------------------------------------------------------
+
+    /// What to do, given the heads of the pages of this pass in the order they arrived. Bounded: the core stops a pass
+    /// after [`MAX_PAGES`] pages.
+    fn next(&self, ask: &Ask, heads: &[PageHead]) -> Step;
+
+    /// The request for one page. `heads` as in [`Provider::next`], for cursors.
+    fn request(&self, ask: &Ask, number: u32, heads: &[PageHead]) -> Request;
+
+    /// What an answer means. [`judge_common`] knows the usual ones.
+    fn judge(&self, ask: &Ask, reply: &Reply) -> Judgement;
+
+    /// Reads what the walk needs from a body that was judged a page.
+    fn head(&self, ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadPage>;
+
+    /// Reads every row of an archived body. Total: any bytes give a value.
+    fn parse(&self, ask: &Ask, number: u32, body: &[u8]) -> Parsed;
+
+    /// JSON keys whose values are personal data or secrets: masked in the archived body.
+    fn private_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// JSON keys that hold ids and references: long numbers there are no card numbers.
+    fn identity_fields(&self) -> &'static [&'static str];
+
+    // -- the provider's own arithmetic ------------------------------------------------------------------------------
+
+    /// What the account's figures say about an open question (the sign of fees, of a report's columns); stored and given
+    /// to every later [`Ask`]. Rows are parsed again when the answer changes.
+    fn calibrate(&self, _books: &Books) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    /// Every relation of the document over the stored figures: what was stated, what the rows give.
+    fn relations(&self, books: &Books) -> Vec<Relation>;
+
+    /// The statement's lines (opening, explained by kind, closing) per account, currency and business day, where the
+    /// provider states balances.
+    fn statement(&self, _books: &Books) -> Vec<StatementLine> {
+        Vec::new()
+    }
+}
+
+/// What the database holds about one job, for the provider's arithmetic.
+#[derive(Clone, Debug)]
+pub struct Books {
+    pub zone: Tz,
+    pub as_of: Instant,
+    /// The last business day of the run.
+    pub business_day: chrono::NaiveDate,
+    /// Current figures, ordered by account, currency, feed, as_of, subject, item.
+    pub balances: Vec<Balance>,
+    /// Sums of current, not vanished transactions.
+    pub totals: Vec<Total>,
+    /// Records whose related record is in the books, summed per related record and kind.
+    pub related: Vec<Related>,
+    /// Provider ids that occur more than once under different subjects of one feed: id, the subjects.
+    pub repeated_ids: Vec<(String, Vec<String>)>,
+    pub calibration: BTreeMap<String, String>,
+    /// Subjects (sweeps) whose transactions were read to their end.
+    pub sealed_subjects: std::collections::BTreeSet<String>,
+    /// Feeds with a window that is not sealed, and the spans that are missing.
+    pub gaps: Vec<(String, Window)>,
+}
+
+/// Count and sums over one group of transactions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    pub account: String,
+    pub feed: String,
+    /// The sweep, or empty.
+    pub subject: String,
+    pub kind: TransactionKind,
+    pub status: crate::record::Status,
+    pub currency: Currency,
+    /// Business day of `changed_at` (else `occurred_at`) in the job's zone.
+    pub changed_day: Option<chrono::NaiveDate>,
+    pub count: i64,
+    /// Signed sum.
+    pub amount_minor: i64,
+    /// Sum of stated fees in the same currency.
+    pub fee_minor: i64,
+}
+
+/// All records of one kind that name the same related record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Related {
+    pub account: String,
+    pub related_id: String,
+    pub reference: Option<String>,
+    pub kind: TransactionKind,
+    pub currency: Currency,
+    /// Signed sum of the naming records.
+    pub amount_minor: i64,
+    /// Signed amount of the record they name.
+    pub related_amount_minor: i64,
+    pub related_currency: Currency,
+    /// Newest `occurred_at` of the naming records.
+    pub at: Option<Instant>,
+}
+
+/// One relation looked at. `stated - computed` is the residual.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relation {
+    /// `R1`; the provider's name is put before it.
+    pub name: &'static str,
+    /// True for a sum of members (`settlement_mismatch`), false for `balance_residual`.
+    pub settlement: bool,
+    /// Shown in the statement only, unless `strict_balance`.
+    pub advisory: bool,
+    pub account: String,
+    /// The sweep, the payment, or empty: part of the discrepancy's identity.
+    pub subject: String,
+    pub reference: Option<String>,
+    pub currency: Currency,
+    pub stated_minor: i64,
+    pub computed_minor: i64,
+    pub at: Instant,
+    /// Day of the stated figure in the job's zone.
+    pub business_day: chrono::NaiveDate,
+    /// In words: which figures, what is the likely loss.
+    pub detail: String,
+}
+
+/// One line of the proof of one account, currency and day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatementLine {
+    pub account: String,
+    pub currency: Currency,
+    pub business_day: chrono::NaiveDate,
+    /// Order inside the day.
+    pub position: u32,
+    pub line: StatementItem,
+    /// Signed effect on the balance; for opening, closing and residual the figure itself.
+    pub amount_minor: i64,
+    /// Where the figure is from: `sweep 5d02…`, `balance report`, `rows`.
+    pub source: String,
+}
+
+/// What a statement line is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatementItem {
+    Opening,
+    /// Explained by this kind: `payment`, `fee`, `deposit`, `note`, `settlement`, …
+    Explained(String),
+    Closing,
+    /// closing - opening - explained; 0 when all is explained.
+    Residual,
+}
+
+/// No pass is longer: at 100 rows a page this is ten million rows and more.
+pub const MAX_PAGES: u32 = 200_000;
+
+/// 64-bit digest of a row's identity for drift detection (FNV-1a; not a secret, not stored).
+pub fn identity(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The reading of an answer that most providers share; a provider looks at its own codes first.
+///
+/// 2xx that looks like JSON is a page; 3xx is refused (a redirect would carry the credentials elsewhere); 401 renews; 403 is
+/// a matter of permission; 408, 425, 429 and 5xx are tried again; other 4xx stop the job.
+pub fn judge_common(reply: &Reply) -> Judgement {
+    let status = reply.status;
+    let first = reply.body.iter().copied().find(|b| !b.is_ascii_whitespace() && !matches!(b, 0xEF | 0xBB | 0xBF));
+    match status {
+        200 | 201 | 203 => match first {
+            Some(b'{' | b'[') => Judgement::Page,
+            Some(b'<') => Judgement::Retry { after: None, why: "HTML received where JSON was expected".into() },
+            None => Judgement::Retry { after: None, why: "an empty body".into() },
+            Some(_) => Judgement::Retry { after: None, why: "a body that is not JSON".into() },
+        },
+        202 => Judgement::Retry { after: retry_after(reply), why: "not ready yet (202)".into() },
+        300..=399 => Judgement::Fail {
+            class: Class::Protocol,
+            why: format!("a redirect ({status}) was refused: it could carry the credentials to another host; check base_url"),
+        },
+        401 => Judgement::Renew { why: "credentials or session refused (401)".into() },
+        403 => Judgement::Fail {
+            class: Class::Auth,
+            why: "permission refused (403): the key's rights or the caller's IP address, not the password".into(),
+        },
+        429 => Judgement::Retry { after: retry_after(reply), why: "rate limit (429)".into() },
+        408 | 425 | 500..=599 => {
+            Judgement::Retry { after: retry_after(reply), why: format!("the provider answered {status}") }
+        }
+        _ => Judgement::Fail { class: Class::Protocol, why: format!("the provider answered {status}") },
+    }
+}
+
+/// `Retry-After` in seconds or as an HTTP date, the longest of several; nonsense counts as absent.
+pub fn retry_after(reply: &Reply) -> Option<Duration> {
+    reply
+        .header("retry-after")
+        .filter_map(|value| {
+            let value = value.trim();
+            match value.parse::<u64>() {
+                Ok(seconds) => Some(Duration::from_secs(seconds)),
+                Err(_) => {
+                    let at = Instant::from(httpdate::parse_http_date(value).ok()?);
+                    Some((at - reply.received_at).to_std().unwrap_or_default())
+                }
+            }
+        })
+        .max()
+}
+
+/// Percent-encodes one path segment or query value: everything but letters, digits, `-`, `_`, `.` and `~` (RFC 3986).
+pub fn encode(text: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
