@@ -21,7 +21,9 @@ pub fn parse_instant(text: &str) -> Option<Instant> {
     let at = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc);
     // RFC 3339 knows leap seconds and year 0000; a book knows neither.
     let plausible = (1970..=9998).contains(&chrono::Datelike::year(&at)) && at.timestamp_subsec_millis() < 1000;
-    plausible.then(|| DateTime::from_timestamp_millis(at.timestamp_millis())).flatten()
+    plausible
+        .then(|| DateTime::from_timestamp_millis(at.timestamp_millis()))
+        .flatten()
 }
 
 /// The first instant of a day in a zone. Where a clock change swallows midnight, the first minute that exists;
@@ -56,7 +58,9 @@ pub fn next_day(day: BusinessDay) -> BusinessDay {
 
 /// Local wall time in a zone -> instant: a gap gives `None`, a repeated hour gives the earlier reading.
 pub fn local_instant(local: NaiveDateTime, zone: Tz) -> Option<Instant> {
-    zone.from_local_datetime(&local).earliest().map(|at| at.with_timezone(&Utc))
+    zone.from_local_datetime(&local)
+        .earliest()
+        .map(|at| at.with_timezone(&Utc))
 }
 
 #[cfg(test)]
@@ -86,8 +90,14 @@ mod tests {
         let zone = chrono_tz::America::Lima;
         let settle = TimeDelta::minutes(10);
         let at = |t: &str| parse_instant(t).unwrap();
-        assert_eq!(last_day_over(at("2026-03-05T05:09:59Z"), settle, zone), day("2026-03-03"));
-        assert_eq!(last_day_over(at("2026-03-05T05:10:00Z"), settle, zone), day("2026-03-04"));
+        assert_eq!(
+            last_day_over(at("2026-03-05T05:09:59Z"), settle, zone),
+            day("2026-03-03")
+        );
+        assert_eq!(
+            last_day_over(at("2026-03-05T05:10:00Z"), settle, zone),
+            day("2026-03-04")
+        );
     }
 
     #[test]

@@ -72,7 +72,9 @@ impl Class {
             Class::Partial,
             Class::Usage,
         ];
-        classes.into_iter().min_by_key(|class| ORDER.iter().position(|c| c == class))
+        classes
+            .into_iter()
+            .min_by_key(|class| ORDER.iter().position(|c| c == class))
     }
 
     /// Whether the next run may mend it without a person.
@@ -90,7 +92,10 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into() }
+        Self {
+            class,
+            message: message.into(),
+        }
     }
 
     /// The same failure with the place put before its sentence: `tupay-pe: deposits 2026-03-04: …`.
@@ -114,9 +119,10 @@ impl From<rusqlite::Error> for Failure {
         use rusqlite::ffi::ErrorCode as Code;
         let code = error.sqlite_error_code();
         match code {
-            Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
-                Self::new(Class::Partial, "the database is locked by another writer; close it, the next run goes on")
-            }
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::new(
+                Class::Partial,
+                "the database is locked by another writer; close it, the next run goes on",
+            ),
             Some(Code::DiskFull) => Self::new(
                 Class::LocalIo,
                 "the disk is full: the transaction was rolled back and nothing is lost; free space, the next run goes on",
@@ -125,12 +131,14 @@ impl From<rusqlite::Error> for Failure {
                 Class::LocalIo,
                 "the database is damaged and was left untouched; restore a backup (`reconciled backup` files) and run again",
             ),
-            Some(Code::SystemIoFailure | Code::CannotOpen | Code::ReadOnly | Code::PermissionDenied) => {
-                Self::new(Class::LocalIo, format!("the database cannot be read or written ({error}); check disk and permissions"))
-            }
-            Some(Code::ConstraintViolation) => {
-                Self::new(Class::Internal, format!("a rule of the database was broken ({error}); nothing was written"))
-            }
+            Some(Code::SystemIoFailure | Code::CannotOpen | Code::ReadOnly | Code::PermissionDenied) => Self::new(
+                Class::LocalIo,
+                format!("the database cannot be read or written ({error}); check disk and permissions"),
+            ),
+            Some(Code::ConstraintViolation) => Self::new(
+                Class::Internal,
+                format!("a rule of the database was broken ({error}); nothing was written"),
+            ),
             _ => Self::new(Class::Internal, format!("the database refused a statement ({error})")),
         }
     }
@@ -148,8 +156,14 @@ mod tests {
 
     #[test]
     fn the_first_failing_class_of_the_published_order_names_the_exit_code() {
-        assert_eq!(Class::worst([Class::Partial, Class::Data, Class::ProviderDown]), Some(Class::ProviderDown));
-        assert_eq!(Class::worst([Class::Auth, Class::Internal, Class::LocalIo]), Some(Class::Internal));
+        assert_eq!(
+            Class::worst([Class::Partial, Class::Data, Class::ProviderDown]),
+            Some(Class::ProviderDown)
+        );
+        assert_eq!(
+            Class::worst([Class::Auth, Class::Internal, Class::LocalIo]),
+            Some(Class::Internal)
+        );
         assert_eq!(Class::worst([]), None);
     }
 }

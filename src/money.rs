@@ -116,13 +116,21 @@ pub fn parse_minor(text: &str, currency: Currency, unit: Unit) -> Result<i64, Am
     let padding = exponent - kept.len();
     let mut minor: i64 = 0;
     // Counted downwards below zero, so that i64::MIN needs no special case.
-    for digit in whole.bytes().chain(kept.bytes()).chain(std::iter::repeat_n(b'0', padding)) {
+    for digit in whole
+        .bytes()
+        .chain(kept.bytes())
+        .chain(std::iter::repeat_n(b'0', padding))
+    {
         minor = minor
             .checked_mul(10)
             .and_then(|m| m.checked_sub(i64::from(digit - b'0')))
             .ok_or(AmountError::TooLarge)?;
     }
-    if text.starts_with('-') { Ok(minor) } else { minor.checked_neg().ok_or(AmountError::TooLarge) }
+    if text.starts_with('-') {
+        Ok(minor)
+    } else {
+        minor.checked_neg().ok_or(AmountError::TooLarge)
+    }
 }
 
 /// Writes minor units as a plain decimal in major units, `.` as decimal sign: `-5` PEN becomes `-0.05`.
@@ -172,7 +180,10 @@ mod tests {
             assert_eq!(parse_minor(text, pen, Unit::Major), expected, "{text}");
         }
         assert_eq!(parse_minor("1000.00", cur("THB"), Unit::Minor), Ok(1000));
-        assert_eq!(parse_minor("1000.50", cur("THB"), Unit::Minor), Err(AmountError::SubMinor));
+        assert_eq!(
+            parse_minor("1000.50", cur("THB"), Unit::Minor),
+            Err(AmountError::SubMinor)
+        );
         assert_eq!(parse_minor("12", cur("JPY"), Unit::Major), Ok(12));
         assert_eq!(parse_minor("1.234", cur("KWD"), Unit::Major), Ok(1234));
     }
@@ -182,7 +193,10 @@ mod tests {
         for bad in ["pen", "PE", "PENN", "ZZZ", "", "XXX"] {
             assert!(bad.parse::<Currency>().is_err(), "{bad}");
         }
-        assert_eq!((cur("CLP").exponent(), cur("KWD").exponent(), cur("COP").exponent()), (0, 3, 2));
+        assert_eq!(
+            (cur("CLP").exponent(), cur("KWD").exponent(), cur("COP").exponent()),
+            (0, 3, 2)
+        );
     }
 
     proptest! {

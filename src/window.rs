@@ -40,8 +40,14 @@ pub fn tile(first: BusinessDay, last: BusinessDay, days: u64, zone: Tz) -> Vec<W
     let mut windows = Vec::new();
     let mut from = first;
     while from <= last {
-        let until = from.checked_add_days(Days::new(days)).unwrap_or(from).min(next_day(last));
-        windows.push(Window { from: start_of_day(from, zone), until: start_of_day(until, zone) });
+        let until = from
+            .checked_add_days(Days::new(days))
+            .unwrap_or(from)
+            .min(next_day(last));
+        windows.push(Window {
+            from: start_of_day(from, zone),
+            until: start_of_day(until, zone),
+        });
         if until <= from {
             break;
         }
@@ -55,9 +61,13 @@ pub fn tile(first: BusinessDay, last: BusinessDay, days: u64, zone: Tz) -> Vec<W
 ///
 /// `covered` are the windows the database knows, in any order.
 pub fn stale(wanted: &[Window], covered: &[Covered], lookback: TimeDelta, fresh_since: Instant) -> Vec<Window> {
-    let known: std::collections::HashMap<Instant, (Instant, Instant)> =
-        covered.iter().filter_map(|c| Some((c.window.from, (c.window.until, c.sealed_as_of?)))).collect();
-    let Some(newest) = wanted.iter().map(|w| w.until).max() else { return Vec::new() };
+    let known: std::collections::HashMap<Instant, (Instant, Instant)> = covered
+        .iter()
+        .filter_map(|c| Some((c.window.from, (c.window.until, c.sealed_as_of?))))
+        .collect();
+    let Some(newest) = wanted.iter().map(|w| w.until).max() else {
+        return Vec::new();
+    };
     let lookback_from = newest - lookback;
     wanted
         .iter()

@@ -60,7 +60,13 @@ pub struct Mail {
 pub enum Transport {
     /// One `.eml` file per mail.
     Folder(PathBuf),
-    Smtp { host: String, port: u16, tls: SmtpTls, username: Option<SecretOrPlain>, password: Option<SecretRef> },
+    Smtp {
+        host: String,
+        port: u16,
+        tls: SmtpTls,
+        username: Option<SecretOrPlain>,
+        password: Option<SecretRef>,
+    },
 }
 
 /// A user name may stand in the settings; a password may not.
@@ -204,10 +210,17 @@ pub struct Ledger {
 #[derive(Clone, Debug)]
 pub enum LedgerKind {
     /// A glob; all files together are one full ledger.
-    Csv { pattern: String },
-    Sqlite { path: PathBuf, query: String },
+    Csv {
+        pattern: String,
+    },
+    Sqlite {
+        path: PathBuf,
+        query: String,
+    },
     /// postgres, mysql: named by `INTERFACE.md`, not in this version; running such a job says so and exits 78.
-    Server { kind: &'static str },
+    Server {
+        kind: &'static str,
+    },
 }
 
 crate::record::words! {
@@ -259,6 +272,10 @@ pub struct Locale {
 
 impl Default for Locale {
     fn default() -> Self {
-        Self { name: "en", decimal: '.', separator: ',' }
+        Self {
+            name: "en",
+            decimal: '.',
+            separator: ',',
+        }
     }
 }

@@ -61,9 +61,12 @@ fn read_file(path: &Path) -> Result<SecretString, String> {
     let shown = path.display();
     let meta = std::fs::metadata(path).map_err(|e| format!("the secret file {shown} cannot be read: {}", e.kind()))?;
     if meta.permissions().mode() & 0o007 != 0 {
-        return Err(format!("the secret file {shown} is readable by everybody; `chmod 600` it"));
+        return Err(format!(
+            "the secret file {shown} is readable by everybody; `chmod 600` it"
+        ));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| format!("the secret file {shown} cannot be read: {}", e.kind()))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|e| format!("the secret file {shown} cannot be read: {}", e.kind()))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {

@@ -38,7 +38,10 @@ pub struct Source<'a> {
 
 impl Source<'_> {
     fn line_of(&self, offset: usize) -> usize {
-        1 + self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|b| **b == b'\n').count()
+        1 + self.text.as_bytes()[..offset.min(self.text.len())]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
     }
 }
 
@@ -73,7 +76,14 @@ impl<'a> Section<'a> {
             let line = source.line_of(key.span().start + shift);
             left.insert(key.into_inner().into_owned(), (line, value.into_inner()));
         }
-        Self { source, name, line, left, asked: Vec::new(), problems: Vec::new() }
+        Self {
+            source,
+            name,
+            line,
+            left,
+            asked: Vec::new(),
+            problems: Vec::new(),
+        }
     }
 
     /// Name of the file, for messages.
@@ -93,7 +103,11 @@ impl<'a> Section<'a> {
     }
 
     fn full(&self, key: &str) -> String {
-        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+        if self.name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.name)
+        }
     }
 
     /// Line of a key that is still there, else the section's own line.
@@ -112,7 +126,10 @@ impl<'a> Section<'a> {
 
     fn wrong(&mut self, line: usize, key: &str, wanted: &str, seen: &DeValue<'_>) {
         let full = self.full(key);
-        self.problem_at(line, format!("`{full}` must be {wanted}, not a value of type {}", seen.type_str()));
+        self.problem_at(
+            line,
+            format!("`{full}` must be {wanted}, not a value of type {}", seen.type_str()),
+        );
     }
 
     /// Text with its line.
@@ -169,10 +186,16 @@ impl<'a> Section<'a> {
             self.wrong(line, key, "a whole number", &value);
             return None;
         };
-        match i64::from_str_radix(number.as_str(), number.radix()).ok().filter(|n| range.contains(n)) {
+        match i64::from_str_radix(number.as_str(), number.radix())
+            .ok()
+            .filter(|n| range.contains(n))
+        {
             Some(number) => Some(number),
             None => {
-                self.problem_at(line, format!("`{full}` must be from {} to {}", range.start(), range.end()));
+                self.problem_at(
+                    line,
+                    format!("`{full}` must be from {} to {}", range.start(), range.end()),
+                );
                 None
             }
         }
@@ -191,13 +214,18 @@ impl<'a> Section<'a> {
 
     /// One of several words.
     pub fn choice_or<T: Copy>(&mut self, key: &str, default: T, words: &[(&str, T)]) -> T {
-        let Some((text, line)) = self.text_line(key) else { return default };
+        let Some((text, line)) = self.text_line(key) else {
+            return default;
+        };
         match words.iter().find(|(word, _)| *word == text) {
             Some((_, value)) => *value,
             None => {
                 let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
                 let full = self.full(key);
-                self.problem_at(line, format!("`{full}` is {text:?}; it must be one of {}", names.join(", ")));
+                self.problem_at(
+                    line,
+                    format!("`{full}` is {text:?}; it must be one of {}", names.join(", ")),
+                );
                 default
             }
         }
@@ -220,7 +248,10 @@ impl<'a> Section<'a> {
             });
         if parsed.is_none() {
             let full = self.full(key);
-            self.problem_at(line, format!("`{full}` is {text:?}; write a duration like \"30s\", \"10m\", \"24h\" or \"1d\""));
+            self.problem_at(
+                line,
+                format!("`{full}` is {text:?}; write a duration like \"30s\", \"10m\", \"24h\" or \"1d\""),
+            );
         }
         parsed.map(Duration::from_secs)
     }
@@ -346,13 +377,17 @@ impl<'a> Section<'a> {
     /// Every key that is left, as text: for tables whose keys are the user's own.
     pub fn texts(&mut self) -> BTreeMap<String, String> {
         let keys: Vec<String> = self.left.keys().cloned().collect();
-        keys.into_iter().filter_map(|key| self.id(&key).map(|text| (key, text))).collect()
+        keys.into_iter()
+            .filter_map(|key| self.id(&key).map(|text| (key, text)))
+            .collect()
     }
 
     /// Every key that is left, as a list of texts.
     pub fn lists(&mut self) -> BTreeMap<String, Vec<String>> {
         let keys: Vec<String> = self.left.keys().cloned().collect();
-        keys.into_iter().filter_map(|key| self.list(&key).map(|texts| (key, texts))).collect()
+        keys.into_iter()
+            .filter_map(|key| self.list(&key).map(|texts| (key, texts)))
+            .collect()
     }
 
     /// The problems of this section; keys nobody asked for are among them.
@@ -372,7 +407,12 @@ impl<'a> Section<'a> {
 pub fn nearest<'n>(seen: &str, valid: impl IntoIterator<Item = &'n str>) -> String {
     valid
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&seen.to_lowercase(), &name.to_lowercase()), name))
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&seen.to_lowercase(), &name.to_lowercase()),
+                name,
+            )
+        })
         .min()
         .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
         .map(|(_, name)| format!("; did you mean `{name}`?"))

@@ -118,7 +118,13 @@ pub struct Request {
 
 impl Request {
     pub fn get(path: impl Into<String>, query: impl Into<String>) -> Self {
-        Self { method: Method::Get, path: path.into(), query: query.into(), headers: Vec::new(), body: Vec::new() }
+        Self {
+            method: Method::Get,
+            path: path.into(),
+            query: query.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 }
 
@@ -143,7 +149,10 @@ pub struct Reply {
 impl Reply {
     /// All values of a header (lower-case name).
     pub fn header<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
-        self.headers.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .filter(move |(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 }
 
@@ -265,7 +274,10 @@ pub trait Provider: Send + Sync {
 
     /// Reads the answer to a login, with the start-up checks of the document (merchant id, scope).
     fn session(&self, _reply: &Reply) -> Result<Session, Judgement> {
-        Err(Judgement::Fail { class: Class::Internal, why: "this provider has no session".into() })
+        Err(Judgement::Fail {
+            class: Class::Internal,
+            why: "this provider has no session".into(),
+        })
     }
 
     /// Puts credentials into a request, right before each attempt. `now` is the wall clock corrected by the skew the
@@ -438,7 +450,9 @@ pub const MAX_PAGES: u32 = 200_000;
 
 /// 64-bit digest of a row's identity for drift detection (FNV-1a; not a secret, not stored).
 pub fn identity(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// The reading of an answer that most providers share; a provider looks at its own codes first.
@@ -447,29 +461,56 @@ pub fn identity(text: &str) -> u64 {
 /// a matter of permission; 408, 425, 429 and 5xx are tried again; other 4xx stop the job.
 pub fn judge_common(reply: &Reply) -> Judgement {
     let status = reply.status;
-    let first = reply.body.iter().copied().find(|b| !b.is_ascii_whitespace() && !matches!(b, 0xEF | 0xBB | 0xBF));
+    let first = reply
+        .body
+        .iter()
+        .copied()
+        .find(|b| !b.is_ascii_whitespace() && !matches!(b, 0xEF | 0xBB | 0xBF));
     match status {
         200 | 201 | 203 => match first {
             Some(b'{' | b'[') => Judgement::Page,
-            Some(b'<') => Judgement::Retry { after: None, why: "HTML received where JSON was expected".into() },
-            None => Judgement::Retry { after: None, why: "an empty body".into() },
-            Some(_) => Judgement::Retry { after: None, why: "a body that is not JSON".into() },
+            Some(b'<') => Judgement::Retry {
+                after: None,
+                why: "HTML received where JSON was expected".into(),
+            },
+            None => Judgement::Retry {
+                after: None,
+                why: "an empty body".into(),
+            },
+            Some(_) => Judgement::Retry {
+                after: None,
+                why: "a body that is not JSON".into(),
+            },
         },
-        202 => Judgement::Retry { after: retry_after(reply), why: "not ready yet (202)".into() },
+        202 => Judgement::Retry {
+            after: retry_after(reply),
+            why: "not ready yet (202)".into(),
+        },
         300..=399 => Judgement::Fail {
             class: Class::Protocol,
-            why: format!("a redirect ({status}) was refused: it could carry the credentials to another host; check base_url"),
+            why: format!(
+                "a redirect ({status}) was refused: it could carry the credentials to another host; check base_url"
+            ),
         },
-        401 => Judgement::Renew { why: "credentials or session refused (401)".into() },
+        401 => Judgement::Renew {
+            why: "credentials or session refused (401)".into(),
+        },
         403 => Judgement::Fail {
             class: Class::Auth,
             why: "permission refused (403): the key's rights or the caller's IP address, not the password".into(),
         },
-        429 => Judgement::Retry { after: retry_after(reply), why: "rate limit (429)".into() },
-        408 | 425 | 500..=599 => {
-            Judgement::Retry { after: retry_after(reply), why: format!("the provider answered {status}") }
-        }
-        _ => Judgement::Fail { class: Class::Protocol, why: format!("the provider answered {status}") },
+        429 => Judgement::Retry {
+            after: retry_after(reply),
+            why: "rate limit (429)".into(),
+        },
+        408 | 425 | 500..=599 => Judgement::Retry {
+            after: retry_after(reply),
+            why: format!("the provider answered {status}"),
+        },
+        _ => Judgement::Fail {
+            class: Class::Protocol,
+            why: format!("the provider answered {status}"),
+        },
     }
 }
 
