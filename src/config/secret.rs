@@ -25,7 +25,8 @@ impl SecretRef {
         }
     }
 
-    /// Reads the secret. A trailing line end is not part of it. Files and credentials others can read are refused.
+    /// Reads the secret. A trailing line end is not part of it. Files that group or others can read, and credentials that
+    /// others can read, are refused (systemd shows the access list of a credential as group-readable).
     ///
     /// # Errors
     /// One sentence that names the reference, never the value.
@@ -35,9 +36,9 @@ impl SecretRef {
                 Ok(value) if !value.is_empty() => Ok(SecretString::from(value)),
                 _ => Err(format!("the environment variable {name} is not set")),
             },
-            Self::File(path) => read_file(&folder.join(path)),
+            Self::File(path) => read_file(&folder.join(path), 0o077),
             Self::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-                Some(dir) => read_file(&Path::new(&dir).join(name)),
+                Some(dir) => read_file(&Path::new(&dir).join(name), 0o027),
                 None => Err(format!(
                     "credential {name} is wanted but $CREDENTIALS_DIRECTORY is not set; use LoadCredential= in the unit"
                 )),
@@ -56,13 +57,17 @@ impl std::fmt::Display for SecretRef {
     }
 }
 
-fn read_file(path: &Path) -> Result<SecretString, String> {
+/// `refused`: permission bits that must not be set.
+fn read_file(path: &Path, refused: u32) -> Result<SecretString, String> {
     use std::os::unix::fs::PermissionsExt;
     let shown = path.display();
     let meta = std::fs::metadata(path).map_err(|e| format!("the secret file {shown} cannot be read: {}", e.kind()))?;
-    if meta.permissions().mode() & 0o007 != 0 {
+    if !meta.is_file() {
+        return Err(format!("the secret file {shown} is not a regular file"));
+    }
+    if meta.permissions().mode() & refused != 0 {
         return Err(format!(
-            "the secret file {shown} is readable by everybody; `chmod 600` it"
+            "the secret file {shown} is open to others; run `chmod 600 {shown}`"
         ));
     }
     let text =

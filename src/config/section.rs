@@ -51,6 +51,8 @@ pub struct Section<'a> {
     /// Dotted name for messages: `provider.columns`; empty for the file itself.
     name: String,
     line: usize,
+    /// Bytes before the text the parser saw (a byte-order mark): spans count from there.
+    shift: usize,
     left: BTreeMap<String, (usize, DeValue<'a>)>,
     asked: Vec<String>,
     problems: Vec<Problem>,
@@ -64,8 +66,9 @@ impl<'a> Section<'a> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut section = Self::from_table(source, String::new(), 1, table.into_inner(), shift);
         for error in errors {
-            let line = source.line_of(error.span().map_or(0, |s| s.start) + shift);
-            section.problem_at(line, format!("is not valid TOML here: {}", error.message()));
+            let span = error.span().unwrap_or_default();
+            let line = source.line_of(span.start + shift);
+            section.problem_at(line, syntax(error.message(), text.get(span).unwrap_or_default()));
         }
         section
     }
@@ -80,6 +83,7 @@ impl<'a> Section<'a> {
             source,
             name,
             line,
+            shift,
             left,
             asked: Vec::new(),
             problems: Vec::new(),
@@ -102,7 +106,13 @@ impl<'a> Section<'a> {
         self.problems.push(Problem { file, line, message });
     }
 
-    fn full(&self, key: &str) -> String {
+    /// How many problems were found so far, inner sections that were closed included.
+    pub fn problem_count(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// The name of a key for messages, with the names of the tables around it.
+    pub fn full(&self, key: &str) -> String {
         if self.name.is_empty() {
             key.to_owned()
         } else {
@@ -132,9 +142,14 @@ impl<'a> Section<'a> {
         );
     }
 
-    /// Text with its line.
+    /// Text with its line. Control characters other than line ends and tabs are refused: no setting has use for them.
     pub fn text_line(&mut self, key: &str) -> Option<(String, usize)> {
         match self.take(key)? {
+            (line, DeValue::String(text)) if has_control(&text) => {
+                let full = self.full(key);
+                self.problem_at(line, format!("`{full}` contains a control character; remove it"));
+                None
+            }
             (line, DeValue::String(text)) => Some((text.into_owned(), line)),
             (line, other) => {
                 self.wrong(line, key, "text in quotes", &other);
@@ -155,7 +170,7 @@ impl<'a> Section<'a> {
     pub fn id(&mut self, key: &str) -> Option<String> {
         match self.take(key)? {
             (_, DeValue::String(text)) => Some(text.into_owned()),
-            (_, DeValue::Integer(number)) if number.radix() == 10 => Some(number.as_str().to_owned()),
+            (_, DeValue::Integer(number)) if number.radix() == 10 => Some(digits(number.as_str())),
             (line, other) => {
                 self.wrong(line, key, "text or a whole number", &other);
                 None
@@ -192,10 +207,8 @@ impl<'a> Section<'a> {
         {
             Some(number) => Some(number),
             None => {
-                self.problem_at(
-                    line,
-                    format!("`{full}` must be from {} to {}", range.start(), range.end()),
-                );
+                let (seen, first, last) = (number.to_string(), range.start(), range.end());
+                self.problem_at(line, format!("`{full}` is {seen}; it must be from {first} to {last}"));
                 None
             }
         }
@@ -222,10 +235,9 @@ impl<'a> Section<'a> {
             None => {
                 let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
                 let full = self.full(key);
-                self.problem_at(
-                    line,
-                    format!("`{full}` is {text:?}; it must be one of {}", names.join(", ")),
-                );
+                let near = nearest(&text, names.iter().copied());
+                let all = names.join(", ");
+                self.problem_at(line, format!("`{full}` is {text:?}; it must be one of {all}{near}"));
                 default
             }
         }
@@ -236,6 +248,7 @@ impl<'a> Section<'a> {
         let (text, line) = self.text_line(key)?;
         let parsed = text
             .strip_suffix(['s', 'm', 'h', 'd'])
+            .filter(|number| number.bytes().all(|b| b.is_ascii_digit()))
             .and_then(|number| number.parse::<u64>().ok())
             .and_then(|number| {
                 let unit = match text.as_bytes().last() {
@@ -281,16 +294,26 @@ impl<'a> Section<'a> {
                 return None;
             }
         };
-        let parsed = text.parse().ok();
+        // The parser of dates is generous; here only the one written form counts.
+        let parsed = text
+            .parse::<chrono::NaiveDate>()
+            .ok()
+            .filter(|day| day.to_string() == text);
         if parsed.is_none() {
             let full = self.full(key);
-            self.problem_at(line, format!("`{full}` must be a date like 2026-01-31"));
+            self.problem_at(line, format!("`{full}` is {text:?}; it must be a date like 2026-01-31"));
         }
         parsed
     }
 
     /// A list of texts.
     pub fn list(&mut self, key: &str) -> Option<Vec<String>> {
+        let lines = self.list_lines(key)?;
+        Some(lines.into_iter().map(|(text, _)| text).collect())
+    }
+
+    /// A list of texts, each with its line. Whole numbers count as their digits.
+    pub fn list_lines(&mut self, key: &str) -> Option<Vec<(String, usize)>> {
         let (line, value) = self.take(key)?;
         let DeValue::Array(items) = value else {
             self.wrong(line, key, "a list of texts", &value);
@@ -298,9 +321,14 @@ impl<'a> Section<'a> {
         };
         let mut texts = Vec::new();
         for item in items {
+            let line = self.source.line_of(item.span().start + self.shift);
             match Spanned::into_inner(item) {
-                DeValue::String(text) => texts.push(text.into_owned()),
-                DeValue::Integer(number) => texts.push(number.as_str().to_owned()),
+                DeValue::String(text) if has_control(&text) => {
+                    let full = self.full(key);
+                    self.problem_at(line, format!("`{full}` contains a control character; remove it"));
+                }
+                DeValue::String(text) => texts.push((text.into_owned(), line)),
+                DeValue::Integer(number) if number.radix() == 10 => texts.push((digits(number.as_str()), line)),
                 other => self.wrong(line, key, "a list of texts", &other),
             }
         }
@@ -360,7 +388,7 @@ impl<'a> Section<'a> {
         match self.take(key)? {
             (line, DeValue::Table(table)) => {
                 let name = self.full(key);
-                Some(Self::from_table(self.source, name, line, table, 0))
+                Some(Self::from_table(self.source, name, line, table, self.shift))
             }
             (line, other) => {
                 self.wrong(line, key, "a table", &other);
@@ -390,6 +418,16 @@ impl<'a> Section<'a> {
             .collect()
     }
 
+    /// Takes a key without reading it: its problem has already been named.
+    pub fn drop_key(&mut self, key: &str) {
+        self.left.remove(key);
+    }
+
+    /// Leaves the rest of this section unread, because a problem was named that makes it meaningless.
+    pub fn set_aside(&mut self) {
+        self.left.clear();
+    }
+
     /// The problems of this section; keys nobody asked for are among them.
     pub fn finish(mut self) -> Vec<Problem> {
         let unknown: Vec<(String, usize)> = self.left.iter().map(|(k, (line, _))| (k.clone(), *line)).collect();
@@ -401,6 +439,23 @@ impl<'a> Section<'a> {
         self.problems.sort();
         self.problems
     }
+}
+
+/// A syntax error in one sentence. `seen` is used only where it is a key: a broken value may be a secret.
+fn syntax(message: &str, seen: &str) -> String {
+    match message {
+        "duplicate key" => format!("`{seen}` stands here a second time; keep one of the two"),
+        _ => format!("is not valid TOML here: {message}"),
+    }
+}
+
+/// Digits of a TOML integer: a sign `+` says nothing.
+fn digits(number: &str) -> String {
+    number.strip_prefix('+').unwrap_or(number).to_owned()
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
 }
 
 /// `; did you mean `x`?` for the closest of the valid names, or nothing when none is close.
@@ -425,16 +480,23 @@ pub fn check_base_url(text: &str) -> Result<url::Url, String> {
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err("must not carry a user, a query or a fragment".to_owned());
     }
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => return Err("names no host".to_owned()),
+    let Some(host) = url.host_str() else {
+        return Err("names no host".to_owned());
     };
+    let loopback = is_loopback(host);
+    let mut url = url;
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
     match url.scheme() {
         "https" => Ok(url),
         "http" if loopback => Ok(url),
         "http" => Err("must be https (http is for loopback addresses only)".to_owned()),
         other => Err(format!("has the scheme {other:?}; it must be https")),
     }
+}
+
+/// Whether a host is this machine: `localhost`, 127.0.0.0/8 or ::1 (with or without brackets).
+pub fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
