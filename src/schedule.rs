@@ -250,3 +250,6 @@ fn resolve(wall: NaiveDateTime, zone: Tz) -> Instant {
     }
     high
 }
+
+#[cfg(test)]
+mod tests;
