@@ -62,7 +62,7 @@ pub fn parse(text: &str) -> Result<Cron, String> {
         }
         n => {
             return Err(format!(
-                "has {n} fields; it must have six: second, minute, hour, day of month, month, day of week"
+                "must have six fields (second, minute, hour, day of month, month, day of week), not {n}"
             ));
         }
     }

@@ -56,6 +56,8 @@ pub struct Section<'a> {
     left: BTreeMap<String, (usize, DeValue<'a>)>,
     asked: Vec<String>,
     problems: Vec<Problem>,
+    /// The file broke off: only what the parser said counts, which is what `problems` held at the beginning.
+    unreadable: bool,
 }
 
 impl<'a> Section<'a> {
@@ -65,10 +67,31 @@ impl<'a> Section<'a> {
         let shift = source.text.len() - text.len();
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut section = Self::from_table(source, String::new(), 1, table.into_inner(), shift);
+        let mut lines = std::collections::BTreeMap::new();
+        let mut runaway = None;
         for error in errors {
             let span = error.span().unwrap_or_default();
             let line = source.line_of(span.start + shift);
-            section.problem_at(line, syntax(error.message(), text.get(span).unwrap_or_default()));
+            let message = error.message();
+            // An unclosed list swallows what follows; whatever is said about the rest would be noise.
+            if runaway.is_none() && (message.contains("array") || message.contains("inline table")) {
+                runaway = Some(line);
+            }
+            let message = syntax(message, text.get(span).unwrap_or_default());
+            lines.entry(line).or_insert(message);
+        }
+        if let Some(line) = runaway {
+            lines.retain(|other, _| *other < line);
+            let message =
+                format!("{BROKEN}: a list breaks off; look for a missing quote, comma or bracket here and above");
+            lines.insert(line, message);
+        }
+        for (line, message) in lines {
+            section.problem_at(line, message);
+        }
+        section.unreadable = runaway.is_some();
+        if section.unreadable {
+            section.left.clear();
         }
         section
     }
@@ -87,6 +110,7 @@ impl<'a> Section<'a> {
             left,
             asked: Vec::new(),
             problems: Vec::new(),
+            unreadable: false,
         }
     }
 
@@ -102,6 +126,9 @@ impl<'a> Section<'a> {
 
     /// A problem with one line.
     pub fn problem_at(&mut self, line: usize, message: String) {
+        if self.unreadable {
+            return;
+        }
         let file = self.source.file.to_owned();
         self.problems.push(Problem { file, line, message });
     }
@@ -236,7 +263,12 @@ impl<'a> Section<'a> {
                 let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
                 let full = self.full(key);
                 let near = nearest(&text, names.iter().copied());
-                let all = names.join(", ");
+                // A comma among commas needs quotes to be seen.
+                let show = |word: &&str| match word.contains(char::is_alphanumeric) {
+                    true => (*word).to_owned(),
+                    false => format!("{word:?}"),
+                };
+                let all = names.iter().map(show).collect::<Vec<_>>().join(", ");
                 self.problem_at(line, format!("`{full}` is {text:?}; it must be one of {all}{near}"));
                 default
             }
@@ -329,7 +361,13 @@ impl<'a> Section<'a> {
                 }
                 DeValue::String(text) => texts.push((text.into_owned(), line)),
                 DeValue::Integer(number) if number.radix() == 10 => texts.push((digits(number.as_str()), line)),
-                other => self.wrong(line, key, "a list of texts", &other),
+                other => {
+                    let (full, seen) = (self.full(key), other.type_str());
+                    self.problem_at(
+                        line,
+                        format!("`{full}` must hold texts only, not a value of type {seen}"),
+                    );
+                }
             }
         }
         Some(texts)
@@ -443,11 +481,17 @@ impl<'a> Section<'a> {
 
 /// A syntax error in one sentence. `seen` is used only where it is a key: a broken value may be a secret.
 fn syntax(message: &str, seen: &str) -> String {
-    match message {
-        "duplicate key" => format!("`{seen}` stands here a second time; keep one of the two"),
-        _ => format!("is not valid TOML here: {message}"),
+    match message.split(", expected").next().unwrap_or_default() {
+        "duplicate key" => format!("`{seen}` {TWICE}"),
+        "string values must be quoted" => format!("{BROKEN}: text must stand in quotes"),
+        "invalid basic string" | "invalid literal string" => format!("{BROKEN}: a quote is missing"),
+        _ => format!("{BROKEN}: {message}"),
     }
 }
+
+/// How syntax problems begin and end.
+const BROKEN: &str = "is not valid TOML here";
+const TWICE: &str = "stands here a second time; keep one of the two";
 
 /// Digits of a TOML integer: a sign `+` says nothing.
 fn digits(number: &str) -> String {
@@ -469,7 +513,7 @@ pub fn nearest<'n>(seen: &str, valid: impl IntoIterator<Item = &'n str>) -> Stri
             )
         })
         .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3 && *distance < name.len())
         .map(|(_, name)| format!("; did you mean `{name}`?"))
         .unwrap_or_default()
 }

@@ -20,7 +20,11 @@ const LATER: [&str; 2] = ["postgres", "mysql"];
 /// Reads `[ledger]`. `zone` is the job's: times without an offset are in it unless `timezone` says otherwise.
 pub fn ledger(section: &mut Section<'_>, folder: &Path, zone: Option<Tz>) -> Option<Ledger> {
     let line = section.line_of("kind");
-    match section.required("kind")?.as_str() {
+    let Some(kind) = section.required("kind") else {
+        section.set_aside();
+        return None;
+    };
+    match kind.as_str() {
         "csv" => csv(section, folder, zone),
         "sqlite" => sqlite(section, folder, zone),
         later if LATER.contains(&later) => {
@@ -140,6 +144,7 @@ fn mapping(section: &mut Section<'_>, zone: Option<Tz>) -> Option<Ledger> {
         let (columns, default) = (section.full("columns.currency"), section.full("currency_default"));
         section.problem(format!("the currency is unknown: name `{columns}` or `{default}`"));
     }
+    let map_lines = (section.line_of("direction"), section.line_of("status"));
     let direction_words = words(section, "direction", Direction::ALL, Direction::as_str);
     let status_words = words(
         section,
@@ -154,15 +159,21 @@ fn mapping(section: &mut Section<'_>, zone: Option<Tz>) -> Option<Ledger> {
     );
     let directions = with_column(
         section,
-        "direction",
+        ("direction", map_lines.0),
         has(LedgerColumn::Direction),
         direction_words,
         || Direction::ALL.iter().map(|d| (d.as_str().to_owned(), *d)).collect(),
     );
-    let statuses = with_column(section, "status", has(LedgerColumn::Status), status_words, || {
-        let named = LedgerStatus::ALL.iter().filter(|s| **s != LedgerStatus::Unknown);
-        named.map(|s| (s.as_str().to_owned(), *s)).collect()
-    });
+    let statuses = with_column(
+        section,
+        ("status", map_lines.1),
+        has(LedgerColumn::Status),
+        status_words,
+        || {
+            let named = LedgerStatus::ALL.iter().filter(|s| **s != LedgerStatus::Unknown);
+            named.map(|s| (s.as_str().to_owned(), *s)).collect()
+        },
+    );
     let expected_account = section.id("expected_account");
     if expected_account.is_some() && !columns.is_empty() && !has(LedgerColumn::Account) {
         let (expected, column) = (section.full("expected_account"), section.full("columns.account"));
@@ -229,6 +240,7 @@ fn words<T: Copy + PartialEq>(
     ours: &[T],
     name: fn(T) -> &'static str,
 ) -> Option<BTreeMap<String, T>> {
+    let table_name = section.full(key);
     table(section, key, |inner| {
         let mut map: BTreeMap<String, T> = BTreeMap::new();
         for word in ours {
@@ -245,7 +257,9 @@ fn words<T: Copy + PartialEq>(
             }
         }
         if map.is_empty() && inner.problem_count() == 0 {
-            inner.problem("no word is named; list the ledger's own words");
+            inner.problem(format!(
+                "`[{table_name}]` names no word; list the words of the table's own column"
+            ));
         }
         Some(map)
     })
@@ -254,7 +268,7 @@ fn words<T: Copy + PartialEq>(
 /// Words belong to a column: a map without its column is a mistake, a column without a map speaks our words.
 fn with_column<T>(
     section: &mut Section<'_>,
-    key: &str,
+    (key, line): (&str, usize),
     has_column: bool,
     words: Option<BTreeMap<String, T>>,
     ours: impl FnOnce() -> BTreeMap<String, T>,
@@ -264,7 +278,10 @@ fn with_column<T>(
         (None, true) => ours(),
         (Some(_), false) => {
             let (map, column) = (section.full(key), section.full(&format!("columns.{key}")));
-            section.problem(format!("`[{map}]` needs `{column}`, the column that holds these words"));
+            section.problem_at(
+                line,
+                format!("`[{map}]` needs `{column}`, the column that holds these words"),
+            );
             BTreeMap::new()
         }
         (None, false) => BTreeMap::new(),

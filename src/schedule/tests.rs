@@ -90,16 +90,16 @@ fn a_wrong_expression_is_refused_with_the_number_of_the_field() {
         ),
         (
             "@daily",
-            "has 1 fields; it must have six: second, minute, hour, day of month, month, day of week",
+            "must have six fields (second, minute, hour, day of month, month, day of week), not 1",
         ),
         (
             "0 30 2 * * * 2026",
-            "has 7 fields; it must have six: second, minute, hour, day of month, month, day of week",
+            "must have six fields (second, minute, hour, day of month, month, day of week), not 7",
         ),
         ("0 0 0 30 2 *", "names a time that never comes"),
         (
             "",
-            "has 0 fields; it must have six: second, minute, hour, day of month, month, day of week",
+            "must have six fields (second, minute, hour, day of month, month, day of week), not 0",
         ),
     ] {
         assert_eq!(parse(text).err().as_deref(), Some(expected), "{text}");
