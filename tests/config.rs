@@ -244,6 +244,8 @@ fn slip(line: &str, how: u8, place: usize) -> Option<String> {
         ),
         9 => format!("{key} = {{}}"),
         10 => format!("{key} = 1.5"),
+        // Quotes round what had none; text in further quotes would be another text, no slip of type.
+        _ if value.starts_with('"') => return None,
         _ => format!("{key} = \"{}\"", value.replace('"', "'")),
     })
 }
