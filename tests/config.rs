@@ -83,7 +83,9 @@ fn every_example_that_ships_is_accepted() {
 #[test]
 fn the_settings_in_the_comments_of_the_examples_hold_and_are_the_defaults() {
     let place = shipped();
-    let (_, before) = place.load().unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let (settings_before, before) = place.load().unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let settings = std::fs::read_to_string(place.0.path().join("reconciled.toml")).unwrap();
+    place.write("reconciled.toml", &switched_on(&settings));
     for job in &before {
         let name = format!("jobs/{}.toml", job.name);
         let text = std::fs::read_to_string(place.0.path().join(&name)).unwrap();
@@ -91,7 +93,8 @@ fn the_settings_in_the_comments_of_the_examples_hold_and_are_the_defaults() {
         assert_ne!(on, text, "{name} shows no default");
         place.write(&name, &on);
     }
-    let (_, after) = place.load().unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let (settings_after, after) = place.load().unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert_eq!(format!("{settings_before:#?}"), format!("{settings_after:#?}"));
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(format!("{before:#?}"), format!("{after:#?}"));
     }
@@ -178,6 +181,80 @@ fn a_sentence_about_every_job_is_written_for_check() {
     assert_eq!(text.matches("next run").count(), jobs.len());
     assert_eq!(text, config::describe::describe(&settings, &jobs, now));
     assert!(!text.contains(&*place.0.path().join("jobs").to_string_lossy().replace("/jobs", "/x")));
+}
+
+const TUPAY: &str =
+    "timezone = \"America/Lima\"\n[provider]\nkind = \"tupay\"\naccess_key = \"env:A\"\nsecret_key = \"env:S\"\n";
+
+/// `[provider]` and `[fetch]` lines of a TuPay job; requests per minute, look-back days, settling minutes, time-out.
+fn limits(settings: &str, provider: &str, fetch: &str) -> (u32, i64, i64, u64) {
+    let text = format!("{TUPAY}{provider}\n[fetch]\nstart = 2026-01-01\n{fetch}\n");
+    let fetch = Place::new(settings, &[("a", &text)]).job("a").fetch;
+    (
+        fetch.requests_per_minute,
+        fetch.lookback.num_days(),
+        fetch.settle.num_minutes(),
+        fetch.request_timeout.as_secs(),
+    )
+}
+
+#[test]
+fn what_is_said_twice_holds_in_its_stricter_form_and_what_is_said_once_holds() {
+    let both = "max_rps = 1\nlookback_days = 30\nsettle_lag = \"20m\"\nrequest_timeout = \"20s\"";
+    let fetch = "requests_per_minute = 600\nlookback_days = 7\nsettle_minutes = 5";
+    assert_eq!(
+        limits("", "", ""),
+        (120, 60, 10, 30),
+        "the defaults of the provider's document"
+    );
+    assert_eq!(limits("", both, ""), (60, 30, 20, 20));
+    assert_eq!(limits("", "", fetch), (600, 7, 5, 30));
+    assert_eq!(limits("", both, fetch), (60, 30, 20, 20));
+    let stricter = "requests_per_minute = 10\nlookback_days = 90\nsettle_minutes = 30";
+    assert_eq!(
+        limits("[http]\nrequest_timeout_s = 15", both, stricter),
+        (10, 90, 30, 15)
+    );
+    assert_eq!(limits("[http]\nrequest_timeout_s = 45", "", ""), (120, 60, 10, 45));
+}
+
+#[test]
+fn jobs_of_one_account_share_a_lane_at_the_pace_of_the_strictest() {
+    let slow = format!("{TUPAY}[fetch]\nstart = 2026-01-01\nrequests_per_minute = 10\nmax_in_flight = 1\n");
+    let fast = format!("{TUPAY}[fetch]\nstart = 2026-01-01\nrequests_per_minute = 99\nmax_in_flight = 4\n");
+    let other = fast.replace("env:A", "env:B");
+    let place = Place::new("", &[("a", &slow), ("b", &fast), ("c", &other)]);
+    let lane = |job: &Job| match &job.source {
+        JobSource::Provider(setup) => setup.lane.clone(),
+        _ => panic!("no provider"),
+    };
+    let (a, b, c) = (place.job("a"), place.job("b"), place.job("c"));
+    assert_eq!(
+        (lane(&a), a.fetch.requests_per_minute),
+        (lane(&b), b.fetch.requests_per_minute)
+    );
+    assert_eq!((b.fetch.requests_per_minute, b.fetch.max_in_flight), (10, 1));
+    assert_ne!(lane(&b), lane(&c));
+    assert_eq!((c.fetch.requests_per_minute, c.fetch.max_in_flight), (99, 4));
+}
+
+#[test]
+fn the_shape_of_an_api_job_follows_its_requests_and_not_its_pace() {
+    let shape = |provider: &str, fetch: &str| {
+        let text = format!("{TUPAY}{provider}\n[fetch]\nstart = 2026-01-01\n{fetch}\n");
+        Place::new("", &[("a", &text)]).job("a").shape
+    };
+    let base = shape("", "");
+    assert_eq!(shape("max_rps = 1\nstrict_balance = true", "max_in_flight = 3"), base);
+    for other in [
+        "base_url = \"https://example.com\"",
+        "cashout_path = \"/v2/cashout\"",
+        "window = \"7d\"",
+        "country = \"CO\"",
+        "timestamp_unit = \"ms\"",
+    ] {
+        assert_ne!(shape(other, ""), base, "{other}");
+    }
 }
 
 // -- slips of the hand ----------------------------------------------------------------------------------------------------
@@ -281,7 +358,7 @@ fn survives(place: &Place, original: &str, line_number: usize, how: u8, at: usiz
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_slip_of_the_hand_is_silently_accepted_with_another_meaning(

@@ -152,7 +152,7 @@ fn read(root: &mut Section<'_>, house: &House<'_>, name: &str, file: PathBuf) ->
     let ledger = tables::ledger(root, source.as_ref(), folder, timezone);
     let matching = table(root, "match", |section| Some(tables::matching(section)));
     let report = table(root, "report", |section| Some(tables::report(section, house)));
-    let (source, shape) = source?.finish();
+    let (source, shape) = source?.finish()?;
     Some(Job {
         name: name.to_owned(),
         file,

@@ -26,6 +26,8 @@ pub(super) enum Origin {
         built: Built,
         said: Said,
     },
+    /// An API whose own settings have problems: the rest of the job is still looked at.
+    BrokenApi,
     Source {
         source: JobSource,
         shape: String,
@@ -42,9 +44,11 @@ pub(super) struct Said {
 }
 
 impl Origin {
-    pub(super) fn finish(self) -> (JobSource, String) {
+    /// The source and the digest of its shape; None for what is broken.
+    pub(super) fn finish(self) -> Option<(JobSource, String)> {
         match self {
-            Self::Source { source, shape } => (source, shape),
+            Self::BrokenApi => None,
+            Self::Source { source, shape } => Some((source, shape)),
             Self::Api { kind, built, .. } => {
                 let shape = shape::of_provider(kind, &built);
                 let lane = shape::lane(kind, built.base_url.as_str(), &built.account_key);
@@ -55,7 +59,7 @@ impl Origin {
                     lane,
                     strict_balance: built.strict_balance,
                 };
-                (JobSource::Provider(setup), shape)
+                Some((JobSource::Provider(setup), shape))
             }
         }
     }
@@ -124,7 +128,7 @@ fn provider(section: &mut Section<'_>, house: &House<'_>, zone: Option<Tz>) -> O
                 section.problem_at(line, format!("this version cannot read {kind}"));
                 section.set_aside();
             }
-            None
+            Some(Origin::BrokenApi)
         }
     }
 }

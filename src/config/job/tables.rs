@@ -35,14 +35,15 @@ pub(super) fn fetch(root: &mut Section<'_>, house: &House<'_>, origin: Option<&O
         Some(Origin::Api { built, said, .. }) => Some((built, *said)),
         _ => None,
     };
-    if !root.has("fetch") && api.is_some() {
+    let asks_api = matches!(origin, Some(Origin::Api { .. } | Origin::BrokenApi));
+    if !root.has("fetch") && asks_api {
         root.problem("`[fetch]` is missing; it must name `start`, the first business day ever wanted");
         return None;
     }
     let wanted = table(root, "fetch", |section| {
         // Without a source nothing is known about what has a meaning; that problem has been named.
-        let asks_nobody = origin.is_some() && api.is_none();
-        Some(wanted(section, api.is_some(), asks_nobody))
+        let asks_nobody = origin.is_some() && !asks_api;
+        Some(wanted(section, asks_api, asks_nobody))
     });
     match api {
         Some((built, said)) => with_api(built, said, wanted?, whole_answer),
