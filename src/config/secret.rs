@@ -79,3 +79,49 @@ fn read_file(path: &Path, refused: u32) -> Result<SecretString, String> {
     }
     Ok(SecretString::from(text.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn only_the_three_forms_are_references() {
+        for good in ["env:NAME", "file:secrets/key", "credential:tupay-access-key"] {
+            assert_eq!(SecretRef::parse(good).unwrap().to_string(), good);
+        }
+        for bad in [
+            "",
+            "key",
+            "env:",
+            "env:A B",
+            "file:",
+            "credential:../x",
+            "credential:.x",
+            "vault:x",
+            "ENV:X",
+        ] {
+            assert_eq!(SecretRef::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_file_that_others_can_read_is_refused_and_its_line_end_is_no_part_of_it() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("key");
+        let secret = SecretRef::File("key".to_owned());
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        assert!(secret.read(folder.path()).unwrap_err().contains("cannot be read"));
+        std::fs::write(&path, "hunter2\r\n").unwrap();
+        for open in [0o640, 0o604, 0o644] {
+            mode(open);
+            let why = secret.read(folder.path()).unwrap_err();
+            assert!(why.contains("chmod 600") && !why.contains("hunter2"), "{why}");
+        }
+        mode(0o600);
+        assert_eq!(secret.read(folder.path()).unwrap().expose_secret(), "hunter2");
+        std::fs::write(&path, "\n").unwrap();
+        assert!(secret.read(folder.path()).unwrap_err().contains("is empty"));
+    }
+}

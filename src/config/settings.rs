@@ -114,7 +114,8 @@ fn place(root: &mut Section<'_>, folder: &Path, key: &str, default: &str) -> Opt
     let line = root.line_of(key);
     let text = root.text_or(key, default);
     if text.trim().is_empty() {
-        root.problem_at(line, format!("`{key}` is empty; leave it out for {default:?}"));
+        let full = root.full(key);
+        root.problem_at(line, format!("`{full}` is empty; leave it out for {default:?}"));
         return None;
     }
     Some(folder.join(text))
