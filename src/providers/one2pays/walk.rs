@@ -55,13 +55,17 @@ fn get(number: u32) -> Step {
 
 /// Totals that are not the same on every page, or rows where the total says none.
 fn moved(first: &PageHead, pages: &BTreeMap<u32, &PageHead>) -> Option<String> {
-    if let Some(other) = pages.values().find(|page| page.total != first.total || page.total_pages != first.total_pages) {
+    if let Some(other) = pages
+        .values()
+        .find(|page| page.total != first.total || page.total_pages != first.total_pages)
+    {
         return Some(format!(
             "page {} states another total than page 1: the list changed while it was read",
             other.number
         ));
     }
-    (first.rows == 0 && first.total.is_some_and(|total| total > 0)).then(|| "page 1 is empty, its total is not".to_owned())
+    (first.rows == 0 && first.total.is_some_and(|total| total > 0))
+        .then(|| "page 1 is empty, its total is not".to_owned())
 }
 
 fn repeats_the_page_before(pages: &BTreeMap<u32, &PageHead>) -> Option<u32> {

@@ -53,7 +53,11 @@ fn split<'a, T>(envelope: Envelope<'a, List<'a, T>>) -> (Counters<'a>, Option<T>
     let success = envelope.success.is_some_and(|raw| raw.get() == "true");
     let mut unknown = envelope.unknown;
     let Some(list) = envelope.data else {
-        let nothing = Counters { success, unknown, ..Counters::default() };
+        let nothing = Counters {
+            success,
+            unknown,
+            ..Counters::default()
+        };
         return (nothing, None);
     };
     unknown.extend(list.unknown.into_iter().map(|key| format!("data.{key}")));
@@ -111,8 +115,15 @@ pub(super) fn head(one2pays: &One2Pays, ask: &Ask, number: u32, body: &[u8]) -> 
     let total_pages = whole_number("totalPages", counters.total_pages)?;
     head.total_pages = total_pages.map(|pages| u32::try_from(pages).unwrap_or(u32::MAX));
     head.rows = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-    head.ids = rows.iter().enumerate().map(|(place, row)| row_identity(number, place, row)).collect();
-    head.next = one2pays.cutoff(ask).and_then(|cutoff| order(&rows, cutoff)).map(str::to_owned);
+    head.ids = rows
+        .iter()
+        .enumerate()
+        .map(|(place, row)| row_identity(number, place, row))
+        .collect();
+    head.next = one2pays
+        .cutoff(ask)
+        .and_then(|cutoff| order(&rows, cutoff))
+        .map(str::to_owned);
     Ok(head)
 }
 
@@ -207,7 +218,11 @@ fn movement(one2pays: &One2Pays, ask: &Ask, row: &Movement<'_>) -> Result<Transa
         reference: field("referenceId", row.reference_id).optional_id()?,
         related_id: None,
         direction: if payment { Direction::In } else { Direction::Out },
-        kind: if payment { TransactionKind::Payment } else { TransactionKind::Withdraw },
+        kind: if payment {
+            TransactionKind::Payment
+        } else {
+            TransactionKind::Withdraw
+        },
         currency,
         amount_minor: if payment { amount } else { -amount },
         fee_minor: None,
@@ -262,7 +277,8 @@ fn balance(one2pays: &One2Pays, ask: &Ask, body: &Body<'_>) -> Result<Parsed, Ba
         Err(fault) => {
             if fault.sub_minor {
                 parsed.misconfigured = Some(
-                    "balance: a fraction of a satang; the unit is most likely baht: set `balance_unit = \"baht\"`".into(),
+                    "balance: a fraction of a satang; the unit is most likely baht: set `balance_unit = \"baht\"`"
+                        .into(),
                 );
             }
             parsed.unreadable.push(crate::record::Unreadable {
@@ -273,7 +289,9 @@ fn balance(one2pays: &One2Pays, ask: &Ask, body: &Body<'_>) -> Result<Parsed, Ba
     }
     let status = field("status", wallet.status);
     if status.is_there() && status.text().ok().as_deref() != Some("active") {
-        parsed.warnings.push("the wallet is not active: frozen, closed or in a state the document does not name".into());
+        parsed
+            .warnings
+            .push("the wallet is not active: frozen, closed or in a state the document does not name".into());
     }
     Ok(parsed)
 }
@@ -281,7 +299,10 @@ fn balance(one2pays: &One2Pays, ask: &Ask, body: &Body<'_>) -> Result<Parsed, Ba
 fn figures(unit: Unit, ask: &Ask, wallet: &Wallet<'_>) -> Result<Vec<Balance>, Fault> {
     let currency = field("currency", wallet.currency).currency()?;
     let items = [
-        ("wallet_balance", field("walletBalance", wallet.wallet).amount(currency, unit, Form::TextOrNumber)?),
+        (
+            "wallet_balance",
+            field("walletBalance", wallet.wallet).amount(currency, unit, Form::TextOrNumber)?,
+        ),
         (
             "settlement_balance",
             field("settlementBalance", wallet.settlement).amount(currency, unit, Form::TextOrNumber)?,
