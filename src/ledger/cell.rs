@@ -99,9 +99,9 @@ fn not_a_decimal(text: &str, decimal: u8) -> String {
         "has a blank before or behind it"
     } else if text.starts_with('(') || text.ends_with(')') {
         "is in parentheses; write negative amounts with a minus in front"
-    } else if text.ends_with('-') || text.ends_with('\u{2212}') {
+    } else if text.len() > 1 && text.ends_with(['-', '\u{2212}']) {
         "has its minus behind it; write negative amounts with a minus in front"
-    } else if is_scientific(text) {
+    } else if text.contains(['e', 'E']) && text.bytes().all(|b| b.is_ascii_digit() || b"eE+-.,".contains(&b)) {
         "is in scientific notation"
     } else if text.starts_with('+') {
         "has a plus sign"
@@ -110,6 +110,8 @@ fn not_a_decimal(text: &str, decimal: u8) -> String {
         .any(|c| !c.is_ascii_digit() && !"-.,'\u{2019} \u{a0}\u{202f}".contains(c))
     {
         "holds a currency sign or other text"
+    } else if text.starts_with(decimal) || text.starts_with(&format!("-{decimal}")) || text.ends_with(decimal) {
+        "lacks digits before or behind its decimal sign"
     } else if text.chars().any(|c| !c.is_ascii_digit() && c != '-') {
         return format!(
             "holds a thousands separator, or a decimal sign other than the configured {decimal:?}{}",
@@ -130,9 +132,9 @@ fn shape(text: &str) -> String {
         .chars()
         .take(MAX_SHAPE)
         .map(|c| match c {
-            c if c.is_numeric() => '9',
+            c if c.is_ascii_digit() => '9',
             c if c.is_alphabetic() => 'a',
-            c if c.is_control() => '?',
+            c if c.is_control() || c.is_numeric() => '?',
             c => c,
         })
         .collect();

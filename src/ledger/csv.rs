@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use csv::StringRecord;
 
-use super::map::{COLUMNS, Mapping, is_name};
+use super::map::{COLUMNS, Mapping};
 use super::quotes::{BadForm, MAX_RECORD, Seen, Strict};
 use super::source::{File, Hashed, trouble};
 use super::text::Decoded;
@@ -70,7 +70,7 @@ impl Open<'_> {
         while let Some(line) = self.next(&mut record)? {
             if record.len() != width {
                 return Err(Refusal::data(format!(
-                    "{name}:{line}: {} cells where the header has {width}; a delimiter or a quote is missing or too many",
+                    "{name}:{line}: {} cells in this row, {width} in the header: a delimiter is missing or too many; nothing was taken, export it again",
                     record.len()
                 )));
             }
@@ -134,9 +134,6 @@ impl Open<'_> {
         let alone = || others().find(|d| names.len() == 1 && text.bytes().any(|b| b == *d));
         if let Some(delimiter) = fits.or_else(alone) {
             return format!("the delimiter looks like {}: set delimiter to it", quoted(delimiter));
-        }
-        if names.iter().any(|name| !name.is_empty() && !is_name(name)) {
-            return "is the first line a header at all?".to_owned();
         }
         "correct the export, or the mapping under columns".to_owned()
     }

@@ -121,6 +121,15 @@ impl<'l> Mapping<'l> {
         if wrong.is_empty() {
             return Ok(at);
         }
+        let found = at.iter().any(Option::is_some);
+        let data = names.iter().any(|name| !name.is_empty() && !is_name(name));
+        if data && !found {
+            // Nobody's data goes into a message.
+            return Err(format!(
+                "{}; the first line looks like data, not like column names",
+                wrong.join(", ")
+            ));
+        }
         let seen: Vec<String> = names.iter().take(40).map(|name| shown(name)).collect();
         let more = if names.len() > 40 { ", …" } else { "" };
         Err(format!("{}; seen: {}{more}", wrong.join(", "), seen.join(", ")))
@@ -277,17 +286,19 @@ impl<'l> Mapping<'l> {
 }
 
 /// Whether a header cell can be a column's name and no data: short, printable, not a number or a card or account number.
-pub(super) fn is_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.chars().count() <= 40
-        && text.chars().all(|c| c.is_alphanumeric() || " _-.#/()%".contains(c))
-        && text.chars().any(char::is_alphabetic)
-        && text.bytes().filter(u8::is_ascii_digit).count() <= 4
+/// A whole header under the wrong delimiter passes too, part by part.
+fn is_name(text: &str) -> bool {
+    text.split([';', '|', '\t', ',']).all(|part| {
+        part.chars().count() <= 40
+            && part.chars().all(|c| c.is_alphanumeric() || " _-.#/()%".contains(c))
+            && part.chars().any(char::is_alphabetic)
+            && part.bytes().filter(u8::is_ascii_digit).count() <= 4
+    })
 }
 
-/// A header cell for a message. In a file without a header the first line is somebody's data.
+/// A header cell for a message.
 fn shown(text: &str) -> String {
-    if is_name(text) {
+    if text.is_empty() || is_name(text) {
         format!("{text:?}")
     } else {
         "(no column name)".to_owned()
