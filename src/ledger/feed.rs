@@ -117,19 +117,18 @@ impl Look {
         }
     }
 
-    /// The whole business days that the export speaks about; without times in it, everything the job wants.
+    /// The whole business days that the export speaks about, as far as they are over; without times in it, everything
+    /// the job wants. Never empty.
     fn span(&self, job: &Job, as_of: Instant) -> Window {
         let zone = job.timezone;
+        let over = last_day_over(as_of, job.fetch.settle, zone);
         let (first, last) = match (self.oldest, self.newest) {
-            (Some(oldest), Some(newest)) => (day_of(oldest, zone), day_of(newest, zone)),
-            _ => (
-                job.fetch.start,
-                last_day_over(as_of, job.fetch.settle, zone).max(job.fetch.start),
-            ),
+            (Some(oldest), Some(newest)) => (day_of(oldest, zone), day_of(newest, zone).min(over)),
+            _ => (job.fetch.start, over),
         };
         Window {
             from: start_of_day(first, zone),
-            until: start_of_day(next_day(last), zone),
+            until: start_of_day(next_day(last.max(first)), zone),
         }
     }
 }

@@ -302,7 +302,7 @@ pub(super) fn guard_not_empty(import: &Import, first: Option<&PutAside>, what: &
         return Ok(());
     }
     Err(Refusal::NotReconciled(match first {
-        None => format!("{what} is empty: no row behind the header; nothing was taken, export it again"),
+        None => format!("{what} is empty: it holds no row; nothing was taken, export it again"),
         Some(row) => format!(
             "{what}: none of its {} rows could be read; the first is {}, {}, which {}; nothing was taken",
             import.unreadable, row.source, row.what.place, row.what.reason
