@@ -261,13 +261,16 @@ CREATE INDEX ledger_by_provider_id ON ledger_entries (job, provider_id) WHERE pr
 CREATE TABLE ledger_imports (
   import_id     INTEGER PRIMARY KEY,          -- counts up
   job           TEXT    NOT NULL,             -- name of the job file
+  feed          TEXT    NOT NULL DEFAULT '',  -- feed of an export (jobs of kind `file`); '' for the ledger
   as_of         TEXT    NOT NULL,             -- of the run that read it
-  digest        TEXT    NOT NULL,             -- SHA-256 over names and contents; an unchanged ledger is not read again
-  entries       INTEGER NOT NULL,             -- rows read
+  digest        TEXT    NOT NULL,             -- SHA-256 over settings, names and contents; an unchanged ledger is not read again
+  entries       INTEGER NOT NULL,             -- rows read, excluded ones among them
+  excluded      INTEGER NOT NULL DEFAULT 0,   -- rows that are no part of the money flow
+  unreadable    INTEGER NOT NULL DEFAULT 0,   -- rows put aside
   newest_booked_at TEXT,                      -- an import whose newest booking is older is refused
   sources       TEXT    NOT NULL              -- JSON list of file names
 ) STRICT;
-CREATE INDEX ledger_imports_by_job ON ledger_imports (job, import_id);
+CREATE INDEX ledger_imports_by_job ON ledger_imports (job, feed, import_id);
 
 -- One row per row put aside: kept, counted, reported. Either page_id or source is NULL.
 CREATE TABLE unreadable_rows (
