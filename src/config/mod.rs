@@ -237,6 +237,8 @@ pub struct Fetch {
     pub max_in_flight: u32,
     /// Stricter of `[http] request_timeout_s` and the provider's.
     pub request_timeout: Duration,
+    /// The provider's [`crate::providers::Limits::max_retry_wait`].
+    pub max_retry_wait: Duration,
 }
 
 /// `[ledger]`.
