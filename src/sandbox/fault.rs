@@ -110,12 +110,20 @@ pub fn parse_script(text: &str) -> Result<Vec<Fault>, Failure> {
     }
     let wrong = |why: String| Failure::new(Class::Config, format!("the fault script is wrong: {why}"));
     let script: Script = toml::from_str(text).map_err(|e| {
-        let line = 1 + text.bytes().take(e.span().map_or(0, |s| s.start)).filter(|b| *b == b'\n').count();
+        let line = 1 + text
+            .bytes()
+            .take(e.span().map_or(0, |s| s.start))
+            .filter(|b| *b == b'\n')
+            .count();
         wrong(format!("line {line}: {}", e.message()))
     })?;
     for (number, fault) in script.fault.iter().enumerate() {
         let at = |why: &str| wrong(format!("fault {}: {why}", number + 1));
-        if fault.covers.as_deref().is_some_and(|text| parse_instant(text).is_none()) {
+        if fault
+            .covers
+            .as_deref()
+            .is_some_and(|text| parse_instant(text).is_none())
+        {
             return Err(at("`covers` is not an RFC 3339 instant"));
         }
         if fault.status.is_some_and(|status| !(200..=599).contains(&status)) {
@@ -128,7 +136,10 @@ pub fn parse_script(text: &str) -> Result<Vec<Fault>, Failure> {
 impl Fault {
     fn fits(&self, service: Service, call: &Call) -> bool {
         self.provider.is_none_or(|p| p == service)
-            && self.method.as_ref().is_none_or(|m| m.eq_ignore_ascii_case(&call.method))
+            && self
+                .method
+                .as_ref()
+                .is_none_or(|m| m.eq_ignore_ascii_case(&call.method))
             && self.path.as_ref().is_none_or(|p| match p.strip_suffix('*') {
                 Some(start) => call.path.starts_with(start),
                 None => call.path == *p,
@@ -146,18 +157,28 @@ impl Fault {
         match self.rate_limited {
             Some(RateForm::Body) => return Some(super::api::one2pays::rate_limited(1000, now, seconds.into())),
             Some(RateForm::Header) => {
-                return Some(service.error(429, "Too many requests").with("retry-after", seconds.to_string()));
+                return Some(
+                    service
+                        .error(429, "Too many requests")
+                        .with("retry-after", seconds.to_string()),
+                );
             }
             Some(RateForm::Bare) => return Some(service.error(429, "Too many requests")),
             None => {}
         }
         if let Some(target) = &self.redirect {
             let status = self.status.unwrap_or(302);
-            let moved = Answer { status, headers: Vec::new(), body: Vec::new() };
+            let moved = Answer {
+                status,
+                headers: Vec::new(),
+                body: Vec::new(),
+            };
             return Some(moved.with("location", target.clone()));
         }
         match self.status {
-            Some(status) if !(200..300).contains(&status) => Some(service.error(status, "The sandbox was told to fail")),
+            Some(status) if !(200..300).contains(&status) => {
+                Some(service.error(status, "The sandbox was told to fail"))
+            }
             _ => None,
         }
     }
@@ -239,7 +260,13 @@ mod tests {
 
     fn call(path: &str, query: &str) -> Call {
         let (method, headers) = ("GET".into(), Vec::new());
-        Call { method, path: path.into(), query: query.into(), headers, body: Vec::new() }
+        Call {
+            method,
+            path: path.into(),
+            query: query.into(),
+            headers,
+            body: Vec::new(),
+        }
     }
 
     #[test]

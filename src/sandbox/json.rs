@@ -109,7 +109,10 @@ mod tests {
             (100_000, "1000.00", "1000"),
             (5145, "51.45", "51.45"),
         ] {
-            assert_eq!((two_decimals(minor).as_str(), short_decimals(minor).as_str()), (two, short));
+            assert_eq!(
+                (two_decimals(minor).as_str(), short_decimals(minor).as_str()),
+                (two, short)
+            );
         }
     }
 

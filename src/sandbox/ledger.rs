@@ -86,7 +86,10 @@ fn line(job: &str, b: &Booking, e: &Entry) -> String {
         "payvyne-uk" => {
             let fee = e.fee.map(|f| f.to_string()).unwrap_or_default();
             let (entry, order) = (&b.ledger_id, &b.reference);
-            format!("{entry};{order};{};{};{};{fee};{};{booked_at};{id}\r\n", e.kind, e.amount, e.currency, e.state)
+            format!(
+                "{entry};{order};{};{};{};{fee};{};{booked_at};{id}\r\n",
+                e.kind, e.amount, e.currency, e.state
+            )
         }
         "one2pays-th" => {
             let (no, reference, amount) = (&b.ledger_id, &b.reference, two_decimals(e.amount));
@@ -95,7 +98,10 @@ fn line(job: &str, b: &Booking, e: &Entry) -> String {
         _ => {
             let fee = e.fee.map(two_decimals).unwrap_or_default();
             let (entry, order, amount) = (&b.ledger_id, &b.reference, two_decimals(e.amount));
-            format!("{entry},{order},{},{amount},{},{},{booked_at},{id},{fee}\n", e.kind, e.currency, e.state)
+            format!(
+                "{entry},{order},{},{amount},{},{},{booked_at},{id},{fee}\n",
+                e.kind, e.currency, e.state
+            )
         }
     }
 }

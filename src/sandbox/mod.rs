@@ -9,10 +9,10 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use chrono::Days;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Class, Failure};
 
@@ -95,12 +95,16 @@ pub async fn start(world: Arc<Mutex<World>>, faults: Vec<Fault>, port: Option<u1
     Ok(Running { shared, ports, tasks })
 }
 
-/// `reconciled sandbox`: a world of the last forty days that follows the wall clock; prints how to use it; runs until
-/// SIGINT or SIGTERM.
+/// `reconciled sandbox`: a world of the last forty days that follows the wall clock; says how to use it; runs until `stop`.
 ///
 /// # Errors
 /// CONFIG for a script that cannot be used, LOCAL-IO for a port that is taken.
-pub async fn serve_forever(port: Option<u16>, script: Option<&Path>) -> Result<(), Failure> {
+pub async fn serve_forever(
+    port: Option<u16>,
+    script: Option<&Path>,
+    stop: CancellationToken,
+    say: impl Fn(&str),
+) -> Result<(), Failure> {
     let faults = match script {
         None => Vec::new(),
         Some(path) => {
@@ -114,33 +118,27 @@ pub async fn serve_forever(port: Option<u16>, script: Option<&Path>) -> Result<(
     let port = port.unwrap_or(DEFAULT_PORT);
     let today = wire::wall_clock().date_naive();
     let first_day = today.checked_sub_days(Days::new(40)).unwrap_or(today);
-    let mut world = World::new(Setup { seed: 1, first_day, days: 130, volume: 100 });
+    let mut world = World::new(Setup {
+        seed: 1,
+        first_day,
+        days: 130,
+        volume: 100,
+    });
     world.follow_wall_clock();
     let text = invitation(&world, port, first_day);
-    let running = start(Arc::new(Mutex::new(world)), faults, Some(port)).await.map_err(|e| {
-        let why = format!("ports {port} to {} cannot be opened on 127.0.0.1: {}", port.saturating_add(2), e.kind());
-        Failure::new(Class::LocalIo, format!("{why}; choose others with --port"))
-    })?;
-    print(&text);
-    wait_for_the_end().await?;
+    let running = start(Arc::new(Mutex::new(world)), faults, Some(port))
+        .await
+        .map_err(|e| {
+            let why = format!(
+                "ports {port} to {} cannot be opened on 127.0.0.1: {}",
+                port.saturating_add(2),
+                e.kind()
+            );
+            Failure::new(Class::LocalIo, format!("{why}; choose others with --port"))
+        })?;
+    say(&text);
+    stop.cancelled().await;
     drop(running);
-    Ok(())
-}
-
-/// A closed stdout must not end the sandbox.
-fn print(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-async fn wait_for_the_end() -> Result<(), Failure> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-    // Answers under way may still be sent.
-    tokio::time::sleep(Duration::from_millis(50)).await;
     Ok(())
 }
 

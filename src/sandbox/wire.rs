@@ -92,8 +92,18 @@ struct Server {
 
 /// Serves one provider until it is dropped.
 pub(super) async fn serve(service: Service, listener: TcpListener, shared: Arc<Shared>) {
-    let (recent, listener) = (Arc::default(), Door { listener, shared: shared.clone() });
-    let server = Server { service, shared, recent };
+    let (recent, listener) = (
+        Arc::default(),
+        Door {
+            listener,
+            shared: shared.clone(),
+        },
+    );
+    let server = Server {
+        service,
+        shared,
+        recent,
+    };
     let app = axum::Router::new().fallback(handle).with_state(server);
     let app = app.into_make_service_with_connect_info::<Caller>();
     // axum::serve never ends by itself; its error type only leaves room for it.
@@ -131,7 +141,11 @@ async fn read(request: Request) -> Option<Call> {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: head.headers.iter().map(|(n, v)| (n.as_str().to_owned(), text(v))).collect(),
+        headers: head
+            .headers
+            .iter()
+            .map(|(n, v)| (n.as_str().to_owned(), text(v)))
+            .collect(),
         body: body.to_vec(),
     })
 }
@@ -165,7 +179,10 @@ impl Server {
         if let Some(answer) = self.limited(&world) {
             return answer;
         }
-        let twist = Twist { ignore_page: fault.ignore_page, cursor_loop: fault.cursor_loop };
+        let twist = Twist {
+            ignore_page: fault.ignore_page,
+            cursor_loop: fault.cursor_loop,
+        };
         let answer = self.service.answer(&mut world, call, &twist);
         match world.doors.one2pays.clock {
             super::api::one2pays::SignatureClock::World => {
@@ -188,11 +205,16 @@ impl Server {
             recent.push_back(now);
             return None;
         }
-        let oldest = recent.front().map_or(MINUTE, |at| MINUTE.saturating_sub(now.duration_since(*at)));
+        let oldest = recent
+            .front()
+            .map_or(MINUTE, |at| MINUTE.saturating_sub(now.duration_since(*at)));
         let seconds = i64::try_from(oldest.as_secs()).unwrap_or(60) + 1;
         Some(match self.service {
             Service::One2pays => super::api::one2pays::rate_limited(limit, wall_clock(), seconds),
-            _ => self.service.error(429, "Too many requests").with("retry-after", seconds.to_string()),
+            _ => self
+                .service
+                .error(429, "Too many requests")
+                .with("retry-after", seconds.to_string()),
         })
     }
 }
@@ -210,7 +232,12 @@ fn respond(answer: Answer, fault: &Fault) -> Response {
         response = response.header("content-length", answer.body.len());
         let head = answer.body[..cut.min(answer.body.len())].to_vec();
         let size = fault.drip_bytes.unwrap_or(usize::MAX);
-        Body::from_stream(pieces(head, size, Duration::from_millis(fault.drip_ms.unwrap_or(5)), true))
+        Body::from_stream(pieces(
+            head,
+            size,
+            Duration::from_millis(fault.drip_ms.unwrap_or(5)),
+            true,
+        ))
     } else if let Some(pause) = fault.drip_ms {
         response = response.header("content-length", answer.body.len());
         let size = fault.drip_bytes.unwrap_or(1);
@@ -219,7 +246,9 @@ fn respond(answer: Answer, fault: &Fault) -> Response {
         Body::from(answer.body)
     };
     // Only a script can hold a header that HTTP cannot.
-    response.body(body).unwrap_or_else(|_| Response::new(Body::from("the fault script holds an impossible header")))
+    response
+        .body(body)
+        .unwrap_or_else(|_| Response::new(Body::from("the fault script holds an impossible header")))
 }
 
 /// A body in pieces with pauses between them; `breaks`: the connection breaks at its end.
@@ -329,4 +358,3 @@ impl Connected<IncomingStream<'_, Door>> for Caller {
         Self(stream.io().line.clone())
     }
 }
-

@@ -69,7 +69,10 @@ fn expression(left: &mut &str, terms: &[&str], out: &mut Vec<Condition>, depth: 
         if let Some(rest) = left.strip_prefix('(') {
             *left = rest;
             expression(left, terms, out, depth + 1)?;
-            *left = left.trim_start().strip_prefix(')').ok_or("a parenthesis is not closed")?;
+            *left = left
+                .trim_start()
+                .strip_prefix(')')
+                .ok_or("a parenthesis is not closed")?;
         } else {
             out.push(condition(left, terms)?);
         }
@@ -85,7 +88,10 @@ fn condition(left: &mut &str, terms: &[&str]) -> Result<Condition, String> {
     let end = left.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(left.len());
     let (term, rest) = left.split_at(end);
     if !terms.contains(&term) {
-        return Err(format!("{} is not a filter term here", if term.is_empty() { "this" } else { term }));
+        return Err(format!(
+            "{} is not a filter term here",
+            if term.is_empty() { "this" } else { term }
+        ));
     }
     let rest = rest.trim_start();
     const OPERATORS: [(&str, Operator); 5] = [
@@ -95,12 +101,21 @@ fn condition(left: &mut &str, terms: &[&str]) -> Result<Condition, String> {
         (">", Operator::Greater),
         ("<", Operator::Less),
     ];
-    let found = OPERATORS.iter().find_map(|(sign, op)| Some((*op, rest.strip_prefix(sign)?)));
+    let found = OPERATORS
+        .iter()
+        .find_map(|(sign, op)| Some((*op, rest.strip_prefix(sign)?)));
     let (operator, rest) = found.ok_or("an operator is missing")?;
-    let rest = rest.trim_start().strip_prefix('\'').ok_or("values stand in ASCII single quotes")?;
+    let rest = rest
+        .trim_start()
+        .strip_prefix('\'')
+        .ok_or("values stand in ASCII single quotes")?;
     let (value, rest) = rest.split_once('\'').ok_or("a quote is not closed")?;
     *left = rest;
-    Ok(Condition { term: term.to_owned(), operator, value: value.to_owned() })
+    Ok(Condition {
+        term: term.to_owned(),
+        operator,
+        value: value.to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -90,7 +90,10 @@ pub fn rate_limited(limit: u32, now: Instant, retry_after_s: i64) -> Answer {
         .text("code", "RATE_LIMIT_EXCEEDED")
         .text("message", "Too many requests")
         .raw("metadata", metadata.done());
-    Answer::json(429, Object::new().raw("success", false).raw("error", inner.done()).done())
+    Answer::json(
+        429,
+        Object::new().raw("success", false).raw("error", inner.done()).done(),
+    )
 }
 
 pub fn answer(world: &mut World, call: &Call, twist: &Twist) -> Answer {
@@ -112,7 +115,11 @@ pub fn answer(world: &mut World, call: &Call, twist: &Twist) -> Answer {
         _ => return refuse(405, "Method not allowed").with("allow", "GET"),
     }
     let now = world.now();
-    let orders = if resource == "payments" { &world.one2pays.payments } else { &world.one2pays.withdraws };
+    let orders = if resource == "payments" {
+        &world.one2pays.payments
+    } else {
+        &world.one2pays.withdraws
+    };
     match (resource, id) {
         ("balance", _) => balance(world, call),
         (_, None) => list(orders, call, now, resource == "payments", twist),
@@ -164,7 +171,11 @@ fn list(orders: &[Order], call: &Call, now: Instant, payments: bool, twist: &Twi
         Some(text) => whole_number(text).filter(|n| (1..=most).contains(n)),
     };
     let (Some(page), Some(limit)) = (number("page", 1, i64::MAX), number("limit", DEFAULT_LIMIT, MAX_LIMIT)) else {
-        return error(400, "VALIDATION_ERROR", "page must be at least 1 and limit between 1 and 100");
+        return error(
+            400,
+            "VALIDATION_ERROR",
+            "page must be at least 1 and limit between 1 and 100",
+        );
     };
     let asked = if twist.ignore_page { 1 } else { page };
     let listed: Vec<&Order> = orders.iter().filter(|o| o.is_listed(now)).collect();
@@ -222,11 +233,21 @@ pub fn drift(world: &mut World, call: &Call, insert: u32, delete: u32) {
     let mut random = Random::part(world.one2pays.payments.len() as u64, "one2pays drift");
     let one2pays = &mut world.one2pays;
     let payments = call.path.ends_with("/payments");
-    let orders = if payments { &mut one2pays.payments } else { &mut one2pays.withdraws };
+    let orders = if payments {
+        &mut one2pays.payments
+    } else {
+        &mut one2pays.withdraws
+    };
     let listed = orders.iter_mut().filter(|o| o.is_listed(now)).take(delete as usize);
     listed.for_each(|o| o.absences.push(Absence { from: now, until: None }));
     for _ in 0..insert {
-        let life = Life::new(now, OrderState { status: "processing", amount: 12_300 });
+        let life = Life::new(
+            now,
+            OrderState {
+                status: "processing",
+                amount: 12_300,
+            },
+        );
         let reference = format!("DRIFT-{}", random.hex16());
         if payments {
             one2pays.payment(&mut random, &reference, life);

@@ -63,7 +63,13 @@ pub fn error(status: u16, description: &str) -> Answer {
 }
 
 fn refused(status: u16, word: &str, description: &str) -> Answer {
-    Answer::json(status, Object::new().text("error", word).text("error_description", description).done())
+    Answer::json(
+        status,
+        Object::new()
+            .text("error", word)
+            .text("error_description", description)
+            .done(),
+    )
 }
 
 pub fn answer(world: &mut World, call: &Call, twist: &Twist) -> Answer {
@@ -119,8 +125,13 @@ fn token(world: &mut World, call: &Call) -> Answer {
         let mut values = form.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str());
         values.next().filter(|_| values.next().is_none())
     };
-    let (Some(grant), Some(id), Some(secret)) = (field("grant_type"), field("client_id"), field("client_secret")) else {
-        return refused(400, "invalid_request", "grant_type, client_id and client_secret are required once each");
+    let (Some(grant), Some(id), Some(secret)) = (field("grant_type"), field("client_id"), field("client_secret"))
+    else {
+        return refused(
+            400,
+            "invalid_request",
+            "grant_type, client_id and client_secret are required once each",
+        );
     };
     if grant != "client_credentials" {
         return refused(400, "unsupported_grant_type", "only client_credentials");
@@ -132,9 +143,15 @@ fn token(world: &mut World, call: &Call) -> Answer {
     }
     door.issued += 1;
     let mut random = Random::part(door.issued, "payvyne token");
-    let token = format!("eyJhbGciOiJSUzI1NiJ9.{}{}.{}", random.hex16(), random.hex16(), random.hex16());
+    let token = format!(
+        "eyJhbGciOiJSUzI1NiJ9.{}{}.{}",
+        random.hex16(),
+        random.hex16(),
+        random.hex16()
+    );
     door.tokens.retain(|(_, until)| now < *until);
-    door.tokens.push((token.clone(), now + TimeDelta::seconds(TOKEN_SECONDS)));
+    door.tokens
+        .push((token.clone(), now + TimeDelta::seconds(TOKEN_SECONDS)));
     let body = Object::new()
         .text("access_token", &token)
         .text("scope", &door.scope)
@@ -151,7 +168,9 @@ fn token(world: &mut World, call: &Call) -> Answer {
 fn authorized(world: &World, call: &Call) -> Result<(), Answer> {
     let now = world.now();
     let door = &world.doors.payvyne;
-    let token = call.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    let token = call
+        .header("authorization")
+        .and_then(|value| value.strip_prefix("Bearer "));
     let known = token.is_some_and(|token| door.tokens.iter().any(|(t, until)| t == token && now < *until));
     match (known, door.scope.split(' ').any(|s| s == "reconciliation")) {
         (false, _) => Err(error(401, "The access token is missing, unknown or expired")
@@ -169,13 +188,21 @@ struct Place {
     sent: Option<String>,
 }
 
-fn place(world: &World, call: &Call, allowed: &[&str], about: &str, twist: &Twist) -> Result<(Place, Option<String>), Answer> {
+fn place(
+    world: &World,
+    call: &Call,
+    allowed: &[&str],
+    about: &str,
+    twist: &Twist,
+) -> Result<(Place, Option<String>), Answer> {
     let bad = |why: &str| error(400, why);
     let mut given = call.parameters(allowed).map_err(|why| bad(&why))?;
     let size = match given.get("size") {
         None => DEFAULT_SIZE,
         Some(text) => match whole_number(text) {
-            Some(n) if n > 0 => usize::try_from(n).unwrap_or(usize::MAX).min(world.doors.payvyne.max_size),
+            Some(n) if n > 0 => usize::try_from(n)
+                .unwrap_or(usize::MAX)
+                .min(world.doors.payvyne.max_size),
             _ => return Err(bad("size is not a positive whole number")),
         },
     };
@@ -183,7 +210,9 @@ fn place(world: &World, call: &Call, allowed: &[&str], about: &str, twist: &Twis
     let sent = given.remove("cursor");
     let after = match &sent {
         None => None,
-        Some(cursor) => Some(read_cursor(cursor, about, query.as_deref()).ok_or_else(|| bad("the cursor is not valid here"))?),
+        Some(cursor) => {
+            Some(read_cursor(cursor, about, query.as_deref()).ok_or_else(|| bad("the cursor is not valid here"))?)
+        }
     };
     let after = after.filter(|_| !twist.ignore_page);
     Ok((Place { size, after, sent }, query))
@@ -249,7 +278,10 @@ fn sweeps(world: &World, call: &Call, partner: bool, twist: &Twist) -> Result<An
         None => Vec::new(),
         Some(text) => filter::parse(text, terms).map_err(|why| error(400, &why))?,
     };
-    if conditions.iter().any(|c| c.term == "createdAt" && c.midnight().is_none()) {
+    if conditions
+        .iter()
+        .any(|c| c.term == "createdAt" && c.midnight().is_none())
+    {
         return Err(error(400, "createdAt wants a date like '2025-03-01'"));
     }
     let wanted = |s: &&Sweep| conditions.iter().all(|c| holds(world, s, c));
@@ -267,13 +299,18 @@ fn holds(world: &World, sweep: &Sweep, c: &Condition) -> bool {
     match c.term.as_str() {
         "createdAt" => c.midnight().is_some_and(|at| c.operator.holds(&sweep.created_at, &at)),
         "merchantId" => c.operator.holds(&world.doors.payvyne.merchant, &c.value),
-        _ => c.operator.holds(&world.payvyne.accounts[sweep.account].identifier, &c.value.as_str()),
+        _ => c
+            .operator
+            .holds(&world.payvyne.accounts[sweep.account].identifier, &c.value.as_str()),
     }
 }
 
 fn money(account: &Account, minor: i64) -> String {
     let amount = two_decimals(minor);
-    Object::new().raw("amount", amount).text("currency", account.currency).done()
+    Object::new()
+        .raw("amount", amount)
+        .text("currency", account.currency)
+        .done()
 }
 
 fn sweep_row(world: &World, sweep: &Sweep, partner: bool) -> String {
@@ -286,7 +323,10 @@ fn sweep_row(world: &World, sweep: &Sweep, partner: bool) -> String {
     let identifier = Object::new().text("identifier", account.identifier).done();
     let row = Object::new()
         .text("id", &sweep.id)
-        .text("createdAt", &sweep.created_at.to_rfc3339_opts(SecondsFormat::Millis, true))
+        .text(
+            "createdAt",
+            &sweep.created_at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        )
         .raw("settlementAccount", identifier)
         .raw("openingBalance", money(account, sweep.opening))
         .raw("closingBalance", money(account, sweep.closing))
@@ -294,7 +334,12 @@ fn sweep_row(world: &World, sweep: &Sweep, partner: bool) -> String {
         .raw("transferredAmount", money(account, sweep.transferred))
         .raw("summary", summary.done());
     match partner {
-        true => row.raw("merchant", Object::new().text("id", &world.doors.payvyne.merchant).done()).done(),
+        true => row
+            .raw(
+                "merchant",
+                Object::new().text("id", &world.doors.payvyne.merchant).done(),
+            )
+            .done(),
         false => row.done(),
     }
 }
@@ -344,7 +389,10 @@ pub fn drift(world: &mut World, call: &Call, insert: u32, delete: u32) {
     };
     let payvyne = &mut world.payvyne;
     let Some(id) = target.sweep else {
-        let listed = payvyne.sweeps.iter_mut().filter(|s| s.created_at <= now && listed(&s.absences, now));
+        let listed = payvyne
+            .sweeps
+            .iter_mut()
+            .filter(|s| s.created_at <= now && listed(&s.absences, now));
         listed.take(delete as usize).for_each(|s| s.absences.push(gone));
         return;
     };
@@ -352,7 +400,10 @@ pub fn drift(world: &mut World, call: &Call, insert: u32, delete: u32) {
         return;
     };
     let members = payvyne.sweeps[at].members.clone();
-    let present = members.iter().copied().filter(|i| listed(&payvyne.movements[*i].absences, now));
+    let present = members
+        .iter()
+        .copied()
+        .filter(|i| listed(&payvyne.movements[*i].absences, now));
     for index in present.take(delete as usize).collect::<Vec<_>>() {
         payvyne.movements[index].absences.push(gone);
     }

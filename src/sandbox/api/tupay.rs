@@ -49,7 +49,10 @@ impl Default for Door {
 
 /// `{ "code", "description" }` (section 10).
 pub fn error(status: u16, code: i64, description: &str) -> Answer {
-    Answer::json(status, Object::new().raw("code", code).text("description", description).done())
+    Answer::json(
+        status,
+        Object::new().raw("code", code).text("description", description).done(),
+    )
 }
 
 pub fn answer(world: &mut World, call: &Call, twist: &Twist) -> Answer {
@@ -168,7 +171,11 @@ fn range(world: &World, call: &Call, more: &[&str], twist: &Twist) -> Result<Ran
     if given.get("country").is_some_and(|country| country != "PE") {
         return Err(error(412, 19, "Invalid country"));
     }
-    let page = if twist.ignore_page { 0 } else { usize::try_from(page).unwrap_or(usize::MAX / MAX_ROWS) };
+    let page = if twist.ignore_page {
+        0
+    } else {
+        usize::try_from(page).unwrap_or(usize::MAX / MAX_ROWS)
+    };
     let _ = world;
     Ok(Range {
         from,
@@ -199,8 +206,15 @@ impl Range {
 }
 
 const DEPOSIT_STATUSES: [&str; 5] = ["PENDING", "APPROVED", "COMPLETED", "CANCELLED", "DECLINED"];
-const CASHOUT_STATUSES: [&str; 7] =
-    ["ON_HOLD", "PENDING", "DELIVERED", "COMPLETED", "REJECTED", "CANCELLED", "DECLINED"];
+const CASHOUT_STATUSES: [&str; 7] = [
+    "ON_HOLD",
+    "PENDING",
+    "DELIVERED",
+    "COMPLETED",
+    "REJECTED",
+    "CANCELLED",
+    "DECLINED",
+];
 
 fn check_status(range: &Range, known: &[&str]) -> Result<(), Answer> {
     match &range.status {
@@ -244,7 +258,12 @@ fn deposit_row(world: &World, d: &Deposit, changed: Instant, s: &DepositState) -
         .text("clientDocument", &d.document)
         .text("idUser", &d.user);
     let row = money(row, "amount", "currency", &printed);
-    let row = money(row, "requestedAmount", "requestedCurrency", &short_decimals(s.requested));
+    let row = money(
+        row,
+        "requestedAmount",
+        "requestedCurrency",
+        &short_decimals(s.requested),
+    );
     let row = money(row, "localAmount", "localCurrency", &printed);
     money(row, "fee", "feeCurrency", &short_decimals(s.fee))
         .text("status", s.status)
@@ -256,7 +275,12 @@ fn deposit_row(world: &World, d: &Deposit, changed: Instant, s: &DepositState) -
 }
 
 fn cashouts(world: &World, call: &Call, twist: &Twist) -> Result<Answer, Answer> {
-    let range = range(world, call, &["country", "paymentMethod", "clienteDocument", "status"], twist)?;
+    let range = range(
+        world,
+        call,
+        &["country", "paymentMethod", "clienteDocument", "status"],
+        twist,
+    )?;
     check_status(&range, &CASHOUT_STATUSES)?;
     let now = world.now();
     let rows: Vec<(&Cashout, &(Instant, CashoutState))> = world
@@ -342,13 +366,20 @@ fn balance(world: &World, call: &Call) -> Result<Answer, Answer> {
             .done()
     });
     let accounts: Vec<String> = accounts.collect();
-    Ok(Answer::json(200, Object::new().raw("balances", array(&accounts)).done()))
+    Ok(Answer::json(
+        200,
+        Object::new().raw("balances", array(&accounts)).done(),
+    ))
 }
 
 /// New pending deposits (or cashouts) at the front of the asked range, and rows taken from its front.
 pub fn drift(world: &mut World, call: &Call, insert: u32, delete: u32) {
-    let Ok(range) = range(world, call, &["country", "paymentMethod", "clienteDocument", "status"], &Twist::default())
-    else {
+    let Ok(range) = range(
+        world,
+        call,
+        &["country", "paymentMethod", "clienteDocument", "status"],
+        &Twist::default(),
+    ) else {
         return;
     };
     let now = world.now();
@@ -359,7 +390,10 @@ pub fn drift(world: &mut World, call: &Call, insert: u32, delete: u32) {
     };
     let tupay = &mut world.tupay;
     if call.path == "/v1/deposits" {
-        let mine = tupay.deposits.iter_mut().filter(|d| d.is_listed(now) && range.holds(d.created));
+        let mine = tupay
+            .deposits
+            .iter_mut()
+            .filter(|d| d.is_listed(now) && range.holds(d.created));
         mine.take(delete as usize).for_each(|d| d.absences.push(gone));
         for _ in 0..insert {
             let life = Life::new(first, DepositState::new("PENDING", 1_234));
@@ -367,7 +401,10 @@ pub fn drift(world: &mut World, call: &Call, insert: u32, delete: u32) {
             tupay.deposit(&mut random, &reference, "PEN", life);
         }
     } else {
-        let mine = tupay.cashouts.iter_mut().filter(|c| c.is_listed(now) && range.holds(c.created));
+        let mine = tupay
+            .cashouts
+            .iter_mut()
+            .filter(|c| c.is_listed(now) && range.holds(c.created));
         mine.take(delete as usize).for_each(|c| c.absences.push(gone));
         for _ in 0..insert {
             let life = Life::new(first, CashoutState::new("PENDING"));

@@ -43,7 +43,16 @@ impl Order {
                 "processing" | "created" => "waiting",
                 _ => "failed",
             };
-            (*at + minutes(1), Entry { kind, currency: "THB", amount: s.amount, fee: None, state })
+            (
+                *at + minutes(1),
+                Entry {
+                    kind,
+                    currency: "THB",
+                    amount: s.amount,
+                    fee: None,
+                    state,
+                },
+            )
         });
         Booking {
             job: "one2pays-th",
@@ -135,7 +144,11 @@ impl One2pays {
     pub fn balance(&self, now: Instant) -> (i64, i64) {
         let (mut wallet, mut settling) = (self.opening, 0);
         for (at, amount) in self.payments.iter().flat_map(|p| effects(p, "succeeded", now)) {
-            if at > now - SETTLEMENT_DELAY { settling += amount } else { wallet += amount }
+            if at > now - SETTLEMENT_DELAY {
+                settling += amount
+            } else {
+                wallet += amount
+            }
         }
         for (_, amount) in self.withdraws.iter().flat_map(|w| effects(w, "paid", now)) {
             wallet -= amount;
@@ -158,7 +171,11 @@ fn add<'a>(orders: &'a mut Vec<Order>, random: &mut Random, reference: &str, lif
         id: random.uuid(),
         reference: reference.to_owned(),
         created: life.0[0].0,
-        method: if random.chance(70) { "promptpay" } else { "bank_transfer" },
+        method: if random.chance(70) {
+            "promptpay"
+        } else {
+            "bank_transfer"
+        },
         life,
         absences: Vec::new(),
     });

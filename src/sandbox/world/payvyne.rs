@@ -26,8 +26,18 @@ pub struct Account {
 }
 
 const ACCOUNTS: [Account; 2] = [
-    Account { identifier: "GBP3", currency: "GBP", reserve: 10_000, payments: 26 },
-    Account { identifier: "EUR1", currency: "EUR", reserve: 25_000, payments: 7 },
+    Account {
+        identifier: "GBP3",
+        currency: "GBP",
+        reserve: 10_000,
+        payments: 26,
+    },
+    Account {
+        identifier: "EUR1",
+        currency: "EUR",
+        reserve: 25_000,
+        payments: 7,
+    },
 ];
 
 /// The kinds of movements, in the order of a sweep's summary.
@@ -104,7 +114,11 @@ pub struct Movement {
 impl Movement {
     /// `value` as printed: debits negative, but for FEE, which prints positive.
     pub fn printed(&self) -> i64 {
-        if self.kind.credit() || self.kind == Kind::Fee { self.amount } else { -self.amount }
+        if self.kind.credit() || self.kind == Kind::Fee {
+            self.amount
+        } else {
+            -self.amount
+        }
     }
 
     /// What it does to the account.
@@ -123,7 +137,13 @@ impl Movement {
             Kind::MiscReturn => "misc-out",
             Kind::Fee => return None,
         };
-        let entry = Entry { kind, currency: account.currency, amount: self.amount, fee, state: "done" };
+        let entry = Entry {
+            kind,
+            currency: account.currency,
+            amount: self.amount,
+            fee,
+            state: "done",
+        };
         Some(Booking {
             job: "payvyne-uk",
             ledger_id: format!("V-{}", &self.id[..10]),
@@ -219,7 +239,11 @@ impl Payvyne {
     }
 
     fn refundable(&self, account: usize, before: Instant, amount: i64) -> Option<String> {
-        let refunded = |id: &str| self.movements.iter().any(|m| m.related.as_deref() == Some(id) && m.kind == Kind::Refund);
+        let refunded = |id: &str| {
+            self.movements
+                .iter()
+                .any(|m| m.related.as_deref() == Some(id) && m.kind == Kind::Refund)
+        };
         self.movements
             .iter()
             .rev()
@@ -229,7 +253,14 @@ impl Payvyne {
     }
 
     /// Adds a payment with its fee; gives what the merchant books.
-    pub fn payment(&mut self, random: &mut Random, account: usize, at: Instant, reference: &str, amount: i64) -> Booking {
+    pub fn payment(
+        &mut self,
+        random: &mut Random,
+        account: usize,
+        at: Instant,
+        reference: &str,
+        amount: i64,
+    ) -> Booking {
         let index = self.add(random, account, Kind::Payment, at, reference, amount, None);
         let fee = amount / 200 + 5;
         let id = self.movements[index].id.clone();
@@ -283,7 +314,8 @@ impl Payvyne {
 
     /// Folds the movements into sweeps, one per account and day.
     pub fn close(&mut self, setup: &Setup) {
-        self.movements.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        self.movements
+            .sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         let random = &mut Random::part(self.seed, "sweeps");
         self.sweeps.clear();
         for account in 0..self.accounts.len() {
@@ -295,14 +327,17 @@ impl Payvyne {
                 self.sweeps.push(sweep);
             }
         }
-        self.sweeps.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        self.sweeps
+            .sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     }
 
     fn fold(&self, id: String, account: usize, day: BusinessDay, before: i64, span: (Instant, Instant)) -> Sweep {
         let jump = |j: &&(usize, BusinessDay, i64)| j.0 == account && j.1 == day;
         let opening = before + self.jumps.iter().filter(jump).map(|j| j.2).sum::<i64>();
         let member = |m: &Movement| m.account == account && span.0 < m.created && m.created <= span.1;
-        let members: Vec<usize> = (0..self.movements.len()).filter(|i| member(&self.movements[*i])).collect();
+        let members: Vec<usize> = (0..self.movements.len())
+            .filter(|i| member(&self.movements[*i]))
+            .collect();
         let mut summary: BTreeMap<Kind, (i64, i64)> = Kind::ALL.into_iter().map(|k| (k, (0, 0))).collect();
         let mut pre = opening;
         for movement in members.iter().map(|i| &self.movements[*i]) {

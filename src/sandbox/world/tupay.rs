@@ -91,7 +91,12 @@ impl CashoutState {
     pub fn new(status: &'static str) -> Self {
         let (fee, tax) = if status == "COMPLETED" { (350, 63) } else { (0, 0) };
         let reason = if status == "REJECTED" { "REJECTED_BY_BANK" } else { "" };
-        Self { status, fee, tax, reason }
+        Self {
+            status,
+            fee,
+            tax,
+            reason,
+        }
     }
 }
 
@@ -270,7 +275,13 @@ impl Tupay {
     }
 
     /// Adds a cashout whose first state is its creation.
-    pub fn cashout(&mut self, random: &mut Random, reference: &str, amount: i64, life: Life<CashoutState>) -> &mut Cashout {
+    pub fn cashout(
+        &mut self,
+        random: &mut Random,
+        reference: &str,
+        amount: i64,
+        life: Life<CashoutState>,
+    ) -> &mut Cashout {
         self.next_id += 7;
         self.cashouts.push(Cashout {
             id: self.next_id,
@@ -325,7 +336,12 @@ impl Tupay {
                 let (has, has_fee) = state.credited();
                 let mut push = |column, amount| {
                     if amount != 0 {
-                        all.push(Movement { at, currency: deposit.currency, column, amount });
+                        all.push(Movement {
+                            at,
+                            currency: deposit.currency,
+                            column,
+                            amount,
+                        });
                     }
                 };
                 if had == 0 {
@@ -344,7 +360,12 @@ impl Tupay {
                 };
                 let amount = charged(state) - before.map_or(0, charged);
                 if amount != 0 {
-                    all.push(Movement { at, currency: cashout.currency, column: Column::Cashout, amount });
+                    all.push(Movement {
+                        at,
+                        currency: cashout.currency,
+                        column: Column::Cashout,
+                        amount,
+                    });
                 }
             }
         }
@@ -365,7 +386,13 @@ impl Tupay {
             let total = totals.entry(currency).or_default();
             *total += net;
             let total = *total + self.slipped(currency, day, now);
-            ReportRow { day, currency, columns, net, total }
+            ReportRow {
+                day,
+                currency,
+                columns,
+                net,
+                total,
+            }
         };
         days.into_iter().map(row).collect()
     }
@@ -381,8 +408,8 @@ impl Tupay {
     /// The balance of the moment, per currency.
     pub fn current(&self, now: Instant) -> Vec<Current> {
         let movements = self.movements(now);
-        let sum = |currency, wanted: &dyn Fn(&Movement) -> bool| -> i64 {
-            let mine = movements.iter().filter(|m| m.currency == *currency && wanted(m));
+        let sum = |currency: &str, wanted: &dyn Fn(&Movement) -> bool| -> i64 {
+            let mine = movements.iter().filter(|m| m.currency == currency && wanted(m));
             mine.map(|m| m.column.sign() * m.amount).sum()
         };
         self.openings
@@ -417,7 +444,13 @@ impl Deposit {
                 _ => "failed",
             };
             let fee = (state == "paid").then_some(s.fee);
-            let entry = Entry { kind: "deposit", currency: self.currency, amount: s.amount, fee, state };
+            let entry = Entry {
+                kind: "deposit",
+                currency: self.currency,
+                amount: s.amount,
+                fee,
+                state,
+            };
             (*at + TimeDelta::seconds(90 - i64::from(at.second() % 30)), entry)
         });
         Some(Booking {
@@ -446,7 +479,13 @@ impl Cashout {
                 "PENDING" | "DELIVERED" | "ON_HOLD" => "pending",
                 _ => "failed",
             };
-            let entry = Entry { kind: "payout", currency: self.currency, amount: self.amount, fee: None, state };
+            let entry = Entry {
+                kind: "payout",
+                currency: self.currency,
+                amount: self.amount,
+                fee: None,
+                state,
+            };
             (*at + minutes(2), entry)
         });
         Booking {
