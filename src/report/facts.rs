@@ -28,6 +28,8 @@ pub struct Night {
     pub verdict: Verdict,
     /// What failed, where, what to do; None when all is well.
     pub message: Option<String>,
+    /// What a person should know although nothing failed.
+    pub warnings: Vec<String>,
 }
 
 /// Counts of discrepancies: `open = previous_open + new + reopened - resolved`; acknowledged ones are among the open.

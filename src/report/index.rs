@@ -6,13 +6,12 @@
 use std::path::{Path, PathBuf};
 
 use minijinja::{Environment, context};
-use rusqlite::params;
 
 use super::view::View;
 use super::{Produced, files};
 use crate::day::BusinessDay;
 use crate::failure::{Class, Failure};
-use crate::store::Store;
+use crate::store::{Store, files as store_files};
 
 /// Name of a job's frozen part in the table `files`; no file of this name is written to disk.
 pub fn part_name(business_day: &str, job: &str) -> String {
@@ -38,33 +37,33 @@ pub fn part(view: &View) -> Result<Produced, Failure> {
 /// LOCAL-IO for database and disk, INTERNAL when the template fails.
 pub fn write_index(store: &Store, out: &Path, business_day: BusinessDay) -> Result<PathBuf, Failure> {
     let day = business_day.to_string();
-    let html = render(&day, &parts(store, &day)?)?;
+    let html = render(&day, &parts(store, business_day)?)?;
     files::put(out, &[&day], "index.html", html.as_bytes())
 }
 
-fn parts(store: &Store, day: &str) -> Result<Vec<serde_json::Value>, Failure> {
-    let damaged = |job: &str| {
-        Failure::new(
-            Class::LocalIo,
-            format!("the frozen page of {job} {day} is damaged; `reconciled verify` says more"),
-        )
-    };
-    store.read(|conn| {
-        let mut statement =
-            conn.prepare("SELECT job, name, bytes FROM files WHERE business_day = ?1 ORDER BY job, name")?;
-        let mut rows = statement.query(params![day])?;
-        let mut parts = Vec::new();
-        while let Some(row) = rows.next()? {
-            let (job, name): (String, String) = (row.get(0)?, row.get(1)?);
-            if name != part_name(day, &job) {
-                continue;
+fn parts(store: &Store, business_day: BusinessDay) -> Result<Vec<serde_json::Value>, Failure> {
+    let day = business_day.to_string();
+    let jobs: Vec<String> = store.read(|conn| {
+        let mut statement = conn.prepare("SELECT DISTINCT job FROM files WHERE business_day = ?1 ORDER BY job")?;
+        let jobs = statement.query_map([&day], |row| row.get(0))?;
+        Ok(jobs.collect::<Result<_, _>>()?)
+    })?;
+    let mut parts = Vec::new();
+    for job in jobs {
+        let wanted = part_name(&day, &job);
+        for (name, bytes) in store_files::get_files(store, &job, business_day)? {
+            if name == wanted {
+                let part = serde_json::from_slice(&bytes).map_err(|_| {
+                    Failure::new(
+                        Class::LocalIo,
+                        format!("the frozen page of {job} {day} is damaged; `reconciled verify` says more"),
+                    )
+                })?;
+                parts.push(part);
             }
-            let frame = row.get_ref(2)?.as_blob().unwrap_or_default();
-            let bytes = zstd::decode_all(frame).map_err(|_| damaged(&job))?;
-            parts.push(serde_json::from_slice(&bytes).map_err(|_| damaged(&job))?);
         }
-        Ok(parts)
-    })
+    }
+    Ok(parts)
 }
 
 /// Renders the page. Names ending in `.html` are escaped by the template engine.

@@ -24,6 +24,7 @@ pub struct View {
     /// `good`, `open` or `bad`: the colour.
     pub tone: &'static str,
     pub message: Option<String>,
+    pub warnings: Vec<String>,
     /// `3 new, 12 open`
     pub headline: String,
     pub counts: CountsView,
@@ -177,6 +178,7 @@ pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced
         verdict_means: words::verdict_means(facts.night.verdict),
         tone: tone(facts.night.verdict),
         message: facts.night.message.as_deref().map(words::shown),
+        warnings: facts.night.warnings.iter().map(|warning| words::shown(warning)).collect(),
         headline: headline(facts),
         counts: CountsView {
             previous_open: counts.previous_open,
