@@ -16,14 +16,14 @@ PRAGMA user_version = 1;
 
 -- One row per run of a job.
 CREATE TABLE runs (
-  run_id       INTEGER PRIMARY KEY,
-  job          TEXT    NOT NULL,
+  run_id       INTEGER PRIMARY KEY,           -- counts up
+  job          TEXT    NOT NULL,              -- name of the job file
   as_of        TEXT    NOT NULL,              -- the night the run stands for: plans, grace and reports count from here
   business_day TEXT    NOT NULL,              -- the last day that was over
   started_at   TEXT    NOT NULL,              -- wall clock
   finished_at  TEXT,                          -- NULL: running, or killed
   verdict      TEXT    CHECK (verdict IN ('reconciled', 'reconciled_with_pending', 'reconciled_with_warnings',
-                                          'discrepancies', 'incomplete', 'not_reconciled', 'failed')),
+                                          'discrepancies', 'incomplete', 'not_reconciled', 'failed')), -- of the job's day
   exit_code    INTEGER,                       -- sysexits; 0 = every window wanted was read, compared and reported
   message      TEXT,                          -- what failed, where, what to do; NULL when all is well
   requests     INTEGER NOT NULL DEFAULT 0,    -- HTTP requests, logins and retries included
@@ -34,8 +34,8 @@ CREATE TABLE runs (
   pending      INTEGER NOT NULL DEFAULT 0,    -- timing differences inside their grace
   excluded     INTEGER NOT NULL DEFAULT 0,    -- entries and records that are no part of the money flow
   opened       INTEGER NOT NULL DEFAULT 0,    -- discrepancies new in this run, reopened ones included
-  reopened     INTEGER NOT NULL DEFAULT 0,
-  resolved     INTEGER NOT NULL DEFAULT 0,
+  reopened     INTEGER NOT NULL DEFAULT 0,    -- found again after they were resolved
+  resolved     INTEGER NOT NULL DEFAULT 0,    -- gone in this run
   open         INTEGER NOT NULL DEFAULT 0     -- open after this run, acknowledged ones included
 ) STRICT;
 CREATE INDEX runs_by_job ON runs (job, business_day, run_id);
@@ -43,17 +43,17 @@ CREATE INDEX runs_by_job ON runs (job, business_day, run_id);
 -- One row per feed and time span, or per looked-up subject. `sealed` is the only proof of completeness: the window was
 -- read to its end and its rows are stored. `unstable`: it moved while being read, every time.
 CREATE TABLE windows (
-  window_id    INTEGER PRIMARY KEY,
-  job          TEXT    NOT NULL,
-  feed         TEXT    NOT NULL,
+  window_id    INTEGER PRIMARY KEY,           -- counts up
+  job          TEXT    NOT NULL,              -- name of the job file
+  feed         TEXT    NOT NULL,              -- stream of the provider (`deposits`, `sweeps`)
   subject      TEXT    NOT NULL DEFAULT '',   -- sweep id or looked-up key; '' for a time span
   from_at      TEXT    NOT NULL,              -- half-open span [from_at, until_at)
-  until_at     TEXT    NOT NULL,
-  state        TEXT    NOT NULL CHECK (state IN ('open', 'sealed', 'unstable')),
+  until_at     TEXT    NOT NULL,              -- first instant after it
+  state        TEXT    NOT NULL CHECK (state IN ('open', 'sealed', 'unstable')), -- 'open' until it was read to its end
   sealed_at    TEXT,                          -- as-of instant of the run that read it to its end last
   reading      INTEGER NOT NULL DEFAULT 1,    -- how often it was begun
   pages        INTEGER NOT NULL DEFAULT 0,    -- of the last complete reading
-  rows         INTEGER NOT NULL DEFAULT 0,
+  rows         INTEGER NOT NULL DEFAULT 0,    -- rows in them
   shape        TEXT    NOT NULL DEFAULT '',   -- digest of the settings that shaped the requests; a cut reading is only
                                               -- continued under the same ones
   reason       TEXT                           -- why it is not sealed, when it is not
@@ -64,17 +64,17 @@ CREATE INDEX windows_not_sealed ON windows (job, feed) WHERE state <> 'sealed';
 -- One row per distinct raw answer, never changed. Bodies are zstd frames; card numbers, security codes and personal data
 -- were masked before anything was written. A page read again with the same bytes is not stored again.
 CREATE TABLE pages (
-  page_id      INTEGER PRIMARY KEY,
-  job          TEXT    NOT NULL,
-  feed         TEXT    NOT NULL,
-  window       INTEGER NOT NULL REFERENCES windows (window_id),
+  page_id      INTEGER PRIMARY KEY,           -- order of arrival
+  job          TEXT    NOT NULL,              -- name of the job file
+  feed         TEXT    NOT NULL,              -- stream of the provider
+  window       INTEGER NOT NULL REFERENCES windows (window_id), -- window it was first read for
   number       INTEGER NOT NULL,              -- the provider's page number; cursor pages count from 0
-  fetched_at   TEXT    NOT NULL,
+  fetched_at   TEXT    NOT NULL,              -- wall clock when the answer was received
   as_of        TEXT    NOT NULL,              -- as-of instant of the run that fetched it
   request      TEXT    NOT NULL,              -- method, path and query; never a credential
-  http_status  INTEGER NOT NULL,
+  http_status  INTEGER NOT NULL,              -- status of the answer
   body_sha256  TEXT    NOT NULL,              -- of the stored bytes, uncompressed
-  body         BLOB    NOT NULL,
+  body         BLOB    NOT NULL,              -- the answer as a zstd frame
   chain        TEXT    NOT NULL               -- SHA-256 over the previous page's chain and this row: a changed or missing
                                               -- page breaks every chain value after it (`reconciled verify`)
 ) STRICT;
@@ -82,35 +82,49 @@ CREATE INDEX pages_by_window ON pages (window, number);
 
 -- Which page stood where in each reading of a window: the position of a walk, and what a later replay reads.
 CREATE TABLE readings (
-  window_id    INTEGER NOT NULL REFERENCES windows (window_id),
-  reading      INTEGER NOT NULL,
+  window_id    INTEGER NOT NULL REFERENCES windows (window_id), -- the window
+  reading      INTEGER NOT NULL,              -- 1, 2, …: how often the window was begun
   pass         INTEGER NOT NULL,              -- 1, 2, 3: the window moved and was read again
   position     INTEGER NOT NULL,              -- order of arrival in the pass, from 0
-  number       INTEGER NOT NULL,
+  number       INTEGER NOT NULL,              -- the provider's page number
   confirms     INTEGER NOT NULL DEFAULT 0,    -- 1: read again after the walk, to prove that nothing moved
-  page_id      INTEGER NOT NULL REFERENCES pages (page_id),
+  page_id      INTEGER NOT NULL REFERENCES pages (page_id), -- the bytes that stood there
   PRIMARY KEY (window_id, reading, pass, position)
 ) STRICT, WITHOUT ROWID;
 
+-- One row per complete reading, in the order in which rows followed from pages: a replay walks these rows.
+CREATE TABLE seals (
+  seal_id      INTEGER PRIMARY KEY,           -- order of derivation
+  window_id    INTEGER NOT NULL REFERENCES windows (window_id), -- the window
+  reading      INTEGER NOT NULL,              -- the reading that was complete
+  pass         INTEGER NOT NULL,              -- and its last pass
+  until_at     TEXT    NOT NULL,              -- end of the window then; the last window of a feed may grow
+  state        TEXT    NOT NULL CHECK (state IN ('sealed', 'unstable')), -- what the window became
+  as_of        TEXT    NOT NULL               -- as-of instant of the run that sealed it
+) STRICT;
+CREATE INDEX seals_by_window ON seals (window_id, seal_id);
+
 -- One row per provider record, as it stands now.
 CREATE TABLE transactions (
-  transaction_id INTEGER PRIMARY KEY,
-  job            TEXT    NOT NULL,
-  provider       TEXT    NOT NULL,
+  transaction_id INTEGER PRIMARY KEY,         -- counts up; stays when rows are derived again
+  job            TEXT    NOT NULL,            -- name of the job file
+  provider       TEXT    NOT NULL,            -- payvyne, tupay, one2pays, …; for file jobs as the job names it
   account        TEXT    NOT NULL,            -- settlement account, merchant or wallet inside the job
-  feed           TEXT    NOT NULL,
+  feed           TEXT    NOT NULL,            -- stream of the provider
   subject        TEXT    NOT NULL DEFAULT '', -- what it was listed under: the sweep
   provider_id    TEXT    NOT NULL,            -- the provider's id, exact text
   reference      TEXT,                        -- the merchant's own id at the provider
   related_id     TEXT,                        -- provider_id of the payment a refund or fee belongs to
-  direction      TEXT    NOT NULL CHECK (direction IN ('in', 'out')),
+  direction      TEXT    NOT NULL CHECK (direction IN ('in', 'out')), -- which way the money moves, seen from the merchant
   kind           TEXT    NOT NULL,            -- payment, payout, refund, fee, top_up, misc_payment, misc_return, transfer,
                                               -- deposit, cashout, withdraw, unknown
-  currency       TEXT    NOT NULL CHECK (length(currency) = 3),
-  amount_minor   INTEGER NOT NULL,
+  currency       TEXT    NOT NULL CHECK (length(currency) = 3), -- ISO 4217
+  amount_minor   INTEGER NOT NULL,            -- minor units, signed: in +, out -
   fee_minor      INTEGER,                     -- NULL: the provider states none
-  fee_currency   TEXT,
-  status         TEXT    NOT NULL CHECK (status IN ('open', 'settled', 'failed', 'unknown')),
+  fee_currency   TEXT,                        -- ISO 4217; NULL without a fee
+  fee_from_rows  INTEGER NOT NULL DEFAULT 0,  -- 1: the fee is the sum of the fee records that name this one; the provider
+                                              -- states none with the record itself, and it is no version of the record
+  status         TEXT    NOT NULL CHECK (status IN ('open', 'settled', 'failed', 'unknown')), -- what the word of the provider means for money
   is_final       INTEGER NOT NULL DEFAULT 0,  -- 1: the provider calls this status final
   provider_status TEXT   NOT NULL,            -- the provider's word
   occurred_at    TEXT,                        -- created at the provider
@@ -121,19 +135,25 @@ CREATE TABLE transactions (
   first_seen_at  TEXT    NOT NULL,            -- as-of instant of the run that first read it
   seen_at        TEXT    NOT NULL,            -- as-of instant of the run that first read this version
   vanished_at    TEXT,                        -- as-of instant of the complete reading that no longer listed it
-  page_id        INTEGER REFERENCES pages (page_id),
+  page_id        INTEGER REFERENCES pages (page_id), -- page this version was read from; NULL for file jobs
   page_row       INTEGER,                     -- row in that page from 0; line of a file for file jobs
   source         TEXT,                        -- file, for file jobs
+  -- amount: amount_minor as plain decimal text
   amount         TEXT GENERATED ALWAYS AS (CASE WHEN amount_minor IS NULL THEN NULL
       WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(amount_minor AS TEXT)
       WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END) VIRTUAL,
+  -- fee: fee_minor as plain decimal text
   fee            TEXT GENERATED ALWAYS AS (CASE WHEN fee_minor IS NULL THEN NULL
       WHEN fee_currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(fee_minor AS TEXT)
       WHEN fee_currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 1000), abs(fee_minor % 1000))
+      WHEN fee_currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 10000), abs(fee_minor % 10000))
       ELSE printf('%s%d.%02d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 100), abs(fee_minor % 100)) END) VIRTUAL
 ) STRICT;
 CREATE UNIQUE INDEX transactions_by_id ON transactions (job, feed, account, provider_id, subject);
+CREATE INDEX transactions_by_time ON transactions (job, feed, occurred_at);
+CREATE INDEX transactions_by_subject ON transactions (job, feed, subject) WHERE subject <> '';
 -- The comparison reads only this index for the mass of records that agree with their entry; it must cover what decides that.
 CREATE INDEX transactions_by_reference ON transactions (job, direction, reference, amount_minor, currency, status, kind,
                                                         fee_minor, fee_currency, vanished_at, provider_id, account);
@@ -143,27 +163,38 @@ CREATE INDEX transactions_by_related ON transactions (job, related_id) WHERE rel
 
 -- Versions that a later one replaced. `transaction_versions` shows them together with the current ones.
 CREATE TABLE superseded_versions (
-  transaction_id INTEGER NOT NULL REFERENCES transactions (transaction_id),
-  version        INTEGER NOT NULL,
-  reference      TEXT,
-  direction      TEXT    NOT NULL,
-  kind           TEXT    NOT NULL,
-  currency       TEXT    NOT NULL,
-  amount_minor   INTEGER NOT NULL,
-  fee_minor      INTEGER,
-  fee_currency   TEXT,
-  status         TEXT    NOT NULL,
-  is_final       INTEGER NOT NULL,
-  provider_status TEXT   NOT NULL,
-  occurred_at    TEXT,
-  changed_at     TEXT,
-  seen_at        TEXT    NOT NULL,
-  page_id        INTEGER,
-  page_row       INTEGER,
+  transaction_id INTEGER NOT NULL REFERENCES transactions (transaction_id), -- the record
+  version        INTEGER NOT NULL,            -- 1, 2, … in the order they were served
+  reference      TEXT,                        -- these columns as in `transactions`, as that version stated them
+  related_id     TEXT,                        -- provider_id of the payment a refund or fee belongs to
+  direction      TEXT    NOT NULL,            -- in or out
+  kind           TEXT    NOT NULL,            -- payment, payout, …
+  currency       TEXT    NOT NULL,            -- ISO 4217
+  amount_minor   INTEGER NOT NULL,            -- minor units, signed
+  fee_minor      INTEGER,                     -- the fee as it stood then, sums of fee records included
+  fee_currency   TEXT,                        -- ISO 4217
+  status         TEXT    NOT NULL,            -- open, settled, failed, unknown
+  is_final       INTEGER NOT NULL,            -- 1: the provider called this status final
+  provider_status TEXT   NOT NULL,            -- the provider's word
+  occurred_at    TEXT,                        -- created at the provider
+  changed_at     TEXT,                        -- last changed at the provider
+  residuals      TEXT,                        -- JSON: relations inside this version that do not close
+  seen_at        TEXT    NOT NULL,            -- as-of instant of the run that first read this version
+  page_id        INTEGER,                     -- where it was read
+  page_row       INTEGER,                     -- row in that page from 0; line of a file for file jobs
+  source         TEXT,                        -- file, for file jobs
+  -- amount: amount_minor as plain decimal text
   amount         TEXT GENERATED ALWAYS AS (CASE WHEN amount_minor IS NULL THEN NULL
       WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(amount_minor AS TEXT)
       WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END) VIRTUAL,
+  -- fee: fee_minor as plain decimal text
+  fee            TEXT GENERATED ALWAYS AS (CASE WHEN fee_minor IS NULL THEN NULL
+      WHEN fee_currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(fee_minor AS TEXT)
+      WHEN fee_currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 1000), abs(fee_minor % 1000))
+      WHEN fee_currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 10000), abs(fee_minor % 10000))
+      ELSE printf('%s%d.%02d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 100), abs(fee_minor % 100)) END) VIRTUAL,
   PRIMARY KEY (transaction_id, version)
 ) STRICT, WITHOUT ROWID;
 
@@ -171,53 +202,59 @@ CREATE INDEX superseded_final ON superseded_versions (transaction_id, version) W
 
 -- One row per figure a provider stated and states still; `superseded_at` marks those it later restated.
 CREATE TABLE balances (
-  balance_id    INTEGER PRIMARY KEY,
-  job           TEXT    NOT NULL,
-  account       TEXT    NOT NULL,
-  feed          TEXT    NOT NULL,
+  balance_id    INTEGER PRIMARY KEY,          -- counts up
+  job           TEXT    NOT NULL,             -- name of the job file
+  account       TEXT    NOT NULL,             -- settlement account, merchant or wallet inside the job
+  feed          TEXT    NOT NULL,             -- stream of the provider
   subject       TEXT    NOT NULL DEFAULT '',  -- sweep id; '' for the account
   as_of         TEXT    NOT NULL,             -- the provider's instant or day label; for a figure of the moment the run's as-of
-  currency      TEXT    NOT NULL,
+  currency      TEXT    NOT NULL,             -- ISO 4217
   item          TEXT    NOT NULL,             -- the provider's field name in snake_case; `…_count` items are plain counts
-  amount_minor  INTEGER NOT NULL,
+  amount_minor  INTEGER NOT NULL,             -- minor units; plain number for counts
   seen_at       TEXT    NOT NULL,             -- as-of instant of the run that first read this figure
   superseded_at TEXT,                         -- as-of instant of the run that read another figure in its place
-  page_id       INTEGER REFERENCES pages (page_id),
-  page_row      INTEGER,
+  page_id       INTEGER REFERENCES pages (page_id), -- where it was read
+  page_row      INTEGER,                      -- element in that page from 0
+  -- amount: amount_minor as plain decimal text
   amount        TEXT GENERATED ALWAYS AS (CASE WHEN item LIKE '%\_count' ESCAPE '\' THEN CAST(amount_minor AS TEXT)
                                           ELSE CASE WHEN amount_minor IS NULL THEN NULL
       WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(amount_minor AS TEXT)
       WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END END) VIRTUAL
 ) STRICT;
 CREATE UNIQUE INDEX balances_current ON balances (job, feed, account, subject, as_of, currency, item) WHERE superseded_at IS NULL;
 
 -- One row per merchant's ledger entry of the last import.
 CREATE TABLE ledger_entries (
-  entry_id      INTEGER PRIMARY KEY,
-  job           TEXT    NOT NULL,
-  ledger_id     TEXT,
-  reference     TEXT    NOT NULL,
-  provider_id   TEXT,
-  account       TEXT,
-  direction     TEXT    NOT NULL CHECK (direction IN ('in', 'out')),
-  currency      TEXT    NOT NULL,
-  amount_minor  INTEGER NOT NULL,
-  fee_minor     INTEGER,
-  status        TEXT    NOT NULL CHECK (status IN ('settled', 'open', 'failed', 'excluded', 'unknown')),
+  entry_id      INTEGER PRIMARY KEY,          -- counts up; new with every import
+  job           TEXT    NOT NULL,             -- name of the job file
+  ledger_id     TEXT,                         -- the merchant's id of the entry, shown to people
+  reference     TEXT    NOT NULL,             -- what both sides know the payment by
+  provider_id   TEXT,                         -- the provider's id, where the ledger keeps it: the stronger key
+  account       TEXT,                         -- account inside the job, where the ledger names one
+  direction     TEXT    NOT NULL CHECK (direction IN ('in', 'out')), -- which way the money moves, seen from the merchant
+  currency      TEXT    NOT NULL,             -- ISO 4217
+  amount_minor  INTEGER NOT NULL,             -- minor units, signed: in +, out -
+  fee_minor     INTEGER,                      -- positive = cost; NULL: the ledger states none; in `currency`
+  status        TEXT    NOT NULL CHECK (status IN ('settled', 'open', 'failed', 'excluded', 'unknown')), -- what the ledger's word means
   ledger_status TEXT,                         -- the ledger's own word
-  booked_at     TEXT,
-  x_external_id TEXT,
-  reference_no  TEXT,
+  booked_at     TEXT,                         -- when it was booked
+  x_external_id TEXT,                         -- key that a by-id provider asks for
+  reference_no  TEXT,                         -- key that a by-id provider asks for
   source        TEXT    NOT NULL,             -- file or query
   source_line   INTEGER NOT NULL,             -- from 1, header included
+  -- amount: amount_minor as plain decimal text
   amount        TEXT GENERATED ALWAYS AS (CASE WHEN amount_minor IS NULL THEN NULL
       WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(amount_minor AS TEXT)
       WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END) VIRTUAL,
+  -- fee: fee_minor as plain decimal text
   fee           TEXT GENERATED ALWAYS AS (CASE WHEN fee_minor IS NULL THEN NULL
       WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(fee_minor AS TEXT)
       WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 1000), abs(fee_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 10000), abs(fee_minor % 10000))
       ELSE printf('%s%d.%02d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 100), abs(fee_minor % 100)) END) VIRTUAL
 ) STRICT;
 CREATE INDEX ledger_by_reference ON ledger_entries (job, direction, reference, amount_minor, currency, status, provider_id,
@@ -226,26 +263,26 @@ CREATE INDEX ledger_by_provider_id ON ledger_entries (job, provider_id) WHERE pr
 
 -- One row per import of a ledger: what it was, and its newest booking (an older ledger is refused).
 CREATE TABLE ledger_imports (
-  import_id     INTEGER PRIMARY KEY,
-  job           TEXT    NOT NULL,
-  as_of         TEXT    NOT NULL,
+  import_id     INTEGER PRIMARY KEY,          -- counts up
+  job           TEXT    NOT NULL,             -- name of the job file
+  as_of         TEXT    NOT NULL,             -- of the run that read it
   digest        TEXT    NOT NULL,             -- SHA-256 over names and contents; an unchanged ledger is not read again
-  entries       INTEGER NOT NULL,
-  newest_booked_at TEXT,
+  entries       INTEGER NOT NULL,             -- rows read
+  newest_booked_at TEXT,                      -- an import whose newest booking is older is refused
   sources       TEXT    NOT NULL              -- JSON list of file names
 ) STRICT;
 CREATE INDEX ledger_imports_by_job ON ledger_imports (job, import_id);
 
 -- One row per row put aside: kept, counted, reported. Either page_id or source is NULL.
 CREATE TABLE unreadable_rows (
-  unreadable_id INTEGER PRIMARY KEY,
-  job           TEXT    NOT NULL,
-  feed          TEXT    NOT NULL DEFAULT '',
-  page_id       INTEGER REFERENCES pages (page_id),
+  unreadable_id INTEGER PRIMARY KEY,          -- counts up
+  job           TEXT    NOT NULL,             -- name of the job file
+  feed          TEXT    NOT NULL DEFAULT '',  -- stream of the provider; '' for ledgers
+  page_id       INTEGER REFERENCES pages (page_id), -- page it stands on
   source        TEXT,                         -- ledger or export file
   place         TEXT    NOT NULL,             -- `data[17].amount`, `line 12, column amount`
   reason        TEXT    NOT NULL,             -- without the value
-  seen_at       TEXT    NOT NULL,
+  seen_at       TEXT    NOT NULL,             -- as-of instant of the run that read it first
   gone_at       TEXT                          -- as-of instant of the reading in which it was gone
 ) STRICT;
 CREATE UNIQUE INDEX unreadable_by_place ON unreadable_rows (job, page_id, source, place);
@@ -253,152 +290,160 @@ CREATE UNIQUE INDEX unreadable_by_place ON unreadable_rows (job, page_id, source
 -- Pairs whose match is not plain from their keys (several equal rows under one key, or a difference within tolerance).
 -- Plain pairs are not stored: the view `matches` finds them.
 CREATE TABLE chosen_pairs (
-  job            TEXT    NOT NULL,
-  transaction_id INTEGER NOT NULL,
-  entry_id       INTEGER NOT NULL,
-  difference_minor INTEGER NOT NULL,
+  job            TEXT    NOT NULL,            -- name of the job file
+  transaction_id INTEGER NOT NULL,            -- the provider's side
+  entry_id       INTEGER NOT NULL,            -- the ledger's side
+  difference_minor INTEGER NOT NULL,          -- provider - ledger, within tolerance
   PRIMARY KEY (job, transaction_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Items that are no match and no discrepancy yet: inside their grace, or open on both sides.
 CREATE TABLE pending_items (
-  job           TEXT    NOT NULL,
+  job           TEXT    NOT NULL,             -- name of the job file
   identity      TEXT    NOT NULL,             -- the same that a discrepancy about it would have
-  transaction_id INTEGER,
-  entry_id      INTEGER,
+  transaction_id INTEGER,                     -- the provider's side; NULL: only booked
+  entry_id      INTEGER,                      -- the ledger's side; NULL: only at the provider
   becomes_kind  TEXT    NOT NULL,             -- what it will be
   becomes_day   TEXT    NOT NULL,             -- and when, if nothing happens
-  currency      TEXT    NOT NULL,
-  amount_minor  INTEGER NOT NULL,
+  currency      TEXT    NOT NULL,             -- ISO 4217
+  amount_minor  INTEGER NOT NULL,             -- minor units, signed; the provider's where both are known
   PRIMARY KEY (job, identity)
 ) STRICT, WITHOUT ROWID;
 
 -- One row per discrepancy, open or not.
 CREATE TABLE discrepancies (
   discrepancy_id TEXT   PRIMARY KEY,          -- 16 hex digits of SHA-256 over job and identity: stable for ever
-  job            TEXT   NOT NULL,
+  job            TEXT   NOT NULL,             -- name of the job file
   identity       TEXT   NOT NULL,             -- what it is about, independent of its kind
-  kind           TEXT   NOT NULL,
-  state          TEXT   NOT NULL CHECK (state IN ('open', 'acknowledged', 'resolved')),
-  provider       TEXT,
-  account        TEXT,
-  direction      TEXT,
-  reference      TEXT,
-  provider_id    TEXT,
-  ledger_id      TEXT,
-  currency       TEXT,
-  provider_amount_minor INTEGER,
-  ledger_amount_minor   INTEGER,
+  kind           TEXT   NOT NULL,             -- missing_in_ledger, amount_mismatch, …; the README lists them
+  state          TEXT   NOT NULL CHECK (state IN ('open', 'acknowledged', 'resolved')), -- resolved: the cause is gone
+  provider       TEXT,                        -- payvyne, tupay, …
+  account        TEXT,                        -- account inside the job
+  direction      TEXT,                        -- in or out
+  reference      TEXT,                        -- what both sides know the payment by
+  provider_id    TEXT,                        -- the provider's id
+  ledger_id      TEXT,                        -- the merchant's id of the entry
+  currency       TEXT,                        -- ISO 4217
+  provider_amount_minor INTEGER,              -- minor units, signed; for relations what the provider stated
+  ledger_amount_minor   INTEGER,              -- minor units, signed; for relations what the rows give
   difference_minor      INTEGER,              -- provider - ledger, stated - computed; NULL for currency_mismatch
-  provider_status TEXT,
-  ledger_status   TEXT,
-  occurred_at     TEXT,
-  booked_at       TEXT,
+  provider_status TEXT,                       -- the provider's word
+  ledger_status   TEXT,                       -- the ledger's word
+  occurred_at     TEXT,                       -- created at the provider
+  booked_at       TEXT,                       -- when it was booked
   business_day    TEXT  NOT NULL,             -- the day it is about
   first_seen_day  TEXT  NOT NULL,             -- business day of the run that opened it first
   last_seen_day   TEXT  NOT NULL,             -- business day of the last run that found it
-  resolved_day    TEXT,
+  resolved_day    TEXT,                       -- business day of the run that no longer found it
   age_days        INTEGER NOT NULL,           -- last_seen_day - first_seen_day
   what_differs    TEXT  NOT NULL,             -- `amount: 100.00 -> 90.00` (ledger -> provider); several joined with `; `
   detail          TEXT  NOT NULL,             -- in words; relations begin with their id (`tupay R1`)
   evidence        TEXT  NOT NULL DEFAULT '',  -- feed, day, page and row; file and line
-  suggested_match TEXT,
+  suggested_match TEXT,                       -- the one entry or record that would fit without a shared key
   note            TEXT,                       -- what a person wrote when acknowledging
+  -- provider_amount: provider_amount_minor as plain decimal text
   provider_amount TEXT GENERATED ALWAYS AS (CASE WHEN provider_amount_minor IS NULL THEN NULL
       WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(provider_amount_minor AS TEXT)
       WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(provider_amount_minor < 0, '-', ''), abs(provider_amount_minor / 1000), abs(provider_amount_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(provider_amount_minor < 0, '-', ''), abs(provider_amount_minor / 10000), abs(provider_amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(provider_amount_minor < 0, '-', ''), abs(provider_amount_minor / 100), abs(provider_amount_minor % 100)) END) VIRTUAL,
+  -- ledger_amount: ledger_amount_minor as plain decimal text
   ledger_amount   TEXT GENERATED ALWAYS AS (CASE WHEN ledger_amount_minor IS NULL THEN NULL
       WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(ledger_amount_minor AS TEXT)
       WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(ledger_amount_minor < 0, '-', ''), abs(ledger_amount_minor / 1000), abs(ledger_amount_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(ledger_amount_minor < 0, '-', ''), abs(ledger_amount_minor / 10000), abs(ledger_amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(ledger_amount_minor < 0, '-', ''), abs(ledger_amount_minor / 100), abs(ledger_amount_minor % 100)) END) VIRTUAL,
+  -- difference: difference_minor as plain decimal text
   difference      TEXT GENERATED ALWAYS AS (CASE WHEN difference_minor IS NULL THEN NULL
       WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(difference_minor AS TEXT)
       WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 1000), abs(difference_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 10000), abs(difference_minor % 10000))
       ELSE printf('%s%d.%02d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 100), abs(difference_minor % 100)) END) VIRTUAL
 ) STRICT;
 CREATE INDEX discrepancies_by_job ON discrepancies (job, state, kind);
 
 -- One row per change in a discrepancy's life; never changed.
 CREATE TABLE discrepancy_events (
-  event_id       INTEGER PRIMARY KEY,
-  discrepancy_id TEXT    NOT NULL REFERENCES discrepancies (discrepancy_id),
+  event_id       INTEGER PRIMARY KEY,         -- counts up
+  discrepancy_id TEXT    NOT NULL REFERENCES discrepancies (discrepancy_id), -- what changed
   at             TEXT    NOT NULL,            -- as-of instant of the run, or when the person decided
-  business_day   TEXT    NOT NULL,
-  event          TEXT    NOT NULL CHECK (event IN ('opened', 'changed', 'resolved', 'reopened', 'acknowledged', 'noted')),
+  business_day   TEXT    NOT NULL,            -- last day of the run; the day of the decision
+  event          TEXT    NOT NULL CHECK (event IN ('opened', 'changed', 'resolved', 'reopened', 'acknowledged', 'noted')), -- what happened
   actor          TEXT    NOT NULL,            -- `run` or a person
-  note           TEXT,
-  from_kind      TEXT,
-  to_kind        TEXT
+  note           TEXT,                        -- what the person wrote
+  from_kind      TEXT,                        -- kind before
+  to_kind        TEXT                         -- kind after
 ) STRICT;
 CREATE INDEX discrepancy_events_by_id ON discrepancy_events (discrepancy_id, event_id);
 CREATE INDEX discrepancy_events_by_day ON discrepancy_events (business_day, discrepancy_id);
 
 -- One row per line of the proof per account, currency and business day, where the provider states balances.
 CREATE TABLE statement_lines (
-  job           TEXT    NOT NULL,
-  account       TEXT    NOT NULL,
-  currency      TEXT    NOT NULL,
-  business_day  TEXT    NOT NULL,
-  position      INTEGER NOT NULL,
+  job           TEXT    NOT NULL,             -- name of the job file
+  account       TEXT    NOT NULL,             -- account inside the job
+  currency      TEXT    NOT NULL,             -- ISO 4217
+  business_day  TEXT    NOT NULL,             -- day in the job's zone
+  position      INTEGER NOT NULL,             -- order inside the day
   line          TEXT    NOT NULL,             -- opening, closing, residual, or the kind that explains it
-  amount_minor  INTEGER NOT NULL,
-  source        TEXT    NOT NULL,
+  amount_minor  INTEGER NOT NULL,             -- signed effect; for opening, closing and residual the figure itself
+  source        TEXT    NOT NULL,             -- where the figure is from: `balance report`, `rows`
+  -- amount: amount_minor as plain decimal text
   amount        TEXT GENERATED ALWAYS AS (CASE WHEN amount_minor IS NULL THEN NULL
       WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(amount_minor AS TEXT)
       WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END) VIRTUAL,
   PRIMARY KEY (job, account, currency, business_day, position)
 ) STRICT, WITHOUT ROWID;
 
 -- What was learned about an account (the sign of fees, of a report's columns).
 CREATE TABLE calibrations (
-  job   TEXT NOT NULL,
-  name  TEXT NOT NULL,
-  value TEXT NOT NULL,
-  learned_at TEXT NOT NULL,
+  job   TEXT NOT NULL,                        -- name of the job file
+  name  TEXT NOT NULL,                        -- which question (`fee_sign`)
+  value TEXT NOT NULL,                        -- the answer
+  learned_at TEXT NOT NULL,                   -- as-of instant of the run whose figures decided
   PRIMARY KEY (job, name)
 ) STRICT, WITHOUT ROWID;
 
 -- Counts of each run's summary, per currency and kind; the summary CSV and the mail select from here.
 CREATE TABLE run_counts (
-  run_id        INTEGER NOT NULL REFERENCES runs (run_id),
+  run_id        INTEGER NOT NULL REFERENCES runs (run_id), -- the run
   currency      TEXT    NOT NULL,             -- '' where a kind has none
   kind          TEXT    NOT NULL,             -- a kind of discrepancy, or `matched`, `pending`, `excluded`
   count         INTEGER NOT NULL,             -- open now; for matched, pending and excluded: how many
   difference_minor INTEGER NOT NULL,          -- sum of differences; for matched and pending the sum of provider amounts
-  previous_open INTEGER NOT NULL DEFAULT 0,
-  new           INTEGER NOT NULL DEFAULT 0,
-  reopened      INTEGER NOT NULL DEFAULT 0,
-  resolved      INTEGER NOT NULL DEFAULT 0,
+  previous_open INTEGER NOT NULL DEFAULT 0,   -- open before this run
+  new           INTEGER NOT NULL DEFAULT 0,   -- opened in this run for the first time
+  reopened      INTEGER NOT NULL DEFAULT 0,   -- found again
+  resolved      INTEGER NOT NULL DEFAULT 0,   -- gone
   PRIMARY KEY (run_id, currency, kind)
 ) STRICT, WITHOUT ROWID;
 
 -- Produced files, frozen: `reconciled report` writes these bytes again.
 CREATE TABLE files (
-  job          TEXT    NOT NULL,
-  business_day TEXT    NOT NULL,
+  job          TEXT    NOT NULL,              -- name of the job file
+  business_day TEXT    NOT NULL,              -- day the file is about
   as_of        TEXT    NOT NULL,              -- of the run that made it
-  name         TEXT    NOT NULL,
-  sha256       TEXT    NOT NULL,
+  name         TEXT    NOT NULL,              -- file name
+  sha256       TEXT    NOT NULL,              -- of the bytes, uncompressed
   bytes        BLOB    NOT NULL,              -- zstd frame
   PRIMARY KEY (job, business_day, name)
 ) STRICT;
 
 -- One row per mail and recipient: the outbox. Bytes are frozen before anything is sent.
 CREATE TABLE mails (
-  mail_id      INTEGER PRIMARY KEY,
+  mail_id      INTEGER PRIMARY KEY,           -- order of queueing
   message_id   TEXT    NOT NULL,              -- the same for every attempt
-  job          TEXT    NOT NULL,
-  business_day TEXT    NOT NULL,
-  recipient    TEXT    NOT NULL,
-  state        TEXT    NOT NULL CHECK (state IN ('pending', 'sent', 'failed')),
-  attempts     INTEGER NOT NULL DEFAULT 0,
+  job          TEXT    NOT NULL,              -- name of the job file
+  business_day TEXT    NOT NULL,              -- day the mail is about
+  recipient    TEXT    NOT NULL,              -- one address
+  state        TEXT    NOT NULL CHECK (state IN ('pending', 'sent', 'failed')), -- sent = the mail server took it
+  attempts     INTEGER NOT NULL DEFAULT 0,    -- how often it was offered
   last_reply   TEXT,                          -- code and first words, without addresses
-  queued_at    TEXT    NOT NULL,
+  queued_at    TEXT    NOT NULL,              -- wall clock
   not_before   TEXT,                          -- a 4xx wants patience
-  sent_at      TEXT,
-  sha256       TEXT    NOT NULL,
+  sent_at      TEXT,                          -- wall clock
+  sha256       TEXT    NOT NULL,              -- of the message, uncompressed
   message      BLOB    NOT NULL,              -- RFC 5322, zstd frame
   UNIQUE (message_id, recipient)
 ) STRICT;
@@ -406,8 +451,8 @@ CREATE TABLE mails (
 -- A provider's wish to be left alone (Retry-After), kept over restarts.
 CREATE TABLE pauses (
   lane       TEXT PRIMARY KEY,                -- digest of provider, base URL and credential reference
-  not_before TEXT NOT NULL,
-  why        TEXT NOT NULL
+  not_before TEXT NOT NULL,                   -- no request before this instant
+  why        TEXT NOT NULL                    -- what the provider said
 ) STRICT, WITHOUT ROWID;
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -415,14 +460,14 @@ CREATE TABLE pauses (
 
 -- Every distinct version a provider ever served; the last one of each record is the current one.
 CREATE VIEW transaction_versions AS
-SELECT t.transaction_id, t.job, t.provider, t.account, t.feed, t.subject, t.provider_id, s.reference, t.related_id,
+SELECT t.transaction_id, t.job, t.provider, t.account, t.feed, t.subject, t.provider_id, s.reference, s.related_id,
        s.direction, s.kind, s.currency, s.amount_minor, s.amount,
-       s.fee_minor, s.fee_currency, s.status, s.is_final, s.provider_status, s.occurred_at, s.changed_at, t.business_day,
+       s.fee_minor, s.fee, s.fee_currency, s.status, s.is_final, s.provider_status, s.occurred_at, s.changed_at, t.business_day,
        t.first_seen_at, t.vanished_at, s.page_id, s.page_row, s.version, s.seen_at
   FROM superseded_versions AS s JOIN transactions AS t USING (transaction_id)
 UNION ALL
 SELECT transaction_id, job, provider, account, feed, subject, provider_id, reference, related_id, direction, kind, currency,
-       amount_minor, amount, fee_minor, fee_currency, status, is_final, provider_status, occurred_at, changed_at,
+       amount_minor, amount, fee_minor, fee, fee_currency, status, is_final, provider_status, occurred_at, changed_at,
        business_day, first_seen_at, vanished_at, page_id, page_row, version, seen_at
   FROM transactions;
 
@@ -450,6 +495,7 @@ SELECT job, provider, account, business_day, direction, kind, status, currency, 
        CASE WHEN amount_minor IS NULL THEN NULL
       WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(amount_minor AS TEXT)
       WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END AS amount, fee_minor
   FROM (SELECT job, provider, account, business_day, direction, kind, status, currency, count(*) AS count,
                sum(amount_minor) AS amount_minor, sum(coalesce(fee_minor, 0)) AS fee_minor
