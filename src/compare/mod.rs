@@ -1,1 +1,8 @@
 //! compare.
+mod alone;
+mod cursors;
+mod grace;
+mod group;
+mod pair;
+mod rows;
+mod scope;
