@@ -25,6 +25,7 @@ fn job(name: &str, schedule: &str, zone: Tz, settle_minutes: i64) -> Job {
             requests_per_minute: 1,
             max_in_flight: 1,
             request_timeout: Duration::from_secs(30),
+            max_retry_wait: Duration::from_secs(900),
         },
         ledger: None,
         matching: Match {

@@ -116,6 +116,7 @@ fn with_api(built: &Built, said: Said, wanted: Wanted, whole_answer: Duration) -
             .request_timeout
             .filter(|_| said.timeout)
             .map_or(whole_answer, |own| own.min(whole_answer)),
+        max_retry_wait: limits.max_retry_wait,
     })
 }
 
@@ -128,6 +129,7 @@ fn without_api(wanted: &Wanted, whole_answer: Duration) -> Fetch {
         requests_per_minute: 1,
         max_in_flight: 1,
         request_timeout: whole_answer,
+        max_retry_wait: whole_answer,
     }
 }
 
