@@ -154,7 +154,11 @@ fn has_day_gap(books: &Books, feed: &str, first: NaiveDate, last: NaiveDate) -> 
 
 /// The signs under which most rows close R1; None when not even half of them do under any choice.
 fn best_fit(days: &[Day<'_>]) -> Option<Signs> {
-    let fits = |signs: Signs| days.iter().filter(|day| day.net(signs) == day.get("net_amount")).count();
+    let fits = |signs: Signs| {
+        days.iter()
+            .filter(|day| day.net(signs) == day.get("net_amount"))
+            .count()
+    };
     let mut best = (DOCUMENTED, fits(DOCUMENTED));
     for signs in Signs::all() {
         let count = fits(signs);
@@ -240,14 +244,23 @@ fn chain(day: &Day<'_>, previous: &Day<'_>) -> Relation {
 }
 
 /// Settled movements of a feed that changed on the day: signed sum and fees.
-fn movements(books: &Books, feed: &str, account: &str, currency: Currency, on: impl Fn(NaiveDate) -> bool) -> (i64, i64) {
+fn movements(
+    books: &Books,
+    feed: &str,
+    account: &str,
+    currency: Currency,
+    on: impl Fn(NaiveDate) -> bool,
+) -> (i64, i64) {
     let totals: Vec<_> = books
         .totals
         .iter()
         .filter(|t| t.feed == feed && t.status == Status::Settled && t.currency == currency && t.account == account)
         .filter(|t| t.changed_day.is_some_and(&on))
         .collect();
-    (sum(totals.iter().map(|t| t.amount_minor)), sum(totals.iter().map(|t| t.fee_minor)))
+    (
+        sum(totals.iter().map(|t| t.amount_minor)),
+        sum(totals.iter().map(|t| t.fee_minor)),
+    )
 }
 
 /// Rows that changed on a day may have been created long before it: any gap up to the day silences the sums.
@@ -264,14 +277,23 @@ fn deposits(books: &Books, day: &Day<'_>) -> Vec<Relation> {
     let stated = day.get("deposit_total");
     let residual = stated.saturating_sub(amount);
     let detail = match residual {
-        0 => format!("depositTotal of {} is the sum of its deposits, {}", day.day, money(amount, day.currency)),
+        0 => format!(
+            "depositTotal of {} is the sum of its deposits, {}",
+            day.day,
+            money(amount, day.currency)
+        ),
         missing if missing > 0 => format!(
             "deposits of {} are missing from the list of {}: depositTotal is {}, completed deposits sum to {}",
-            money(missing, day.currency), day.day, money(stated, day.currency), money(amount, day.currency)
+            money(missing, day.currency),
+            day.day,
+            money(stated, day.currency),
+            money(amount, day.currency)
         ),
         _ => format!(
             "the list of {} holds deposits of {} more than depositTotal {}",
-            day.day, money(residual.saturating_neg(), day.currency), money(stated, day.currency)
+            day.day,
+            money(residual.saturating_neg(), day.currency),
+            money(stated, day.currency)
         ),
     };
     let mut total = day.relation("R5", stated, amount, detail);
@@ -280,7 +302,9 @@ fn deposits(books: &Books, day: &Day<'_>) -> Vec<Relation> {
     let stated = day.get("deposit_fee_total");
     let detail = format!(
         "depositFeeTotal of {} is {}, the fees of its completed deposits sum to {}",
-        day.day, money(stated, day.currency), money(fees, day.currency)
+        day.day,
+        money(stated, day.currency),
+        money(fees, day.currency)
     );
     let mut fee = day.relation("R5", stated, fees, detail);
     fee.advisory = true;
@@ -304,7 +328,9 @@ fn cashouts(books: &Books, day: &Day<'_>) -> Option<Relation> {
     };
     let detail = format!(
         "cashoutTotal of {} is {}, its completed cashouts sum to {} {reading}",
-        day.day, money(stated, day.currency), money(computed, day.currency)
+        day.day,
+        money(stated, day.currency),
+        money(computed, day.currency)
     );
     let mut relation = day.relation("R6", stated, computed, detail);
     relation.advisory = true;
@@ -387,9 +413,14 @@ pub(super) fn statement(tupay: &Tupay, books: &Books) -> Vec<StatementLine> {
         let closing = day.get("total_balance");
         let (opening, source) = match before(books, &days, index) {
             Some(previous) => (previous.get("total_balance"), "balance report"),
-            None => (closing.saturating_sub(day.get("net_amount")), "balance report, opening from its net amount"),
+            None => (
+                closing.saturating_sub(day.get("net_amount")),
+                "balance report, opening from its net amount",
+            ),
         };
-        let explained = day.effects(signs).map(|(kind, amount)| (kind.to_owned(), amount, "balance report".to_owned()));
+        let explained = day
+            .effects(signs)
+            .map(|(kind, amount)| (kind.to_owned(), amount, "balance report".to_owned()));
         Proof {
             account: day.account,
             currency: day.currency,
