@@ -1,7 +1,8 @@
-//! What is due, and when the next run is. Pure: the bell only wakes the program; this decides from the schedule and from
-//! what was done.
+//! What is due, and when the next run is. Pure: the bell only wakes the program; this decides from the schedule and
+//! from what was done.
 //!
-//! A schedule is a row of *slots*: wall-clock times of the job's zone. Each slot becomes exactly one instant, its as-of:
+//! A schedule is a row of *slots*: wall-clock times of the job's zone. Each slot becomes exactly one instant, its
+//! as-of:
 //!
 //! * a slot inside a gap (clocks go forward) is the end of the gap; several such slots are one;
 //! * a slot inside an overlap (clocks go back) is the first of the two;
@@ -101,8 +102,8 @@ pub fn next_slot(job: &Job, after: Instant) -> Option<Instant> {
 
 /// What must run now, oldest first: for each job every business day whose slot has come since its last run.
 ///
-/// `last` holds the as-of of each job's last run that counts as done; a job that never ran (None, or no entry) is due for
-/// the newest slot only. When several slots of one business day were missed, the newest counts. No day before
+/// `last` holds the as-of of each job's last run that counts as done; a job that never ran (None, or no entry) is due
+/// for the newest slot only. When several slots of one business day were missed, the newest counts. No day before
 /// `[fetch] start` is due. Jobs that compare across others come after those of the same instant.
 pub fn due(jobs: &[Job], last: &BTreeMap<String, Option<Instant>>, now: Instant) -> Vec<Due> {
     let mut due: Vec<(Due, bool)> = Vec::new();

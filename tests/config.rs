@@ -358,7 +358,7 @@ fn survives(place: &Place, original: &str, line_number: usize, how: u8, at: usiz
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_slip_of_the_hand_is_silently_accepted_with_another_meaning(

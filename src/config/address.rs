@@ -1,4 +1,5 @@
-//! Mail addresses as settings may name them: a strict part of RFC 5321, so that nothing surprising reaches a mail server.
+//! Mail addresses as settings may name them: a strict part of RFC 5321, so that nothing surprising reaches a mail
+//! server.
 //!
 //! ASCII only (a domain with other letters is written in its `xn--` form), no quoted local parts, no address literals.
 

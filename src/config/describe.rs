@@ -1,4 +1,5 @@
-//! What `reconciled check` says about settings and jobs that hold: one block per job, the same text for the same moment.
+//! What `reconciled check` says about settings and jobs that hold: one block per job, the same text for the same
+//! moment.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -25,8 +25,8 @@ impl SecretRef {
         }
     }
 
-    /// Reads the secret. A trailing line end is not part of it. Files that group or others can read, and credentials that
-    /// others can read, are refused (systemd shows the access list of a credential as group-readable).
+    /// Reads the secret. A trailing line end is not part of it. Files that group or others can read, and credentials
+    /// that others can read, are refused (systemd shows the access list of a credential as group-readable).
     ///
     /// # Errors
     /// One sentence that names the reference, never the value.

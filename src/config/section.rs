@@ -1,7 +1,7 @@
 //! Reading one TOML file so that every problem is named at once, with file and line and the nearest valid name.
 //!
-//! A [`Section`] hands out its keys one by one; what nobody asked for is an unknown key. Values that look like secrets are
-//! never repeated in a problem's text.
+//! A [`Section`] hands out its keys one by one; what nobody asked for is an unknown key. Values that look like
+//! secrets are never repeated in a problem's text.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The mapping of a table that others wrote: `[ledger]`, and `[provider]` of kind `file`. Their columns and words on the
-//! right side, ours on the left. Looks at the text of the settings only, never at the table itself.
+//! The mapping of a table that others wrote: `[ledger]`, and `[provider]` of kind `file`. Their columns and words on
+//! the right side, ours on the left. Looks at the text of the settings only, never at the table itself.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -24,8 +24,9 @@ pub fn lane(kind: &str, base_url: &str, account_key: &str) -> String {
     digest([kind, base_url, account_key])
 }
 
-/// What shapes a provider's requests: its kind, place and account, how its feeds are cut, and the very request each feed
-/// would begin with for one sample day. Settings that only shape what is made of the answers, and the pace, are not in it.
+/// What shapes a provider's requests: its kind, place and account, how its feeds are cut, and the very request each
+/// feed would begin with for one sample day. Settings that only shape what is made of the answers, and the pace, are
+/// not in it.
 pub fn of_provider(kind: &str, built: &Built) -> String {
     let mut parts: Vec<String> = vec![kind.to_owned(), built.base_url.to_string(), built.account_key.clone()];
     for feed in built.provider.feeds() {

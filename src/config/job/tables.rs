@@ -92,8 +92,8 @@ fn start(section: &mut Section<'_>, required: bool) -> Option<BusinessDay> {
     Some(day)
 }
 
-/// Where both the job and the provider's table speak, the stricter one holds; where one speaks, it does; else the default
-/// of the provider's document. `whole_answer` is `[http] request_timeout_s`.
+/// Where both the job and the provider's table speak, the stricter one holds; where one speaks, it does; else the
+/// default of the provider's document. `whole_answer` is `[http] request_timeout_s`.
 fn with_api(built: &Built, said: Said, wanted: Wanted, whole_answer: Duration) -> Option<Fetch> {
     let limits = &built.limits;
     // Stricter about late changes is: further back; about settling: longer.
@@ -255,7 +255,10 @@ fn reports(section: &mut Section<'_>, listed: Vec<(String, usize)>, house: &Hous
             );
             section.problem_at(
                 line,
-                format!("`report.reports` names {name:?}, which is neither built in nor a .sql file of the settings' reports folder{near}"),
+                format!(
+                    "`report.reports` names {name:?}, which is neither built in nor a .sql file of the settings' \
+                     reports folder{near}"
+                ),
             );
         }
     }

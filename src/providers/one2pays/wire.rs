@@ -1,7 +1,7 @@
 //! One2Pays' JSON: rows wrapped twice, amounts as text, balances as numbers (sections 3 to 6).
 
 use super::super::read::{Body, Fault, Form, Raw, Rows, Unknown, field, identity_text, object, whole_page};
-use super::walk::{IN_ORDER, OLD_ENOUGH};
+use super::walk::Order;
 use super::{BALANCE, One2Pays, PAYMENTS};
 use crate::day::Instant;
 use crate::money::{Currency, Unit};
@@ -123,7 +123,7 @@ pub(super) fn head(one2pays: &One2Pays, ask: &Ask, number: u32, body: &[u8]) -> 
     head.next = one2pays
         .cutoff(ask)
         .and_then(|cutoff| order(&rows, cutoff))
-        .map(str::to_owned);
+        .map(Order::write);
     Ok(head)
 }
 
@@ -142,22 +142,19 @@ fn row_identity(number: u32, place: usize, row: &Result<Identity<'_>, Fault>) ->
     }
 }
 
-/// Whether the page's rows really are in non-increasing order of creation, and old enough at their end. Inside one page
-/// only; pages in order follow each other, because the provider sorts one list.
-fn order(rows: &Rows<Identity<'_>>, cutoff: Instant) -> Option<&'static str> {
+/// The page's order, when its rows really are in non-increasing order of creation.
+fn order(rows: &Rows<Identity<'_>>, cutoff: Instant) -> Option<Order> {
     let times: Option<Vec<Instant>> = rows
         .iter()
         .map(|row| field("createdAt", row.as_ref().ok()?.created_at).instant().ok())
         .collect();
     let times = times?;
-    let oldest = *times.last()?;
-    if !times.is_sorted_by(|earlier, later| earlier >= later) {
-        None
-    } else if oldest < cutoff {
-        Some(OLD_ENOUGH)
-    } else {
-        Some(IN_ORDER)
-    }
+    let (newest, oldest) = (times.first()?, times.last()?);
+    times.is_sorted_by(|earlier, later| earlier >= later).then(|| Order {
+        newest: newest.timestamp_millis(),
+        oldest: oldest.timestamp_millis(),
+        old_enough: *oldest < cutoff,
+    })
 }
 
 // -- rows ---------------------------------------------------------------------------------------------------------------
