@@ -194,16 +194,7 @@ fn transaction(payvyne: &PayVyne, ask: &Ask, sweep: &str, row: &Movement<'_>) ->
         TransactionKind::Fee => payvyne.fee_sign(&ask.calibration).effect(value),
         _ => value,
     };
-    let related = field("relatedTransaction", row.related);
-    let related_id = match related.is_there() {
-        false => None,
-        true => {
-            let named: Named<'_> = related.object()?;
-            field("id", named.id)
-                .optional_id()
-                .map_err(|fault| fault.under("relatedTransaction"))?
-        }
-    };
+    let related_id = named("relatedTransaction", row.related)?;
     Ok(Transaction {
         account: String::new(),
         feed: SWEEP_TRANSACTIONS,
@@ -276,90 +267,84 @@ fn sweeps(payvyne: &PayVyne, ask: &Ask, body: &Body<'_>) -> Result<Parsed, BadPa
     let mut unknown = Unknown::default();
     unknown.add("", &meta.unknown);
     for (row, number) in rows.into_iter().zip(0_u32..) {
-        let read = row.and_then(|row| {
-            unknown.add("elements[].", &row.unknown);
-            sweep(payvyne, ask, &row, &mut unknown)
-        });
-        match read {
-            Ok(Some(sweep)) => {
-                if sweep.foreign {
-                    parsed.foreign =
-                        Some("a sweep of another merchant than `expected_merchant`: the key sees too much".into());
-                }
-                parsed.subjects.push(sweep.subject);
-                parsed
-                    .balances
-                    .extend(sweep.figures.into_iter().map(|figure| (number, figure)));
-            }
-            Ok(None) => {}
-            Err(fault) => fault.put_aside(&mut parsed, "elements", number),
+        if let Err(fault) = row.and_then(|row| sweep(payvyne, ask, (number, &row), &mut unknown, &mut parsed)) {
+            fault.put_aside(&mut parsed, "elements", number);
         }
     }
     parsed.unknown_fields = unknown.into_names();
     Ok(parsed)
 }
 
-struct Read {
-    subject: Subject,
-    figures: Vec<Balance>,
-    foreign: bool,
-}
-
-/// One sweep's figures. None: a sweep of another window (the filter asks for more days, each is read with its own window)
-/// or of an account that is not wanted.
-fn sweep(payvyne: &PayVyne, ask: &Ask, row: &Sweep<'_>, unknown: &mut Unknown) -> Result<Option<Read>, Fault> {
+/// Reads one sweep: what it is first, so that its transactions are asked for even when one of its figures is unreadable.
+/// Sweeps of another window are passed over (the filter asks for more days, each is read with its own window), and those
+/// of accounts that are not wanted.
+fn sweep(
+    payvyne: &PayVyne,
+    ask: &Ask,
+    (number, row): (u32, &Sweep<'_>),
+    unknown: &mut Unknown,
+    parsed: &mut Parsed,
+) -> Result<(), Fault> {
+    unknown.add("elements[].", &row.unknown);
     let id = field("id", row.id).id()?;
     let at = field("createdAt", row.created_at).optional_instant()?;
-    let account: Account<'_> = field("settlementAccount", row.account).object()?;
-    let account = field("identifier", account.identifier)
+    let identifier: Account<'_> = field("settlementAccount", row.account).object()?;
+    let identifier = field("identifier", identifier.identifier)
         .id()
-        .map_err(|fault| fault.under("settlementAccount"))?;
-    let merchant = match field("merchant", row.merchant) {
-        named if named.is_there() => {
-            let named: Named<'_> = named.object()?;
-            field("id", named.id)
-                .optional_id()
-                .map_err(|fault| fault.under("merchant"))?
-        }
-        _ => None,
-    };
-    let mut stated = vec![
-        ("opening_balance", money("openingBalance", row.opening)?),
-        ("closing_balance", money("closingBalance", row.closing)?),
-        ("reserved_balance", money("reservedBalance", row.reserved)?),
-        ("transferred_amount", money("transferredAmount", row.transferred)?),
-    ]
-    .into_iter()
-    .map(|(item, figure)| (item.to_owned(), figure))
-    .collect();
-    summary(row, unknown, &mut stated)?;
-    let wanted = payvyne.accounts.is_empty() || payvyne.accounts.contains(&account);
+        .map_err(|f| f.under("settlementAccount"))?;
+    let wanted = payvyne.accounts.is_empty() || payvyne.accounts.contains(&identifier);
     if !wanted || at.is_some_and(|at| !ask.window.contains(at)) {
-        return Ok(None);
+        return Ok(());
     }
-    let foreign = payvyne.form == Form::Merchant
-        && merchant.is_some()
-        && payvyne.merchant.is_some()
-        && merchant != payvyne.merchant;
+    let merchant = named("merchant", row.merchant)?;
     let account = match (payvyne.form, merchant) {
         // Identifiers are a merchant's own: GBP3 exists once per merchant of a platform.
-        (Form::Partner, Some(merchant)) => format!("{merchant}/{account}"),
-        _ => account,
+        (Form::Partner, Some(merchant)) => format!("{merchant}/{identifier}"),
+        (Form::Merchant, Some(merchant)) if payvyne.merchant.as_ref().is_some_and(|expected| *expected != merchant) => {
+            parsed.foreign = Some("a sweep of another merchant than `expected_merchant`: the key sees too much".into());
+            identifier
+        }
+        _ => identifier,
     };
-    Ok(Some(Read {
-        // Without a time of its own a sweep belongs to the end of the window that listed it.
-        figures: figures(
-            &account,
-            &id,
-            at.unwrap_or(ask.window.until - chrono::TimeDelta::milliseconds(1)),
-            stated,
-        ),
-        subject: Subject { id, at },
-        foreign,
-    }))
+    parsed.subjects.push(Subject { id: id.clone(), at });
+    let stated = stated(row, unknown)?;
+    // Without a time of its own a sweep belongs to the end of the window that listed it.
+    let as_of = at.unwrap_or(ask.window.until - chrono::TimeDelta::milliseconds(1));
+    let figures = figures(&account, &id, as_of, stated);
+    parsed
+        .balances
+        .extend(figures.into_iter().map(|figure| (number, figure)));
+    Ok(())
 }
 
-fn figures(account: &str, sweep: &str, as_of: Instant, stated: Vec<(String, (i64, Currency))>) -> Vec<Balance> {
+/// The id inside `{"id": …}`; None for an absent, null or empty object.
+fn named(key: &'static str, raw: Option<Raw<'_>>) -> Result<Option<String>, Fault> {
+    let object = field(key, raw);
+    if !object.is_there() {
+        return Ok(None);
+    }
+    let named: Named<'_> = object.object()?;
+    field("id", named.id).optional_id().map_err(|fault| fault.under(key))
+}
+
+/// A figure's item with its amount and currency.
+type Stated = Vec<(String, (i64, Currency))>;
+
+fn stated(row: &Sweep<'_>, unknown: &mut Unknown) -> Result<Stated, Fault> {
+    let mut stated: Stated = vec![
+        ("opening_balance".into(), money("openingBalance", row.opening)?),
+        ("closing_balance".into(), money("closingBalance", row.closing)?),
+        ("reserved_balance".into(), money("reservedBalance", row.reserved)?),
+        (
+            "transferred_amount".into(),
+            money("transferredAmount", row.transferred)?,
+        ),
+    ];
+    summary(row, unknown, &mut stated)?;
+    Ok(stated)
+}
+
+fn figures(account: &str, sweep: &str, as_of: Instant, stated: Stated) -> Vec<Balance> {
     stated
         .into_iter()
         .map(|(item, (amount_minor, currency))| Balance {
@@ -376,7 +361,7 @@ fn figures(account: &str, sweep: &str, as_of: Instant, stated: Vec<(String, (i64
 
 /// Every kind of the summary, known or not: `summary_payments` and `summary_payments_count`. A kind that is absent counts
 /// as nothing (section 9); a kind nobody named is kept under its own name and reported.
-fn summary(row: &Sweep<'_>, unknown: &mut Unknown, stated: &mut Vec<(String, (i64, Currency))>) -> Result<(), Fault> {
+fn summary(row: &Sweep<'_>, unknown: &mut Unknown, stated: &mut Stated) -> Result<(), Fault> {
     let members: Members<'_> = field("summary", row.summary).object()?;
     for (key, raw) in members.0 {
         let known = SUMMARY.iter().find(|(name, ..)| *name == key);

@@ -55,12 +55,14 @@ impl Signs {
         self.0.iter().map(|sign| if *sign < 0 { '-' } else { '+' }).collect()
     }
 
-    /// Every choice, the documented one first.
-    fn all() -> impl Iterator<Item = Self> {
-        let others = (0..8)
+    /// Every choice: what was learned before, the documented one, then those that depart least from it. Of choices that
+    /// fit equally well the first is taken, so a column that is always zero departs from nothing.
+    fn all(learned: Option<Self>) -> Vec<Self> {
+        let mut others: Vec<Self> = (0..8)
             .map(|bits: u8| Self([0, 1, 2].map(|place: u8| if bits >> place & 1 == 0 { -1 } else { 1 })))
-            .filter(|signs| *signs != DOCUMENTED);
-        std::iter::once(DOCUMENTED).chain(others)
+            .collect();
+        others.sort_by_key(|signs| signs.0.iter().zip(DOCUMENTED.0).filter(|(a, b)| **a != *b).count());
+        learned.into_iter().chain(others).collect()
     }
 }
 
@@ -153,14 +155,14 @@ fn has_day_gap(books: &Books, feed: &str, first: NaiveDate, last: NaiveDate) -> 
 // -- signs --------------------------------------------------------------------------------------------------------------
 
 /// The signs under which most rows close R1; None when not even half of them do under any choice.
-fn best_fit(days: &[Day<'_>]) -> Option<Signs> {
+fn best_fit(days: &[Day<'_>], learned: Option<Signs>) -> Option<Signs> {
     let fits = |signs: Signs| {
         days.iter()
             .filter(|day| day.net(signs) == day.get("net_amount"))
             .count()
     };
-    let mut best = (DOCUMENTED, fits(DOCUMENTED));
-    for signs in Signs::all() {
+    let mut best = (DOCUMENTED, 0);
+    for signs in Signs::all(learned) {
         let count = fits(signs);
         if count > best.1 {
             best = (signs, count);
@@ -169,22 +171,27 @@ fn best_fit(days: &[Day<'_>]) -> Option<Signs> {
     (!days.is_empty() && best.1 * 2 >= days.len()).then_some(best.0)
 }
 
+fn learned(books: &Books) -> Option<Signs> {
+    Signs::read(books.calibration.get(BALANCE_SIGNS)?)
+}
+
 /// The signs to use: the settings', else what was learned, else what fits now. None: R1 is not verifiable.
 fn signs(tupay: &Tupay, books: &Books, days: &[Day<'_>]) -> Option<Signs> {
-    let learned = || books.calibration.get(BALANCE_SIGNS).and_then(|text| Signs::read(text));
-    tupay.signs.or_else(learned).or_else(|| best_fit(days))
+    tupay.signs.or_else(|| learned(books)).or_else(|| best_fit(days, None))
 }
 
 /// Only a departure from the documented signs is kept, and an earlier departure until the rows speak against it.
 pub(super) fn calibrate(tupay: &Tupay, books: &Books) -> BTreeMap<String, String> {
-    let learned = books.calibration.get(BALANCE_SIGNS);
-    let found = match (tupay.signs, best_fit(&days(tupay, books))) {
-        (Some(_), _) => None,
-        (None, Some(DOCUMENTED)) if learned.is_none() => None,
-        (None, Some(signs)) => Some(signs.text()),
-        (None, None) => learned.cloned(),
+    let learned = learned(books);
+    let found = match tupay.signs {
+        Some(_) => None,
+        None => best_fit(&days(tupay, books), learned).or(learned),
     };
-    found.map(|text| (BALANCE_SIGNS.to_owned(), text)).into_iter().collect()
+    found
+        .filter(|signs| *signs != DOCUMENTED || learned.is_some())
+        .map(|signs| (BALANCE_SIGNS.to_owned(), signs.text()))
+        .into_iter()
+        .collect()
 }
 
 // -- relations ----------------------------------------------------------------------------------------------------------
