@@ -5,9 +5,10 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, params};
 
-use super::import::{Last, Taken, guard_not_empty, in_transaction, piped, same_digest};
+use super::import::{Last, Taken, guard_not_empty, piped, same_digest};
+use super::spool::temporary;
 use super::{Import, PutAside, Reader, Refusal, Row};
 use crate::config::{FileFeed, Job};
 use crate::day::{Instant, day_of, format_instant, last_day_over, next_day, start_of_day};
@@ -72,6 +73,22 @@ pub fn import_feed(
         Last::remember(tx, &taken)?;
         Ok(look.import)
     })
+}
+
+/// Like [`Store::write`] for work that may refuse: a refusal rolls back too.
+fn in_transaction<T>(store: &Store, work: impl FnOnce(&Transaction<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let mut refusal = None;
+    let written = store.write(|tx| {
+        work(tx).map_err(|why| {
+            let failure = match &why {
+                Refusal::Refused(failure) => failure.clone(),
+                Refusal::NotReconciled(message) => Failure::new(Class::Data, message.clone()),
+            };
+            refusal = Some(why);
+            failure
+        })
+    });
+    written.map_err(|failure| refusal.unwrap_or(Refusal::Refused(failure)))
 }
 
 /// What the first look at an export says.
@@ -193,15 +210,10 @@ struct Ids(Connection);
 
 impl Ids {
     fn new() -> Result<Self, Failure> {
-        // An empty name is SQLite's temporary file, which spills to disk and is gone when it is closed.
-        let connection = Connection::open("")?;
-        connection.execute_batch(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE;
-             CREATE TABLE ids (account TEXT, id TEXT, line INTEGER, PRIMARY KEY (account, id)) STRICT, WITHOUT ROWID;
-             CREATE TABLE refs (account TEXT, ref TEXT, times INTEGER, PRIMARY KEY (account, ref)) STRICT, WITHOUT ROWID;
-             BEGIN",
-        )?;
-        Ok(Self(connection))
+        Ok(Self(temporary(
+            "CREATE TABLE ids (account TEXT, id TEXT, line INTEGER, PRIMARY KEY (account, id)) STRICT, WITHOUT ROWID;
+             CREATE TABLE refs (account TEXT, ref TEXT, times INTEGER, PRIMARY KEY (account, ref)) STRICT, WITHOUT ROWID;",
+        )?))
     }
 
     /// The id of a row: the provider's own one, which must be unique, or the reference, numbered where it repeats.

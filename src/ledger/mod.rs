@@ -2,8 +2,10 @@
 //! (`kind = "file"`) -> records, through the same mapping.
 //!
 //! ```text
-//! source (which files, are they whole) -> text (bytes -> UTF-8) -> quotes (strict RFC 4180, lines) -> csv -> map -> import
-//!                                                                           sqlite (read-only, one SELECT) -^
+//! source (which files, are they whole) -> text (bytes -> UTF-8) -> quotes (strict RFC 4180, lines) -> csv --+
+//!                                                                 sqlite (read-only, one SELECT) -----------+
+//!                                                                         map (cells -> entry) <------------+
+//!                                         import (spool, guards, merge into ledger_entries) | feed <--------+
 //! ```
 //!
 //! Three outcomes, never a fourth: a row becomes an entry; a row that cannot be read exactly is put aside with its place
@@ -28,6 +30,7 @@ mod import;
 mod map;
 mod quotes;
 mod source;
+mod spool;
 mod sqlite;
 mod text;
 

