@@ -52,6 +52,7 @@ CREATE TABLE windows (
   state        TEXT    NOT NULL CHECK (state IN ('open', 'sealed', 'unstable')), -- 'open' until it was read to its end
   sealed_at    TEXT,                          -- as-of instant of the run that read it to its end last
   reading      INTEGER NOT NULL DEFAULT 1,    -- how often it was begun
+  begun_at     TEXT    NOT NULL DEFAULT '',   -- as-of instant of the run that began the present reading
   pages        INTEGER NOT NULL DEFAULT 0,    -- of the last complete reading
   rows         INTEGER NOT NULL DEFAULT 0,    -- rows in them
   shape        TEXT    NOT NULL DEFAULT '',   -- digest of the settings that shaped the requests; a cut reading is only
@@ -98,7 +99,8 @@ CREATE TABLE seals (
   window_id    INTEGER NOT NULL REFERENCES windows (window_id), -- the window
   reading      INTEGER NOT NULL,              -- the reading that was complete
   pass         INTEGER NOT NULL,              -- and its last pass
-  until_at     TEXT    NOT NULL,              -- end of the window then; the last window of a feed may grow
+  from_at      TEXT    NOT NULL,              -- the window as it was then: the last one of a feed may grow
+  until_at     TEXT    NOT NULL,              -- first instant after it
   state        TEXT    NOT NULL CHECK (state IN ('sealed', 'unstable')), -- what the window became
   as_of        TEXT    NOT NULL               -- as-of instant of the run that sealed it
 ) STRICT;
@@ -155,6 +157,7 @@ CREATE UNIQUE INDEX transactions_by_id ON transactions (job, feed, account, prov
 CREATE INDEX transactions_by_time ON transactions (job, feed, occurred_at);
 CREATE INDEX transactions_by_subject ON transactions (job, feed, subject) WHERE subject <> '';
 CREATE INDEX transactions_by_reference ON transactions (job, direction, reference, amount_minor, currency, status, kind);
+CREATE INDEX transactions_fees ON transactions (job, feed, account, related_id) WHERE kind = 'fee';
 CREATE INDEX transactions_by_related ON transactions (job, related_id) WHERE related_id IS NOT NULL;
 
 -- Versions that a later one replaced. `transaction_versions` shows them together with the current ones.
