@@ -95,9 +95,7 @@ SELECT discrepancy_id,
            WHEN 'missing_in_ledger' THEN CASE direction
              WHEN 'out' THEN 'the provider paid out and the books have no entry: a payout, refund or fee was not booked'
              ELSE 'the provider took the money and the books have no entry: a notification was lost, or the booking failed' END
-           WHEN 'missing_in_provider' THEN CASE
-             WHEN ledger_status = 'settled' THEN 'booked as settled, but the provider lists nothing under this key: the payment never reached it, or the key was booked wrongly'
-             ELSE 'booked, but the provider lists nothing under this key: the payer left, or the request never reached the provider' END
+           WHEN 'missing_in_provider' THEN 'booked, but the provider lists nothing under this key: the request never reached it, the payer left, or the key was booked wrongly'
            WHEN 'amount_mismatch' THEN CASE
              WHEN difference_minor < 0 AND direction = 'in' THEN 'less arrived than was booked: a partial payment, a fee that was taken off, or a booking of the wrong amount'
              WHEN difference_minor > 0 AND direction = 'in' THEN 'more arrived than was booked: an overpayment, or a booking of the wrong amount'
@@ -105,10 +103,7 @@ SELECT discrepancy_id,
            WHEN 'currency_mismatch' THEN 'the provider settled in another currency than was booked: a conversion at the provider, or a wrong currency in the books'
            WHEN 'direction_mismatch' THEN 'the provider moved the money the other way: a sign error in the books, or a refund booked as a payment'
            WHEN 'fee_mismatch' THEN 'the provider charged another fee than was booked: a new price, tax inside the fee, or a fee booked by estimate'
-           WHEN 'status_mismatch' THEN CASE
-             WHEN provider_status IS NOT NULL AND ledger_status = 'settled' THEN 'booked as settled, while the provider has not settled it'
-             WHEN ledger_status = 'failed' THEN 'the provider settled it, while the books call it failed'
-             ELSE 'one side calls it done and the other does not: a late notification, or a status that was not carried over' END
+           WHEN 'status_mismatch' THEN 'one side calls it done and the other does not: a late or lost notification, or a status that was not carried over'
            WHEN 'reversed_after_booking' THEN 'the provider took back what was settled and booked: a chargeback, a return or a reversal'
            WHEN 'changed_after_final' THEN 'the provider changed a record that it had called final'
            WHEN 'vanished' THEN 'the provider listed this once and does not list it any more, in a complete reading'
@@ -130,10 +125,8 @@ SELECT discrepancy_id,
        CASE
          WHEN status = 'resolved' THEN 'none'
          ELSE CASE kind
-           WHEN 'missing_in_ledger' THEN 'book it under this reference, or name the type in `excluded` if it is no part of the books'
-           WHEN 'missing_in_provider' THEN CASE
-             WHEN ledger_status = 'settled' THEN 'ask ' || coalesce(provider, 'the provider') || ' for this key; if it is unknown there, reverse the booking'
-             ELSE 'ask ' || coalesce(provider, 'the provider') || ' for this key, or close the entry' END
+           WHEN 'missing_in_ledger' THEN 'book it under this reference'
+           WHEN 'missing_in_provider' THEN 'ask ' || coalesce(provider, 'the provider') || ' for this key; if it is unknown there, reverse the booking'
            WHEN 'amount_mismatch' THEN 'correct the booked amount, or claim the difference from ' || coalesce(provider, 'the provider')
            WHEN 'currency_mismatch' THEN 'correct the booked currency; no difference is computed across currencies'
            WHEN 'direction_mismatch' THEN 'correct the direction of the entry'

@@ -70,9 +70,13 @@ pub(super) async fn send(server: &Server, from: &Address, to: &Address, message:
         Ok(connection) => connection,
         Err(end) => return end,
     };
-    let end = transfer(&mut connection, deadline, from, to, message).await;
-    // After a fault the line may be dead; the answer that counts is known already.
-    let _ = timeout(QUIT_WITHIN, connection.command(Quit)).await;
+    let end = match conversation(&mut connection, deadline, from, to, message).await {
+        Ok(end) | Err(end) => end,
+    };
+    if !matches!(end, End::Down { .. }) {
+        // The answer that counts is known already.
+        let _ = timeout(QUIT_WITHIN, connection.command(Quit)).await;
+    }
     end
 }
 
@@ -130,19 +134,7 @@ fn tls(server: &Server) -> Result<TlsParameters, End> {
     builder.build().map_err(|_| unusable("TLS could not be set up with the system's and the private authorities"))
 }
 
-/// MAIL, RCPT, DATA, the message.
-async fn transfer(
-    connection: &mut AsyncSmtpConnection,
-    deadline: Instant,
-    from: &Address,
-    to: &Address,
-    message: &[u8],
-) -> End {
-    match conversation(connection, deadline, from, to, message).await {
-        Ok(end) | Err(end) => end,
-    }
-}
-
+/// MAIL, RCPT, DATA, the message. Err: it ended early, and how.
 async fn conversation(
     connection: &mut AsyncSmtpConnection,
     deadline: Instant,
