@@ -30,7 +30,8 @@ pub struct Discrepancy {
     pub ledger_status: Option<String>,
     pub occurred_at: Option<Instant>,
     pub booked_at: Option<Instant>,
-    pub business_day: BusinessDay,
+    /// The day it is about; None: the day on which it was found first.
+    pub business_day: Option<BusinessDay>,
     pub what_differs: String,
     pub detail: String,
     pub evidence: String,
@@ -38,8 +39,8 @@ pub struct Discrepancy {
 }
 
 impl Discrepancy {
-    /// About nothing yet but its day.
-    pub fn new(kind: Kind, identity: String, business_day: BusinessDay) -> Self {
+    /// About nothing yet.
+    pub fn new(kind: Kind, identity: String) -> Self {
         Self {
             identity,
             kind,
@@ -57,7 +58,7 @@ impl Discrepancy {
             ledger_status: None,
             occurred_at: None,
             booked_at: None,
-            business_day,
+            business_day: None,
             what_differs: String::new(),
             detail: String::new(),
             evidence: String::new(),
@@ -76,14 +77,14 @@ impl Discrepancy {
         self.provider_amount = Some(record.amount);
         self.provider_status = Some(record.provider_status.clone());
         self.occurred_at = record.occurred_at;
-        self.business_day = record.business_day;
+        self.business_day = Some(record.business_day);
         self
     }
 
     /// Takes over what an entry says; the record's word stands where both speak.
     pub fn with_entry(mut self, entry: &Entry, zone: Tz) -> Self {
-        if self.provider_amount.is_none() {
-            self.business_day = entry.booked_at.map_or(self.business_day, |at| day_of(at, zone));
+        if self.business_day.is_none() {
+            self.business_day = entry.booked_at.map(|at| day_of(at, zone));
         }
         self.direction.get_or_insert(entry.direction);
         self.reference.get_or_insert_with(|| entry.reference.clone());
@@ -108,11 +109,11 @@ pub struct Rows {
     pub entries: Vec<Entry>,
 }
 
-/// An item in full. `day` is the run's, for rows without a time of their own.
-pub fn of_item(item: &Item, identity: String, rows: &Rows, zone: Tz, day: BusinessDay) -> Discrepancy {
+/// An item in full.
+pub fn of_item(item: &Item, identity: String, rows: &Rows, zone: Tz) -> Discrepancy {
     let record = rows.records.first().map(|r| &r.0);
     let entry = rows.entries.first();
-    let mut found = Discrepancy::new(item.kind, identity, day);
+    let mut found = Discrepancy::new(item.kind, identity);
     if let Some(record) = record {
         found = found.with_record(record);
     }

@@ -24,8 +24,6 @@ use crate::record::{Direction, Kind, TransactionKind};
 /// Something a person must look at, by the ids of its rows.
 #[derive(Debug)]
 pub struct Item {
-    /// First eight bytes of SHA-256 over job and identity.
-    pub id: u64,
     pub suffix: Suffix,
     pub kind: Kind,
     pub difference: Option<i64>,
@@ -235,7 +233,7 @@ impl Work<'_, '_> {
                 let id = identity::number(self.job, &identity);
                 if unproved && self.open.contains(&id) {
                     let difference = entry.and_then(|e| e.amount.checked_neg());
-                    self.item(becomes, suffix, id, difference, record, entry);
+                    self.item(becomes, suffix, difference, record, entry);
                     return;
                 }
                 let Some((currency, amount)) =
@@ -263,8 +261,7 @@ impl Work<'_, '_> {
                     self.units.pair(record, entry);
                 }
                 let suffix = self.suffix(kind, record, entry, texts, records);
-                let id = identity::number(self.job, &identity::text(record, entry, suffix));
-                self.item(kind, suffix, id, difference, record, entry);
+                self.item(kind, suffix, difference, record, entry);
                 let fees = rs.iter().filter(|&&r| records[r].kind == TransactionKind::Fee).count() as u64;
                 // Fee records are not among those that must have a place.
                 self.found.records += fees;
@@ -314,14 +311,13 @@ impl Work<'_, '_> {
         &mut self,
         kind: Kind,
         suffix: Suffix,
-        id: u64,
         difference: Option<i64>,
         record: Option<&Record>,
         entry: Option<&Entry>,
     ) {
         let spot = self.spot(kind, record, entry);
         let (record, entry) = (record.map(|r| r.id), entry.map(|e| e.id));
-        self.found.items.push(Item { id, suffix, kind, difference, record, entry, several: None, spot });
+        self.found.items.push(Item { suffix, kind, difference, record, entry, several: None, spot });
     }
 
     fn spot(&self, kind: Kind, record: Option<&Record>, entry: Option<&Entry>) -> Option<Spot> {

@@ -16,6 +16,8 @@ pub struct Record {
     pub provider: String,
     pub account: String,
     pub feed: String,
+    /// What it was listed under; empty where there is nothing of the kind.
+    pub subject: String,
     pub provider_id: String,
     /// None also for an empty text: it cannot identify anything.
     pub reference: Option<String>,
@@ -88,7 +90,8 @@ impl<'c> Rows<'c> {
             "SELECT transaction_id, provider, account, feed, provider_id, reference, direction, kind, currency, amount_minor,
                     fee_minor, fee_currency, status, provider_status, occurred_at, changed_at, first_seen_at, business_day,
                     version > 1 AND status = 'failed' AND EXISTS (SELECT 1 FROM superseded_versions AS s
-                      WHERE s.transaction_id = t.transaction_id AND s.status = 'settled')
+                      WHERE s.transaction_id = t.transaction_id AND s.status = 'settled'),
+                    subject
                FROM transactions AS t WHERE transaction_id = ?1",
         )?;
         let entry = conn.prepare(
@@ -138,6 +141,7 @@ fn read_record(row: &Row<'_>) -> Result<Record, Failure> {
             .ok_or_else(|| damaged("transactions.first_seen_at"))?,
         business_day: day(row, 17, "transactions.business_day")?,
         was_settled: row.get(18)?,
+        subject: row.get(19)?,
     })
 }
 
