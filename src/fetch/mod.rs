@@ -48,6 +48,15 @@ pub trait Progress: Send + Sync {
     fn page(&self, job: &str, feed: &str, rows: u64);
 }
 
+/// Shows nothing: for a daemon and for tests.
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn windows(&self, _job: &str, _total: u64) {}
+    fn sealed(&self, _job: &str, _feed: &str) {}
+    fn page(&self, _job: &str, _feed: &str, _rows: u64) {}
+}
+
 /// One night of one job.
 pub struct Night<'a> {
     pub store: &'a Store,

@@ -270,6 +270,12 @@ pub trait Provider: Send + Sync {
         3
     }
 
+    /// How long after a booking this provider may still say nothing of it (PayVyne: money that waits for its sweep). An entry
+    /// younger than this is pending, not missing.
+    fn lag(&self) -> TimeDelta {
+        TimeDelta::zero()
+    }
+
     // -- the session ------------------------------------------------------------------------------------------------
 
     /// The request that opens a session; None where every request stands alone. Secrets go only into its body or headers.

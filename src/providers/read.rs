@@ -259,9 +259,7 @@ impl<'a> Field<'a> {
 
     /// An ISO 4217 code in upper case.
     pub fn currency(&self) -> Result<Currency, Fault> {
-        self.text()?
-            .parse()
-            .map_err(|e: AmountError| self.fault(e.to_string()))
+        self.text()?.parse().map_err(|e: AmountError| self.fault(e.to_string()))
     }
 
     /// A currency that may be absent.

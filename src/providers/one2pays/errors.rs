@@ -48,7 +48,10 @@ fn by_code(status: u16, code: Option<&str>) -> Option<Judgement> {
         "INVALID_CREDENTIALS" | "AUTHENTICATION_ERROR" => Judgement::Renew {
             why: "the key, the signature or its timestamp was refused (401)".into(),
         },
-        "FORBIDDEN" => fail(Class::Auth, "the integration is not active or lacks this right (FORBIDDEN)"),
+        "FORBIDDEN" => fail(
+            Class::Auth,
+            "the integration is not active or lacks this right (FORBIDDEN)",
+        ),
         "VALIDATION_ERROR" => fail(
             Class::Protocol,
             "a parameter was refused (VALIDATION_ERROR): check `extra_query` and `page_limit`",
@@ -72,7 +75,10 @@ fn by_status(reply: &Reply) -> Judgement {
 
 /// The lists and the balance always exist; a 404 is about the address.
 fn not_found() -> Judgement {
-    fail(Class::Config, "nothing answers under this path (404): check `base_url`, it must end before /api/v1")
+    fail(
+        Class::Config,
+        "nothing answers under this path (404): check `base_url`, it must end before /api/v1",
+    )
 }
 
 fn fail(class: Class, why: &str) -> Judgement {
@@ -90,11 +96,17 @@ fn wait(reply: &Reply, metadata: Option<&serde_json::Value>) -> Duration {
         // Part of a second is waited as a whole one.
         let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
         let more = u64::from(fraction.bytes().any(|b| b != b'0'));
-        whole.parse::<u64>().ok().map(|whole| Duration::from_secs(whole.saturating_add(more)))
+        whole
+            .parse::<u64>()
+            .ok()
+            .map(|whole| Duration::from_secs(whole.saturating_add(more)))
     };
     let until = || {
         let reset_at = parse_instant(metadata?.get("resetAt")?.as_str()?)?;
         Some((reset_at - reply.received_at).to_std().unwrap_or_default())
     };
-    retry_after(reply).or_else(seconds).or_else(until).unwrap_or(DEFAULT_WAIT)
+    retry_after(reply)
+        .or_else(seconds)
+        .or_else(until)
+        .unwrap_or(DEFAULT_WAIT)
 }

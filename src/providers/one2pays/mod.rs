@@ -25,7 +25,10 @@ mod walk;
 mod wire;
 
 /// Registry line.
-pub const ENTRY: Entry = Entry { name: "one2pays", build };
+pub const ENTRY: Entry = Entry {
+    name: "one2pays",
+    build,
+};
 
 const PAYMENTS: &str = "payments";
 const WITHDRAWS: &str = "withdraws";
@@ -74,7 +77,11 @@ fn build(section: &mut Section<'_>) -> Option<Built> {
         ],
     );
     // 80 % of the quota: live traffic shares it (section 7).
-    let per_minute = if environment == Some(Environment::Test) { 80 } else { 800 };
+    let per_minute = if environment == Some(Environment::Test) {
+        80
+    } else {
+        800
+    };
     let per_minute = section.integer_or("requests_per_minute", per_minute, 1..=1000);
     let late_change = TimeDelta::days(section.integer_or("late_change_days", 7, 0..=3650));
     let max_wait = section.integer_or("max_retry_wait_s", 120, 0..=86_400);
@@ -118,7 +125,10 @@ fn extra_query(section: &mut Section<'_>) -> String {
     let mut query = String::new();
     for (name, value) in inner.texts() {
         if name == "page" || name == "limit" {
-            inner.problem_at(line, format!("`provider.extra_query.{name}` belongs to the paging and cannot be set"));
+            inner.problem_at(
+                line,
+                format!("`provider.extra_query.{name}` belongs to the paging and cannot be set"),
+            );
         }
         query.push_str(&format!("&{}={}", encode(&name), encode(&value)));
     }
@@ -194,7 +204,12 @@ impl Provider for One2Pays {
     }
 
     fn request(&self, ask: &Ask, number: u32, _heads: &[PageHead]) -> Request {
-        let list = |path| Request::get(path, format!("page={number}&limit={}{}", self.page_limit, self.extra_query));
+        let list = |path| {
+            Request::get(
+                path,
+                format!("page={number}&limit={}{}", self.page_limit, self.extra_query),
+            )
+        };
         let mut request = match ask.feed {
             BALANCE => Request::get("/api/v1/balance", ""),
             WITHDRAWS => list("/api/v1/withdraws"),
@@ -218,7 +233,14 @@ impl Provider for One2Pays {
 
     /// `clientSecret` is a secret; the rest are names a withdraw's bank fields may have (nobody published them).
     fn private_fields(&self) -> &'static [&'static str] {
-        &["clientSecret", "accountNumber", "accountName", "bankAccountNumber", "bankAccountName", "accountHolderName"]
+        &[
+            "clientSecret",
+            "accountNumber",
+            "accountName",
+            "bankAccountNumber",
+            "bankAccountName",
+            "accountHolderName",
+        ]
     }
 
     fn identity_fields(&self) -> &'static [&'static str] {

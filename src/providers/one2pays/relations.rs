@@ -34,7 +34,9 @@ struct Step<'s, 'b> {
 fn samples(books: &Books) -> Vec<Sample<'_>> {
     let mut sums: BTreeMap<(&str, Currency, Instant), i64> = BTreeMap::new();
     for balance in books.balances.iter().filter(|b| b.feed == BALANCE) {
-        let total = sums.entry((&balance.account, balance.currency, balance.as_of)).or_default();
+        let total = sums
+            .entry((&balance.account, balance.currency, balance.as_of))
+            .or_default();
         *total = total.saturating_add(balance.amount_minor);
     }
     let mut days: BTreeMap<(&str, Currency, NaiveDate), Sample<'_>> = BTreeMap::new();
@@ -59,7 +61,9 @@ fn steps<'s, 'b>(books: &Books, samples: &'s [Sample<'b>]) -> Vec<Step<'s, 'b>> 
         .zip(samples.iter().skip(1))
         .filter(|(before, after)| before.account == after.account && before.currency == after.currency)
         .filter(|(before, after)| {
-            ![PAYMENTS, WITHDRAWS, BALANCE].iter().any(|feed| has_gap(books, feed, before.as_of, after.as_of))
+            ![PAYMENTS, WITHDRAWS, BALANCE]
+                .iter()
+                .any(|feed| has_gap(books, feed, before.as_of, after.as_of))
         })
         .map(|(before, after)| Step {
             before,

@@ -42,9 +42,9 @@ pub(super) fn check_keys(configured: Option<Environment>, keys: &Keys) -> Result
         return Err("`api_key` and `secret_key` are of different environments (test and live): use one pair".into());
     }
     match configured {
-        Some(configured) if configured != public => {
-            Err("the keys are not of the configured `environment` (test or live): change the keys or the setting".into())
-        }
+        Some(configured) if configured != public => Err(
+            "the keys are not of the configured `environment` (test or live): change the keys or the setting".into(),
+        ),
         _ => Ok(()),
     }
 }
@@ -105,7 +105,10 @@ mod tests {
             mac.update(message.as_bytes());
             hex::encode(mac.finalize().into_bytes())
         };
-        assert_eq!(plain(TIMESTAMP), "8db559020558408c336b70e83ce13a5f119ce04dd487c73049056a28b2e0eb2a");
+        assert_eq!(
+            plain(TIMESTAMP),
+            "8db559020558408c336b70e83ce13a5f119ce04dd487c73049056a28b2e0eb2a"
+        );
         assert_eq!(
             plain("1767225600000.GET./api/v1/payments?page=1&limit=100."),
             "26077413f7796f1b3c0649c9a8ca842c39f11870a56201ece98dcab411aee5ec"
@@ -143,7 +146,12 @@ mod tests {
         sign(&mut request, &keys, at(1));
         sign(&mut request, &keys, at(1_767_225_600_000));
         let value = |name: &str| -> Vec<&str> {
-            request.headers.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.as_str()).collect()
+            request
+                .headers
+                .iter()
+                .filter(|(n, _)| *n == name)
+                .map(|(_, v)| v.as_str())
+                .collect()
         };
         assert_eq!(value("X-Timestamp"), [TIMESTAMP]);
         assert_eq!(

@@ -5,11 +5,32 @@ use std::collections::BTreeMap;
 use super::{Ask, BALANCE, PageHead, Step};
 use crate::providers::MAX_PAGES;
 
-/// What [`PageHead::next`] says when the operator assumes newest-first lists: the page's own order proves it, and its last
-/// row is older than anything wanted.
-pub(super) const OLD_ENOUGH: &str = "old enough";
-/// Likewise: in order, goes on.
-pub(super) const IN_ORDER: &str = "in order";
+/// What a page says about its order, for `assume_sort`: carried from the head to the walk in [`PageHead::next`], which
+/// numbered pages do not need otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Order {
+    /// Creation of the first and last row, in milliseconds; in between nothing increases.
+    pub newest: i64,
+    pub oldest: i64,
+    /// The last row is older than anything wanted.
+    pub old_enough: bool,
+}
+
+impl Order {
+    pub(super) fn write(self) -> String {
+        format!("{} {} {}", self.newest, self.oldest, u8::from(self.old_enough))
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split(' ').map(str::parse::<i64>);
+        let mut part = || parts.next()?.ok();
+        Some(Self {
+            newest: part()?,
+            oldest: part()?,
+            old_enough: part()? == 1,
+        })
+    }
+}
 
 pub(super) fn next(ask: &Ask, heads: &[PageHead]) -> Step {
     let pages: BTreeMap<u32, &PageHead> = heads.iter().map(|head| (head.number, head)).collect();
@@ -55,13 +76,17 @@ fn get(number: u32) -> Step {
 
 /// Totals that are not the same on every page, or rows where the total says none.
 fn moved(first: &PageHead, pages: &BTreeMap<u32, &PageHead>) -> Option<String> {
-    if let Some(other) = pages.values().find(|page| page.total != first.total || page.total_pages != first.total_pages) {
+    if let Some(other) = pages
+        .values()
+        .find(|page| page.total != first.total || page.total_pages != first.total_pages)
+    {
         return Some(format!(
             "page {} states another total than page 1: the list changed while it was read",
             other.number
         ));
     }
-    (first.rows == 0 && first.total.is_some_and(|total| total > 0)).then(|| "page 1 is empty, its total is not".to_owned())
+    (first.rows == 0 && first.total.is_some_and(|total| total > 0))
+        .then(|| "page 1 is empty, its total is not".to_owned())
 }
 
 fn repeats_the_page_before(pages: &BTreeMap<u32, &PageHead>) -> Option<u32> {
@@ -72,10 +97,16 @@ fn repeats_the_page_before(pages: &BTreeMap<u32, &PageHead>) -> Option<u32> {
         .map(|(_, page)| page.number)
 }
 
-/// The early end, as long as every page proves the order the operator assumes. None: read everything.
+/// The early end, as long as the pages prove the order the operator assumes. None: read everything.
 fn newest_first(pages: &BTreeMap<u32, &PageHead>) -> Option<Step> {
+    let orders: Option<Vec<Order>> = pages.values().map(|page| Order::read(page.next.as_deref()?)).collect();
+    let orders = orders?;
     let (number, last) = pages.last_key_value()?;
-    if last.next.as_deref() == Some(OLD_ENOUGH) {
+    let gapless = u32::try_from(pages.len()) == Ok(*number);
+    if !gapless || orders.windows(2).any(|pair| pair[0].oldest < pair[1].newest) {
+        return None;
+    }
+    if orders.last()?.old_enough {
         return Some(match duplicates(pages) {
             0 => Step::Done,
             _ => Step::Again {
@@ -83,9 +114,9 @@ fn newest_first(pages: &BTreeMap<u32, &PageHead>) -> Option<Step> {
             },
         });
     }
-    let in_order = pages.values().all(|page| page.next.as_deref() == Some(IN_ORDER));
-    let more = last.total_pages.is_none_or(|all| *number < all) && last.rows > 0;
-    (in_order && more).then(|| get(number + 1))
+    last.total_pages
+        .is_none_or(|all| *number < all)
+        .then(|| get(number + 1))
 }
 
 /// The first run of pages that were not read yet; a cut walk may have any of them.

@@ -1,7 +1,7 @@
 //! One2Pays' JSON: rows wrapped twice, amounts as text, balances as numbers (sections 3 to 6).
 
 use super::super::read::{Body, Fault, Form, Raw, Rows, Unknown, field, identity_text, object, whole_page};
-use super::walk::{IN_ORDER, OLD_ENOUGH};
+use super::walk::Order;
 use super::{BALANCE, One2Pays, PAYMENTS};
 use crate::day::Instant;
 use crate::money::{Currency, Unit};
@@ -53,7 +53,11 @@ fn split<'a, T>(envelope: Envelope<'a, List<'a, T>>) -> (Counters<'a>, Option<T>
     let success = envelope.success.is_some_and(|raw| raw.get() == "true");
     let mut unknown = envelope.unknown;
     let Some(list) = envelope.data else {
-        let nothing = Counters { success, unknown, ..Counters::default() };
+        let nothing = Counters {
+            success,
+            unknown,
+            ..Counters::default()
+        };
         return (nothing, None);
     };
     unknown.extend(list.unknown.into_iter().map(|key| format!("data.{key}")));
@@ -111,8 +115,15 @@ pub(super) fn head(one2pays: &One2Pays, ask: &Ask, number: u32, body: &[u8]) -> 
     let total_pages = whole_number("totalPages", counters.total_pages)?;
     head.total_pages = total_pages.map(|pages| u32::try_from(pages).unwrap_or(u32::MAX));
     head.rows = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-    head.ids = rows.iter().enumerate().map(|(place, row)| row_identity(number, place, row)).collect();
-    head.next = one2pays.cutoff(ask).and_then(|cutoff| order(&rows, cutoff)).map(str::to_owned);
+    head.ids = rows
+        .iter()
+        .enumerate()
+        .map(|(place, row)| row_identity(number, place, row))
+        .collect();
+    head.next = one2pays
+        .cutoff(ask)
+        .and_then(|cutoff| order(&rows, cutoff))
+        .map(Order::write);
     Ok(head)
 }
 
@@ -131,22 +142,19 @@ fn row_identity(number: u32, place: usize, row: &Result<Identity<'_>, Fault>) ->
     }
 }
 
-/// Whether the page's rows really are in non-increasing order of creation, and old enough at their end. Inside one page
-/// only; pages in order follow each other, because the provider sorts one list.
-fn order(rows: &Rows<Identity<'_>>, cutoff: Instant) -> Option<&'static str> {
+/// The page's order, when its rows really are in non-increasing order of creation.
+fn order(rows: &Rows<Identity<'_>>, cutoff: Instant) -> Option<Order> {
     let times: Option<Vec<Instant>> = rows
         .iter()
         .map(|row| field("createdAt", row.as_ref().ok()?.created_at).instant().ok())
         .collect();
     let times = times?;
-    let oldest = *times.last()?;
-    if !times.is_sorted_by(|earlier, later| earlier >= later) {
-        None
-    } else if oldest < cutoff {
-        Some(OLD_ENOUGH)
-    } else {
-        Some(IN_ORDER)
-    }
+    let (newest, oldest) = (times.first()?, times.last()?);
+    times.is_sorted_by(|earlier, later| earlier >= later).then(|| Order {
+        newest: newest.timestamp_millis(),
+        oldest: oldest.timestamp_millis(),
+        old_enough: *oldest < cutoff,
+    })
 }
 
 // -- rows ---------------------------------------------------------------------------------------------------------------
@@ -207,7 +215,11 @@ fn movement(one2pays: &One2Pays, ask: &Ask, row: &Movement<'_>) -> Result<Transa
         reference: field("referenceId", row.reference_id).optional_id()?,
         related_id: None,
         direction: if payment { Direction::In } else { Direction::Out },
-        kind: if payment { TransactionKind::Payment } else { TransactionKind::Withdraw },
+        kind: if payment {
+            TransactionKind::Payment
+        } else {
+            TransactionKind::Withdraw
+        },
         currency,
         amount_minor: if payment { amount } else { -amount },
         fee_minor: None,
@@ -262,7 +274,8 @@ fn balance(one2pays: &One2Pays, ask: &Ask, body: &Body<'_>) -> Result<Parsed, Ba
         Err(fault) => {
             if fault.sub_minor {
                 parsed.misconfigured = Some(
-                    "balance: a fraction of a satang; the unit is most likely baht: set `balance_unit = \"baht\"`".into(),
+                    "balance: a fraction of a satang; the unit is most likely baht: set `balance_unit = \"baht\"`"
+                        .into(),
                 );
             }
             parsed.unreadable.push(crate::record::Unreadable {
@@ -273,7 +286,9 @@ fn balance(one2pays: &One2Pays, ask: &Ask, body: &Body<'_>) -> Result<Parsed, Ba
     }
     let status = field("status", wallet.status);
     if status.is_there() && status.text().ok().as_deref() != Some("active") {
-        parsed.warnings.push("the wallet is not active: frozen, closed or in a state the document does not name".into());
+        parsed
+            .warnings
+            .push("the wallet is not active: frozen, closed or in a state the document does not name".into());
     }
     Ok(parsed)
 }
@@ -281,7 +296,10 @@ fn balance(one2pays: &One2Pays, ask: &Ask, body: &Body<'_>) -> Result<Parsed, Ba
 fn figures(unit: Unit, ask: &Ask, wallet: &Wallet<'_>) -> Result<Vec<Balance>, Fault> {
     let currency = field("currency", wallet.currency).currency()?;
     let items = [
-        ("wallet_balance", field("walletBalance", wallet.wallet).amount(currency, unit, Form::TextOrNumber)?),
+        (
+            "wallet_balance",
+            field("walletBalance", wallet.wallet).amount(currency, unit, Form::TextOrNumber)?,
+        ),
         (
             "settlement_balance",
             field("settlementBalance", wallet.settlement).amount(currency, unit, Form::TextOrNumber)?,

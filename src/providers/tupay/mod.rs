@@ -80,7 +80,11 @@ fn build(section: &mut Section<'_>) -> Option<Built> {
         auth_form: section.choice_or(
             "auth_form",
             AuthForm::Cookie,
-            &[("cookie", AuthForm::Cookie), ("bearer", AuthForm::Bearer), ("raw", AuthForm::Raw)],
+            &[
+                ("cookie", AuthForm::Cookie),
+                ("bearer", AuthForm::Bearer),
+                ("raw", AuthForm::Raw),
+            ],
         ),
         cashout_path: setup::path(section, "cashout_path", "/v1/cashout"),
         ticks: section.choice_or("timestamp_unit", 1, &[("s", 1), ("ms", 1000)]),
@@ -122,7 +126,10 @@ fn country(section: &mut Section<'_>) -> String {
         return "PE".to_owned();
     };
     if !text.is_empty() && (text.len() != 2 || !text.bytes().all(|b| b.is_ascii_uppercase())) {
-        section.problem_at(line, "`provider.country` must be two capital letters like \"PE\", or empty to send none".into());
+        section.problem_at(
+            line,
+            "`provider.country` must be two capital letters like \"PE\", or empty to send none".into(),
+        );
     }
     text
 }
@@ -245,7 +252,14 @@ impl Provider for Tupay {
     }
 
     fn identity_fields(&self) -> &'static [&'static str] {
-        &["idDeposit", "idCashout", "externalId", "idUser", "idMerchant", "accountNumber"]
+        &[
+            "idDeposit",
+            "idCashout",
+            "externalId",
+            "idUser",
+            "idMerchant",
+            "accountNumber",
+        ]
     }
 
     fn calibrate(&self, books: &Books) -> BTreeMap<String, String> {

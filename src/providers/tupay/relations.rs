@@ -55,12 +55,14 @@ impl Signs {
         self.0.iter().map(|sign| if *sign < 0 { '-' } else { '+' }).collect()
     }
 
-    /// Every choice, the documented one first.
-    fn all() -> impl Iterator<Item = Self> {
-        let others = (0..8)
+    /// Every choice: what was learned before, the documented one, then those that depart least from it. Of choices that
+    /// fit equally well the first is taken, so a column that is always zero departs from nothing.
+    fn all(learned: Option<Self>) -> Vec<Self> {
+        let mut others: Vec<Self> = (0..8)
             .map(|bits: u8| Self([0, 1, 2].map(|place: u8| if bits >> place & 1 == 0 { -1 } else { 1 })))
-            .filter(|signs| *signs != DOCUMENTED);
-        std::iter::once(DOCUMENTED).chain(others)
+            .collect();
+        others.sort_by_key(|signs| signs.0.iter().zip(DOCUMENTED.0).filter(|(a, b)| **a != *b).count());
+        learned.into_iter().chain(others).collect()
     }
 }
 
@@ -153,10 +155,14 @@ fn has_day_gap(books: &Books, feed: &str, first: NaiveDate, last: NaiveDate) -> 
 // -- signs --------------------------------------------------------------------------------------------------------------
 
 /// The signs under which most rows close R1; None when not even half of them do under any choice.
-fn best_fit(days: &[Day<'_>]) -> Option<Signs> {
-    let fits = |signs: Signs| days.iter().filter(|day| day.net(signs) == day.get("net_amount")).count();
-    let mut best = (DOCUMENTED, fits(DOCUMENTED));
-    for signs in Signs::all() {
+fn best_fit(days: &[Day<'_>], learned: Option<Signs>) -> Option<Signs> {
+    let fits = |signs: Signs| {
+        days.iter()
+            .filter(|day| day.net(signs) == day.get("net_amount"))
+            .count()
+    };
+    let mut best = (DOCUMENTED, 0);
+    for signs in Signs::all(learned) {
         let count = fits(signs);
         if count > best.1 {
             best = (signs, count);
@@ -165,22 +171,27 @@ fn best_fit(days: &[Day<'_>]) -> Option<Signs> {
     (!days.is_empty() && best.1 * 2 >= days.len()).then_some(best.0)
 }
 
+fn learned(books: &Books) -> Option<Signs> {
+    Signs::read(books.calibration.get(BALANCE_SIGNS)?)
+}
+
 /// The signs to use: the settings', else what was learned, else what fits now. None: R1 is not verifiable.
 fn signs(tupay: &Tupay, books: &Books, days: &[Day<'_>]) -> Option<Signs> {
-    let learned = || books.calibration.get(BALANCE_SIGNS).and_then(|text| Signs::read(text));
-    tupay.signs.or_else(learned).or_else(|| best_fit(days))
+    tupay.signs.or_else(|| learned(books)).or_else(|| best_fit(days, None))
 }
 
 /// Only a departure from the documented signs is kept, and an earlier departure until the rows speak against it.
 pub(super) fn calibrate(tupay: &Tupay, books: &Books) -> BTreeMap<String, String> {
-    let learned = books.calibration.get(BALANCE_SIGNS);
-    let found = match (tupay.signs, best_fit(&days(tupay, books))) {
-        (Some(_), _) => None,
-        (None, Some(DOCUMENTED)) if learned.is_none() => None,
-        (None, Some(signs)) => Some(signs.text()),
-        (None, None) => learned.cloned(),
+    let learned = learned(books);
+    let found = match tupay.signs {
+        Some(_) => None,
+        None => best_fit(&days(tupay, books), learned).or(learned),
     };
-    found.map(|text| (BALANCE_SIGNS.to_owned(), text)).into_iter().collect()
+    found
+        .filter(|signs| *signs != DOCUMENTED || learned.is_some())
+        .map(|signs| (BALANCE_SIGNS.to_owned(), signs.text()))
+        .into_iter()
+        .collect()
 }
 
 // -- relations ----------------------------------------------------------------------------------------------------------
@@ -240,14 +251,23 @@ fn chain(day: &Day<'_>, previous: &Day<'_>) -> Relation {
 }
 
 /// Settled movements of a feed that changed on the day: signed sum and fees.
-fn movements(books: &Books, feed: &str, account: &str, currency: Currency, on: impl Fn(NaiveDate) -> bool) -> (i64, i64) {
+fn movements(
+    books: &Books,
+    feed: &str,
+    account: &str,
+    currency: Currency,
+    on: impl Fn(NaiveDate) -> bool,
+) -> (i64, i64) {
     let totals: Vec<_> = books
         .totals
         .iter()
         .filter(|t| t.feed == feed && t.status == Status::Settled && t.currency == currency && t.account == account)
         .filter(|t| t.changed_day.is_some_and(&on))
         .collect();
-    (sum(totals.iter().map(|t| t.amount_minor)), sum(totals.iter().map(|t| t.fee_minor)))
+    (
+        sum(totals.iter().map(|t| t.amount_minor)),
+        sum(totals.iter().map(|t| t.fee_minor)),
+    )
 }
 
 /// Rows that changed on a day may have been created long before it: any gap up to the day silences the sums.
@@ -264,14 +284,23 @@ fn deposits(books: &Books, day: &Day<'_>) -> Vec<Relation> {
     let stated = day.get("deposit_total");
     let residual = stated.saturating_sub(amount);
     let detail = match residual {
-        0 => format!("depositTotal of {} is the sum of its deposits, {}", day.day, money(amount, day.currency)),
+        0 => format!(
+            "depositTotal of {} is the sum of its deposits, {}",
+            day.day,
+            money(amount, day.currency)
+        ),
         missing if missing > 0 => format!(
             "deposits of {} are missing from the list of {}: depositTotal is {}, completed deposits sum to {}",
-            money(missing, day.currency), day.day, money(stated, day.currency), money(amount, day.currency)
+            money(missing, day.currency),
+            day.day,
+            money(stated, day.currency),
+            money(amount, day.currency)
         ),
         _ => format!(
             "the list of {} holds deposits of {} more than depositTotal {}",
-            day.day, money(residual.saturating_neg(), day.currency), money(stated, day.currency)
+            day.day,
+            money(residual.saturating_neg(), day.currency),
+            money(stated, day.currency)
         ),
     };
     let mut total = day.relation("R5", stated, amount, detail);
@@ -280,7 +309,9 @@ fn deposits(books: &Books, day: &Day<'_>) -> Vec<Relation> {
     let stated = day.get("deposit_fee_total");
     let detail = format!(
         "depositFeeTotal of {} is {}, the fees of its completed deposits sum to {}",
-        day.day, money(stated, day.currency), money(fees, day.currency)
+        day.day,
+        money(stated, day.currency),
+        money(fees, day.currency)
     );
     let mut fee = day.relation("R5", stated, fees, detail);
     fee.advisory = true;
@@ -304,7 +335,9 @@ fn cashouts(books: &Books, day: &Day<'_>) -> Option<Relation> {
     };
     let detail = format!(
         "cashoutTotal of {} is {}, its completed cashouts sum to {} {reading}",
-        day.day, money(stated, day.currency), money(computed, day.currency)
+        day.day,
+        money(stated, day.currency),
+        money(computed, day.currency)
     );
     let mut relation = day.relation("R6", stated, computed, detail);
     relation.advisory = true;
@@ -387,9 +420,14 @@ pub(super) fn statement(tupay: &Tupay, books: &Books) -> Vec<StatementLine> {
         let closing = day.get("total_balance");
         let (opening, source) = match before(books, &days, index) {
             Some(previous) => (previous.get("total_balance"), "balance report"),
-            None => (closing.saturating_sub(day.get("net_amount")), "balance report, opening from its net amount"),
+            None => (
+                closing.saturating_sub(day.get("net_amount")),
+                "balance report, opening from its net amount",
+            ),
         };
-        let explained = day.effects(signs).map(|(kind, amount)| (kind.to_owned(), amount, "balance report".to_owned()));
+        let explained = day
+            .effects(signs)
+            .map(|(kind, amount)| (kind.to_owned(), amount, "balance report".to_owned()));
         Proof {
             account: day.account,
             currency: day.currency,

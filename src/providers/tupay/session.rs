@@ -42,13 +42,20 @@ pub(super) fn open(expected: Option<&str>, reply: &Reply) -> Result<Session, Jud
     }
     match judge_common(reply) {
         Judgement::Page => {}
-        Judgement::Renew { .. } => return Err(fail(Class::Auth, "the login was refused (401): check access_key and secret_key")),
+        Judgement::Renew { .. } => {
+            return Err(fail(
+                Class::Auth,
+                "the login was refused (401): check access_key and secret_key",
+            ));
+        }
         other => return Err(other),
     }
-    let token = reply
-        .header("set-cookie")
-        .find_map(bearer_token)
-        .ok_or_else(|| fail(Class::Auth, "the login was accepted but set no usable BEARER_TOKEN cookie; ask the provider"))?;
+    let token = reply.header("set-cookie").find_map(bearer_token).ok_or_else(|| {
+        fail(
+            Class::Auth,
+            "the login was accepted but set no usable BEARER_TOKEN cookie; ask the provider",
+        )
+    })?;
     let mut warnings = Vec::new();
     if let Some(expected) = expected {
         match merchant_of(&reply.body) {
@@ -59,7 +66,9 @@ pub(super) fn open(expected: Option<&str>, reply: &Reply) -> Result<Session, Jud
                     "the login belongs to another merchant than `expected_merchant_id`; nothing was read: check the keys and the setting",
                 ));
             }
-            None => warnings.push("the login names no merchant: `expected_merchant_id` is only checked on the rows".into()),
+            None => {
+                warnings.push("the login names no merchant: `expected_merchant_id` is only checked on the rows".into())
+            }
         }
     }
     Ok(Session {
@@ -74,7 +83,10 @@ pub(super) fn open(expected: Option<&str>, reply: &Reply) -> Result<Session, Jud
 fn bearer_token(cookie: &str) -> Option<String> {
     let (name, rest) = cookie.split_once('=')?;
     let token = rest.split(';').next()?.trim();
-    let token = token.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(token);
+    let token = token
+        .strip_prefix('"')
+        .and_then(|t| t.strip_suffix('"'))
+        .unwrap_or(token);
     (name.trim() == "BEARER_TOKEN" && header_safe(token)).then(|| token.to_owned())
 }
 
@@ -96,13 +108,34 @@ pub(super) fn refusal(reply: &Reply) -> Option<Judgement> {
         (401, _) => Some(Judgement::Renew {
             why: "the session was refused (401): expired, or wrong credentials".into(),
         }),
-        (_, Some(11)) => Some(fail(Class::Auth, "wrong credentials, or the user is locked or inactive (code 11); not tried again, it would lock out")),
-        (_, Some(26)) => Some(fail(Class::Auth, "the API user lacks the capability for this report, or is an administrator (code 26)")),
-        (_, Some(83)) => Some(fail(Class::Auth, "the caller's IP address is not on the provider's allow-list (code 83); it is not the password")),
-        (_, Some(96)) => Some(fail(Class::Auth, "this type of user is not enabled for the API (code 96); ask the provider to switch it")),
-        (_, Some(17)) => Some(fail(Class::Protocol, "the provider says `from` is not before `to` (code 17)")),
-        (_, Some(19)) => Some(fail(Class::Config, "the provider does not know the country (code 19); check `country`")),
-        (412, _) => Some(fail(Class::Auth, "refused (412): wrong credentials, an inactive or unconfigured account, or bad parameters; not tried again")),
+        (_, Some(11)) => Some(fail(
+            Class::Auth,
+            "wrong credentials, or the user is locked or inactive (code 11); not tried again, it would lock out",
+        )),
+        (_, Some(26)) => Some(fail(
+            Class::Auth,
+            "the API user lacks the capability for this report, or is an administrator (code 26)",
+        )),
+        (_, Some(83)) => Some(fail(
+            Class::Auth,
+            "the caller's IP address is not on the provider's allow-list (code 83); it is not the password",
+        )),
+        (_, Some(96)) => Some(fail(
+            Class::Auth,
+            "this type of user is not enabled for the API (code 96); ask the provider to switch it",
+        )),
+        (_, Some(17)) => Some(fail(
+            Class::Protocol,
+            "the provider says `from` is not before `to` (code 17)",
+        )),
+        (_, Some(19)) => Some(fail(
+            Class::Config,
+            "the provider does not know the country (code 19); check `country`",
+        )),
+        (412, _) => Some(fail(
+            Class::Auth,
+            "refused (412): wrong credentials, an inactive or unconfigured account, or bad parameters; not tried again",
+        )),
         (400, _) => Some(fail(Class::Protocol, "the provider calls the request malformed (400)")),
         (200..=299, Some(code)) => Some(Judgement::Refused {
             class: Class::Protocol,

@@ -16,7 +16,10 @@ pub(super) fn next(ask: &Ask, heads: &[PageHead]) -> Step {
     if ask.feed == BALANCE {
         return Step::Done;
     }
-    let equal = pages.iter().filter(|page| page.rows > 0 && page.ids == last.ids).count();
+    let equal = pages
+        .iter()
+        .filter(|page| page.rows > 0 && page.ids == last.ids)
+        .count();
     if equal >= EQUAL_PAGES {
         return Step::Broken {
             why: format!("page {} repeats earlier pages: the page number is ignored", last.number),

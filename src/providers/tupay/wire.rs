@@ -79,8 +79,23 @@ struct Meta<'a> {
 }
 
 fn split<'a, T>(envelope: Envelope<'a, T>) -> (Meta<'a>, Option<T>) {
-    let Envelope { page, rows, max_rows, data, unknown, .. } = envelope;
-    (Meta { page, rows, max_rows, unknown }, data)
+    let Envelope {
+        page,
+        rows,
+        max_rows,
+        data,
+        unknown,
+        ..
+    } = envelope;
+    (
+        Meta {
+            page,
+            rows,
+            max_rows,
+            unknown,
+        },
+        data,
+    )
 }
 
 fn list<'s, R: serde::Deserialize<'s>>(body: &'s Body<'_>) -> Result<(Meta<'s>, Rows<R>), BadPage> {
@@ -115,7 +130,9 @@ pub(super) fn head(ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadP
     };
     if ask.feed == BALANCE {
         let balances: Balances<'_, Vec<Raw<'_>>> = body.object()?;
-        let accounts = balances.balances.ok_or_else(|| bad("the answer has no `balances` list"))?;
+        let accounts = balances
+            .balances
+            .ok_or_else(|| bad("the answer has no `balances` list"))?;
         head.rows = u32::try_from(accounts.len()).unwrap_or(u32::MAX);
         return Ok(head);
     }
@@ -139,7 +156,11 @@ pub(super) fn head(ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadP
     }
     head.rows = u32::try_from(length).unwrap_or(u32::MAX);
     head.next = (length >= max_rows).then(|| (number + 1).to_string());
-    head.ids = rows.iter().enumerate().map(|(place, row)| row_identity(ask, place, row)).collect();
+    head.ids = rows
+        .iter()
+        .enumerate()
+        .map(|(place, row)| row_identity(ask, place, row))
+        .collect();
     Ok(head)
 }
 
@@ -217,7 +238,11 @@ fn movement(tupay: &Tupay, ask: &Ask, row: &Movement<'_>) -> Result<Transaction,
     let currency = field("currency", row.currency).currency()?;
     let amount = field("amount", row.amount).unsigned_amount(currency, Unit::Major, Form::TextOrNumber)?;
     let provider_status = field("status", row.status).word()?;
-    let (status, is_final) = if deposit { deposit_status(&provider_status) } else { cashout_status(&provider_status) };
+    let (status, is_final) = if deposit {
+        deposit_status(&provider_status)
+    } else {
+        cashout_status(&provider_status)
+    };
     let (fee_minor, fee_currency) = fee(row, currency)?;
     let occurred_at = field("creationDate", row.creation_date).instant()?;
     let residuals = if deposit {
@@ -226,9 +251,19 @@ fn movement(tupay: &Tupay, ask: &Ask, row: &Movement<'_>) -> Result<Transaction,
         credited(row, currency, amount, &provider_status)?
     };
     let (id, direction, kind, amount_minor) = if deposit {
-        (field("idDeposit", row.id_deposit), Direction::In, TransactionKind::Deposit, amount)
+        (
+            field("idDeposit", row.id_deposit),
+            Direction::In,
+            TransactionKind::Deposit,
+            amount,
+        )
     } else {
-        (field("idCashout", row.id_cashout), Direction::Out, TransactionKind::Cashout, -amount)
+        (
+            field("idCashout", row.id_cashout),
+            Direction::Out,
+            TransactionKind::Cashout,
+            -amount,
+        )
     };
     Ok(Transaction {
         account: account(tupay, row.id_merchant),
@@ -259,7 +294,10 @@ fn fee(row: &Movement<'_>, currency: Currency) -> Result<(Option<i64>, Option<Cu
     let fee = field("fee", row.fee).optional_amount(fee_currency, Unit::Major, Form::TextOrNumber)?;
     let tax = field("tax", row.tax).optional_amount(fee_currency, Unit::Major, Form::TextOrNumber)?;
     let Some(sum) = fee.unwrap_or(0).checked_add(tax.unwrap_or(0)) else {
-        return Err(Fault::new(".tax", "does not fit 64-bit minor units together with the fee"));
+        return Err(Fault::new(
+            ".tax",
+            "does not fit 64-bit minor units together with the fee",
+        ));
     };
     Ok(match fee.or(tax) {
         Some(_) => (Some(sum), Some(fee_currency)),
@@ -270,7 +308,8 @@ fn fee(row: &Movement<'_>, currency: Currency) -> Result<(Option<i64>, Option<Cu
 /// R8: a completed deposit is what was requested, where the currencies are the same.
 fn requested(row: &Movement<'_>, currency: Currency, amount: i64, status: &str) -> Result<Vec<RowResidual>, Fault> {
     let asked_in = field("requestedCurrency", row.requested_currency).currency_or(currency)?;
-    let asked = field("requestedAmount", row.requested_amount).optional_amount(asked_in, Unit::Major, Form::TextOrNumber)?;
+    let asked =
+        field("requestedAmount", row.requested_amount).optional_amount(asked_in, Unit::Major, Form::TextOrNumber)?;
     Ok(match asked {
         Some(asked) if status == "COMPLETED" && asked_in == currency && asked != amount => vec![RowResidual {
             relation: "R8".into(),
@@ -285,7 +324,8 @@ fn requested(row: &Movement<'_>, currency: Currency, amount: i64, status: &str) 
 /// R9: a completed cashout credited something, and where the currencies are the same, its amount.
 fn credited(row: &Movement<'_>, currency: Currency, amount: i64, status: &str) -> Result<Vec<RowResidual>, Fault> {
     let credited_in = field("creditedCurrency", row.credited_currency).currency_or(currency)?;
-    let credited = field("creditedAmount", row.credited_amount).optional_amount(credited_in, Unit::Major, Form::TextOrNumber)?;
+    let credited =
+        field("creditedAmount", row.credited_amount).optional_amount(credited_in, Unit::Major, Form::TextOrNumber)?;
     let Some(credited) = credited.filter(|_| status == "COMPLETED") else {
         return Ok(Vec::new());
     };
@@ -298,7 +338,10 @@ fn credited(row: &Movement<'_>, currency: Currency, amount: i64, status: &str) -
     Ok(match credited {
         nothing if nothing <= 0 => vec![residual(0, "a completed cashout with no `creditedAmount`")],
         other if credited_in == currency && other != amount => {
-            vec![residual(other, "`creditedAmount` differs from `amount`: the beneficiary got another sum")]
+            vec![residual(
+                other,
+                "`creditedAmount` differs from `amount`: the beneficiary got another sum",
+            )]
         }
         _ => Vec::new(),
     })
@@ -376,7 +419,9 @@ fn report(tupay: &Tupay, ask: &Ask, body: &Body<'_>) -> Result<Parsed, BadPage> 
             report_row(tupay, ask, &row)
         });
         match read {
-            Ok(figures) => parsed.balances.extend(figures.into_iter().map(|figure| (number, figure))),
+            Ok(figures) => parsed
+                .balances
+                .extend(figures.into_iter().map(|figure| (number, figure))),
             Err(fault) => fault.put_aside(&mut parsed, "data", number),
         }
     }
@@ -393,10 +438,16 @@ fn report_row(tupay: &Tupay, ask: &Ask, row: &ReportRow<'_>) -> Result<Vec<Balan
     let amount = |field: Field<'_>| field.amount(currency, Unit::Major, Form::TextOrNumber);
     let items = [
         ("deposit_total", amount(field("depositTotal", row.deposit_total))?),
-        ("deposit_fee_total", amount(field("depositFeeTotal", row.deposit_fee_total))?),
+        (
+            "deposit_fee_total",
+            amount(field("depositFeeTotal", row.deposit_fee_total))?,
+        ),
         ("cashout_total", amount(field("cashoutTotal", row.cashout_total))?),
         ("note_total", amount(field("noteTotal", row.note_total))?),
-        ("settlement_total", amount(field("settlementTotal", row.settlement_total))?),
+        (
+            "settlement_total",
+            amount(field("settlementTotal", row.settlement_total))?,
+        ),
         (
             "cancelled_settlement_total",
             amount(field("cancelledSettlementTotal", row.cancelled_settlement_total))?,
@@ -433,7 +484,9 @@ fn balances(ask: &Ask, body: &Body<'_>) -> Result<Parsed, BadPage> {
     let mut seen = BTreeSet::new();
     for (row, number) in rows.into_iter().zip(0_u32..) {
         match row.and_then(|row| account_figures(ask, &row, &mut unknown, &mut seen)) {
-            Ok(figures) => parsed.balances.extend(figures.into_iter().map(|figure| (number, figure))),
+            Ok(figures) => parsed
+                .balances
+                .extend(figures.into_iter().map(|figure| (number, figure))),
             Err(fault) => fault.put_aside(&mut parsed, "balances", number),
         }
     }
@@ -452,8 +505,13 @@ fn account_figures(
     let currency = field("currency", row.currency).currency()?;
     let figures: Figures<'_> = field("data", row.data).object()?;
     unknown.add("balances[].data.", &figures.unknown);
-    let kind = row.kind.and_then(|raw| unquoted(raw.get())).map(|text| text.into_owned());
-    let number = field("accountNumber", figures.number).optional_id().map_err(|f| f.under("data"))?;
+    let kind = row
+        .kind
+        .and_then(|raw| unquoted(raw.get()))
+        .map(|text| text.into_owned());
+    let number = field("accountNumber", figures.number)
+        .optional_id()
+        .map_err(|f| f.under("data"))?;
     let account = kind.filter(|kind| !kind.is_empty()).or(number).unwrap_or_default();
     if !seen.insert((account.clone(), currency)) {
         return Err(Fault::new("", "is a second balance of the same type and currency"));
@@ -467,9 +525,18 @@ fn account_figures(
         .map_err(|fault| fault.under("data"))?;
     let items = [
         ("total_balance", amount(field("totalBalance", figures.total))?),
-        ("available_balance", amount(field("availableBalance", figures.available))?),
-        ("deposit_settlement_period", amount(field("depositSettlementPeriod", figures.settlement))?),
-        ("rolling_reserve_balance", amount(field("rollingReserveBalance", figures.reserve))?),
+        (
+            "available_balance",
+            amount(field("availableBalance", figures.available))?,
+        ),
+        (
+            "deposit_settlement_period",
+            amount(field("depositSettlementPeriod", figures.settlement))?,
+        ),
+        (
+            "rolling_reserve_balance",
+            amount(field("rollingReserveBalance", figures.reserve))?,
+        ),
         ("usable_balance", amount(field("usableBalance", figures.usable))?),
     ];
     Ok(items
