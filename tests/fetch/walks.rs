@@ -7,21 +7,13 @@ use std::time::{Duration, Instant as Clock};
 
 use reconciled::day::{Instant, parse_instant};
 use reconciled::failure::Class;
-use reconciled::fetch::{Client, Night, Progress, Reading, plan, read};
+use reconciled::fetch::{Client, Night, Quiet, Reading, plan, read};
 use reconciled::store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::{Answer, Seen, Server, json, status, with};
 use crate::limits::assert_rate;
 use crate::plain::{Bench, LISTING, MEMBERS, PARENTS, Plain, SNAPSHOT, Style};
-
-struct Silent;
-
-impl Progress for Silent {
-    fn windows(&self, _: &str, _: u64) {}
-    fn sealed(&self, _: &str, _: &str) {}
-    fn page(&self, _: &str, _: &str, _: u64) {}
-}
 
 /// Three business days are over: 1 to 3 March.
 const NIGHT: &str = "2026-03-04T03:00:00Z";
@@ -66,7 +58,7 @@ impl Room {
             as_of,
             fresh_since: as_of,
             stop,
-            progress: &Silent,
+            progress: &Quiet,
         })
         .await
     }
