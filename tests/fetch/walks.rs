@@ -696,3 +696,28 @@ async fn subjects_without_a_time_of_their_own_belong_to_the_day_that_named_them_
         assert_eq!((server.count_of("/parents"), server.count_of("/members")), (3, 3));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_that_would_change_the_path_is_never_asked_for() {
+    for id in ["..", ".", "../../login", "a/../../b"] {
+        let server = Server::start(move |seen| match seen.path().strip_prefix("/parents/") {
+            Some(_) => json(format!(r#"{{"rows":[{{"id":"{id}","amount":5,"subject":true}}]}}"#)),
+            None => json(r#"{"rows":[]}"#),
+        })
+        .await;
+        let mut room = Room::new(parents(), &server);
+        room.bench.fetch.start = "2026-03-03".parse().unwrap();
+        let reading = room.night(NIGHT).await;
+        assert_eq!(
+            reading.failures.first().map(|f| f.class),
+            Some(Class::Protocol),
+            "{id}: {reading:?}"
+        );
+        assert_eq!(
+            server.count(),
+            server.count_of("/parents/"),
+            "{id}: {:?}",
+            server.seen()
+        );
+    }
+}
