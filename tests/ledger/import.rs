@@ -267,6 +267,18 @@ fn a_ledger_that_must_not_be_believed_leaves_the_last_one_in_place() {
 }
 
 #[test]
+fn a_booking_dated_into_the_future_by_mistake_may_be_corrected() {
+    let desk = Desk::new();
+    let row = |year: &str| {
+        format!("1,A1,,1.00,PEN,2026-03-04T15:00:00Z,paid,m\n2,A2,,1.00,PEN,{year}-03-04T16:00:00Z,paid,m\n")
+    };
+    desk.file("ledger.csv", &row("2062"));
+    desk.import("2026-03-05").unwrap();
+    desk.file("ledger.csv", &row("2026"));
+    assert_eq!(desk.import("2026-03-05"), Ok(counts(2, 0, 0, false)));
+}
+
+#[test]
 fn a_ledger_that_is_being_written_is_left_for_the_next_run() {
     use std::io::Write;
     let desk = Desk::new();
