@@ -13,5 +13,7 @@ mod limits;
 mod sessions;
 #[path = "fetch/tls.rs"]
 mod tls;
+#[path = "fetch/walks.rs"]
+mod walks;
 #[path = "fetch/wire.rs"]
 mod wire;

@@ -405,7 +405,9 @@ async fn check_first_page(talk: &Talk<'_>, setup: &ProviderSetup) -> Result<Vec<
         .map_err(|f| f.at(feed.name))?
     {
         Answer::Page(_) => said.push(format!("{}: {} answered", provider.name(), feed.name)),
-        Answer::Absent(why) | Answer::Restart(why) => said.push(format!("{}: {}: {why}", provider.name(), feed.name)),
+        Answer::Absent(_, why) | Answer::Restart(why) => {
+            said.push(format!("{}: {}: {why}", provider.name(), feed.name))
+        }
         Answer::Refused(failure) | Answer::Unusable(failure) => return Err(failure.at(feed.name)),
     }
     Ok(said)

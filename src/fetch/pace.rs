@@ -1,7 +1,8 @@
 //! When a request may leave: evenly spaced, never more than the allowed number in any minute, at most so many at a time, and
 //! none while the provider asked to be left alone.
 //!
-//! Three guards, one behind the other. The spacing (`governor`, burst 1) does the work. It knows only when a request was let
+//! Three guards, one behind the other. The spacing (`governor`) does the work; what the machine let pass unused it may catch
+//! up with, up to [`CATCH_UP`], because a few milliseconds lost at every request would be a tenth of a high rate. It knows only when a request was let
 //! go, not when it arrived, so a second guard counts a request from the moment it leaves until a minute after it ended: even
 //! a bunch of requests that hung in connecting cannot arrive as a burst. The third is the gate that every request of the lane
 //! passes: `Retry-After` closes it for all of them. A new process waits one interval first, so restarts grant nothing.
@@ -24,8 +25,11 @@ use super::client::monotonic_now;
 /// Limits are per minute.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Of the allowed rate, in percent: what is left pays for packets that overtake each other.
+/// Of the allowed rate, in percent: what is left pays for catching up and for packets that overtake each other.
 const USED_PERCENT: u64 = 97;
+
+/// Requests that were late by no more than this may be made up for. Rates below 200 a minute have nothing to catch up with.
+const CATCH_UP: Duration = Duration::from_millis(300);
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
 
@@ -55,8 +59,8 @@ impl Pace {
     /// At most `per_minute` requests in any 60 seconds, at most `in_flight` at a time (0 counts as 1).
     pub(super) fn new(per_minute: u32, in_flight: u32) -> Self {
         let limiter = RateLimiter::direct_with_clock(quota(per_minute), MonotonicClock);
-        // The process before this one may just have sent a request: its interval counts for us.
-        let _ = limiter.check();
+        // The process before this one may just have sent requests: nothing is granted for the time before us.
+        let _ = limiter.check_n(burst(per_minute));
         Self {
             limiter,
             queue: tokio::sync::Mutex::new(()),
@@ -131,9 +135,17 @@ fn interval(per_minute: u32) -> Duration {
     Duration::from_nanos(nanos.max(1))
 }
 
+/// Requests that may leave together after a delay of ours; 1 = evenly spaced without exception.
+fn burst(per_minute: u32) -> NonZeroU32 {
+    let late = u128::from(per_minute) * CATCH_UP.as_millis() / MINUTE.as_millis();
+    NonZeroU32::MIN.saturating_add(u32::try_from(late).unwrap_or(u32::MAX))
+}
+
 fn quota(per_minute: u32) -> Quota {
     // `with_period` refuses only an interval of zero, which `interval` never gives.
-    Quota::with_period(interval(per_minute)).unwrap_or_else(|| Quota::per_minute(NonZeroU32::MIN))
+    Quota::with_period(interval(per_minute))
+        .unwrap_or_else(|| Quota::per_minute(NonZeroU32::MIN))
+        .allow_burst(burst(per_minute))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -188,10 +200,16 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn n_plus_one_evenly_spaced_requests_never_fit_into_a_minute() {
-        for n in [1_u32, 2, 10, 60, 80, 120, 300, 800, 6_000, 100_000] {
-            assert!(interval(n) * n > MINUTE, "{n} a minute");
+    fn what_a_minute_grants_stays_within_the_limit_also_after_catching_up() {
+        for n in [1_u32, 2, 10, 60, 80, 120, 199, 200, 300, 800, 6_000, 100_000] {
+            let granted = MINUTE.as_nanos() / interval(n).as_nanos() + u128::from(burst(n).get());
+            assert!(granted <= u128::from(n), "{granted} for {n} a minute");
+            assert!(
+                granted * 100 >= u128::from(n) * 96 || n < 30,
+                "{granted} for {n} a minute"
+            );
         }
+        assert_eq!(burst(199).get(), 1);
     }
 
     proptest! {

@@ -46,8 +46,8 @@ pub(super) struct Page {
 /// What asking for a page came to, where the job goes on.
 pub(super) enum Answer {
     Page(Page),
-    /// The subject is unknown to the provider.
-    Absent(String),
+    /// The subject is unknown to the provider; the answer is its proof.
+    Absent(Page, String),
     /// The position is no longer valid.
     Restart(String),
     /// This window cannot be read now; others can.
@@ -87,7 +87,13 @@ pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[Page
                 renewed = true;
                 continue;
             }
-            Judgement::Absent { why } => return Ok(Answer::Absent(why)),
+            Judgement::Absent { why } => {
+                let head = PageHead {
+                    number,
+                    ..PageHead::default()
+                };
+                return Ok(Answer::Absent(archived(talk, &request, reply, head), why));
+            }
             Judgement::Restart { why } => return Ok(Answer::Restart(why)),
             Judgement::Refused { class, why } => return Ok(Answer::Refused(Failure::new(class, why))),
             Judgement::Fail { class, why } => return Err(talk.failed(class, &why, &reply)),
@@ -135,19 +141,29 @@ async fn send(talk: &Talk<'_>, mut request: Request) -> Result<(Ticket, Result<R
 
 /// Scrubs first: the head a resumed walk will see is read from the same bytes.
 fn read(talk: &Talk<'_>, ask: &Ask, number: u32, request: &Request, reply: Reply) -> Result<Page, String> {
+    let mut page = archived(talk, request, reply, PageHead::default());
+    page.head = talk
+        .client
+        .provider
+        .head(ask, number, &page.body)
+        .map_err(|bad| bad.why)?;
+    Ok(page)
+}
+
+/// An answer as it is archived.
+fn archived(talk: &Talk<'_>, request: &Request, reply: Reply, head: PageHead) -> Page {
     let provider = &talk.client.provider;
     let body = match scrub(&reply.body, provider.private_fields(), provider.identity_fields()) {
         Cow::Owned(masked) => masked,
         Cow::Borrowed(_) => reply.body,
     };
-    let head = provider.head(ask, number, &body).map_err(|bad| bad.why)?;
-    Ok(Page {
+    Page {
         head,
         body,
         status: reply.status,
         fetched_at: wall_now(),
         request: describe(request),
-    })
+    }
 }
 
 /// The session or signature was refused: once anew, with a corrected clock where the answer shows ours to be wrong; then it

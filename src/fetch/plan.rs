@@ -58,7 +58,7 @@ pub fn plan(
                     .map(|w| w.window)
                     .collect()
             }
-            _ => night.to_read(store, feed)?,
+            _ => night.stale_windows(store, feed)?,
         };
         planned.push(Planned {
             feed: feed.name,
@@ -108,7 +108,7 @@ impl Horizon<'_> {
     }
 
     /// The windows of a feed that must be read tonight, oldest first.
-    pub(super) fn to_read(&self, store: Option<&Store>, feed: &Feed) -> Result<Vec<Window>, Failure> {
+    pub(super) fn stale_windows(&self, store: Option<&Store>, feed: &Feed) -> Result<Vec<Window>, Failure> {
         let wanted = self.wanted(Some(feed));
         let Some(store) = store.filter(|_| !wanted.is_empty()) else {
             return Ok(wanted);
@@ -149,21 +149,18 @@ pub(super) fn children(
         None => BTreeMap::new(),
     };
     let mut candidates: BTreeMap<String, Window> = known.iter().map(|(id, c)| (id.clone(), c.window)).collect();
-    for parent in named {
+    let stored = match store {
+        Some(store) => stored_subjects(store, &night.job.name, parent_feed)?,
+        None => Vec::new(),
+    };
+    for parent in named.iter().chain(&stored) {
         for subject in &parent.subjects {
             let window = match subject.at {
-                Some(at) => home(parents, at),
+                Some(at) => parents.iter().copied().find(|w| w.contains(at)),
                 None => Some(parent.window),
             };
             if let Some(window) = window {
                 candidates.entry(subject.id.clone()).or_insert(window);
-            }
-        }
-    }
-    if let Some(store) = store {
-        for (id, at) in stored_subjects(store, &night.job.name, parent_feed)? {
-            if let Some(window) = home(parents, at).or_else(|| parents.last().copied().filter(|w| w.until <= at)) {
-                candidates.entry(id).or_insert(window);
             }
         }
     }
@@ -180,11 +177,6 @@ pub(super) fn children(
     Ok(wanted)
 }
 
-/// The parent window an instant falls into.
-fn home(parents: &[Window], at: Instant) -> Option<Window> {
-    parents.iter().copied().find(|w| w.contains(at))
-}
-
 fn is_wanted(known: Option<&Covered>, window: &Window, lookback_from: Instant, fresh_since: Instant) -> bool {
     match known.and_then(|c| c.sealed_as_of) {
         None => true,
@@ -192,22 +184,34 @@ fn is_wanted(known: Option<&Covered>, window: &Window, lookback_from: Instant, f
     }
 }
 
-/// Subjects that stored rows of the parent feed are about, with the earliest instant a figure of theirs has: a run that was
-/// cut after a parent window was sealed must still find its children.
-fn stored_subjects(store: &Store, job: &str, parent_feed: &str) -> Result<Vec<(String, Instant)>, Failure> {
+/// Subjects that stored figures of the parent feed are about: a run that was cut after a parent window was sealed must still
+/// find its children. A figure without a time of its own carries that of the run that read it; it then belongs to the window
+/// its page was read for.
+fn stored_subjects(store: &Store, job: &str, parent_feed: &str) -> Result<Vec<Named>, Failure> {
     store.read(|conn| {
         let mut statement = conn.prepare_cached(
-            "SELECT subject, min(as_of) FROM balances WHERE job = ?1 AND feed = ?2 AND subject <> '' \
-             GROUP BY subject ORDER BY subject",
+            "SELECT b.subject, nullif(b.as_of, b.seen_at), w.from_at, w.until_at \
+               FROM balances AS b JOIN pages AS p USING (page_id) JOIN windows AS w ON w.window_id = p.window \
+              WHERE b.job = ?1 AND b.feed = ?2 AND b.subject <> '' ORDER BY b.balance_id",
         )?;
-        let rows = statement.query_map([job, parent_feed], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
-        let mut subjects = Vec::new();
-        for row in rows {
-            let (id, at) = row?;
-            if let Some(at) = parse_instant(&at) {
-                subjects.push((id, at));
-            }
+        let mut rows = statement.query([job, parent_feed])?;
+        let mut named = Vec::new();
+        while let Some(row) = rows.next()? {
+            let at = |index: usize| {
+                Ok::<_, Failure>(row.get::<_, Option<String>>(index)?.as_deref().and_then(parse_instant))
+            };
+            let (Some(from), Some(until)) = (at(2)?, at(3)?) else {
+                continue;
+            };
+            let subject = Subject {
+                id: row.get(0)?,
+                at: at(1)?,
+            };
+            named.push(Named {
+                window: Window { from, until },
+                subjects: vec![subject],
+            });
         }
-        Ok(subjects)
+        Ok(named)
     })
 }

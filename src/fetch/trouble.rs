@@ -121,16 +121,19 @@ impl std::fmt::Display for PrivateAddress {
 
 impl Error for PrivateAddress {}
 
+/// The error and everything it came from. An I/O error hides the error it carries from `source()`, so it is asked for it.
 fn sources<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |e: &&'e (dyn Error + 'static)| (**e).source())
+    std::iter::successors(Some(error), |e: &&'e (dyn Error + 'static)| {
+        match e.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(carried) => Some(carried as &(dyn Error + 'static)),
+            None => (**e).source(),
+        }
+    })
 }
 
-/// The first error of this type among the sources, also inside I/O errors that carry it.
+/// The first error of this type among the sources.
 fn in_chain<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
-    sources(error).find_map(|e| {
-        e.downcast_ref::<E>()
-            .or_else(|| e.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<E>())
-    })
+    sources(error).find_map(|e| e.downcast_ref::<E>())
 }
 
 fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {

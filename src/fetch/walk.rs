@@ -189,7 +189,7 @@ impl<'w> Walk<'w> {
     fn no_page(&mut self, answer: Answer, number: u32) -> Result<Turn, Failure> {
         let at = |failure: Failure| failure.at(format_args!("page {number}"));
         Ok(match answer {
-            Answer::Absent(why) => return self.absent(&why),
+            Answer::Absent(page, why) => return self.absent(page, number, &why),
             Answer::Restart(why) => return self.restart(&why),
             Answer::Refused(failure) => Turn::End(End::Open(at(failure))),
             Answer::Unusable(failure) => Turn::End(End::Unusable(at(failure))),
@@ -197,11 +197,13 @@ impl<'w> Walk<'w> {
         })
     }
 
-    /// The provider does not know the subject: nothing is listed under it.
-    fn absent(&mut self, why: &str) -> Result<Turn, Failure> {
+    /// The provider does not know the subject: nothing is listed under it. Its answer is archived as the proof; the store
+    /// derives no rows from an answer that is no success.
+    fn absent(&mut self, page: Page, number: u32, why: &str) -> Result<Turn, Failure> {
         if self.place.ask.subject.is_none() || !self.heads.is_empty() {
             return Ok(self.broken(&format!("{why}, in the middle of a listing")));
         }
+        self.archive(page, number, false)?;
         self.talk.client.warn(format!("{}: {why}", self.name()));
         let sealed = self.seal(WindowState::Sealed)?;
         Ok(Turn::End(End::Sealed(sealed)))

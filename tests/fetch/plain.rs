@@ -42,16 +42,40 @@ pub struct Plain {
     pub lifetime: Option<Duration>,
 }
 
-pub const ITEMS: Feed = Feed { name: "items", shape: Shape::Days(1), directions: &[Direction::In] };
-pub const LISTING: Feed = Feed { name: "items", shape: Shape::Listing, directions: &[Direction::In] };
-pub const SNAPSHOT: Feed = Feed { name: "figure", shape: Shape::Snapshot, directions: &[] };
-pub const PARENTS: Feed = Feed { name: "parents", shape: Shape::Days(1), directions: &[] };
-pub const MEMBERS: Feed =
-    Feed { name: "members", shape: Shape::Children { of: "parents" }, directions: &[Direction::In] };
+pub const ITEMS: Feed = Feed {
+    name: "items",
+    shape: Shape::Days(1),
+    directions: &[Direction::In],
+};
+pub const LISTING: Feed = Feed {
+    name: "items",
+    shape: Shape::Listing,
+    directions: &[Direction::In],
+};
+pub const SNAPSHOT: Feed = Feed {
+    name: "figure",
+    shape: Shape::Snapshot,
+    directions: &[],
+};
+pub const PARENTS: Feed = Feed {
+    name: "parents",
+    shape: Shape::Days(1),
+    directions: &[],
+};
+pub const MEMBERS: Feed = Feed {
+    name: "members",
+    shape: Shape::Children { of: "parents" },
+    directions: &[Direction::In],
+};
 
 impl Default for Plain {
     fn default() -> Self {
-        Self { style: Style::Short, feeds: vec![ITEMS], login: false, lifetime: None }
+        Self {
+            style: Style::Short,
+            feeds: vec![ITEMS],
+            login: false,
+            lifetime: None,
+        }
     }
 }
 
@@ -80,41 +104,69 @@ impl Plain {
     fn next_all(heads: &[PageHead]) -> Step {
         let walked: Vec<&PageHead> = heads.iter().filter(|h| !h.confirms).collect();
         let Some(first) = walked.iter().find(|h| h.number == 1) else {
-            return Step::Get { number: 1, confirms: false };
+            return Step::Get {
+                number: 1,
+                confirms: false,
+            };
         };
         let pages = first.total_pages.unwrap_or(1);
         if walked.len() < pages as usize {
             return Step::GetAll { numbers: 2..=pages };
         }
         match heads.iter().rfind(|h| h.confirms) {
-            None => Step::Get { number: 1, confirms: true },
+            None => Step::Get {
+                number: 1,
+                confirms: true,
+            },
             Some(proof) if proof.ids == first.ids && proof.total_pages == first.total_pages => Step::Done,
-            Some(_) => Step::Again { why: "the first page changed".into() },
+            Some(_) => Step::Again {
+                why: "the first page changed".into(),
+            },
         }
     }
 
     fn next_short(heads: &[PageHead]) -> Step {
         match heads.last() {
-            None => Step::Get { number: 0, confirms: false },
+            None => Step::Get {
+                number: 0,
+                confirms: false,
+            },
             Some(last) if last.rows < 2 => {
                 let mut ids: Vec<u64> = heads.iter().flat_map(|h| h.ids.iter().copied()).collect();
                 ids.sort_unstable();
                 let count = ids.len();
                 ids.dedup();
-                if ids.len() == count { Step::Done } else { Step::Again { why: "an id stands on two pages".into() } }
+                if ids.len() == count {
+                    Step::Done
+                } else {
+                    Step::Again {
+                        why: "an id stands on two pages".into(),
+                    }
+                }
             }
-            Some(_) => Step::Get { number: heads.len() as u32, confirms: false },
+            Some(_) => Step::Get {
+                number: heads.len() as u32,
+                confirms: false,
+            },
         }
     }
 
     fn next_cursor(heads: &[PageHead]) -> Step {
-        let Some(last) = heads.last() else { return Step::Get { number: 0, confirms: false } };
+        let Some(last) = heads.last() else {
+            return Step::Get {
+                number: 0,
+                confirms: false,
+            };
+        };
         match &last.next {
             None => Step::Done,
-            Some(next) if heads.iter().rev().skip(1).any(|h| h.next.as_ref() == Some(next)) => {
-                Step::Broken { why: "a cursor came twice".into() }
-            }
-            Some(_) => Step::Get { number: heads.len() as u32, confirms: false },
+            Some(next) if heads.iter().rev().skip(1).any(|h| h.next.as_ref() == Some(next)) => Step::Broken {
+                why: "a cursor came twice".into(),
+            },
+            Some(_) => Step::Get {
+                number: heads.len() as u32,
+                confirms: false,
+            },
         }
     }
 }
@@ -141,11 +193,18 @@ impl Provider for Plain {
     fn session(&self, reply: &Reply) -> Result<Session, Judgement> {
         match judge_common(reply) {
             Judgement::Page => {}
-            Judgement::Renew { why } => return Err(Judgement::Fail { class: Class::Auth, why }),
+            Judgement::Renew { why } => {
+                return Err(Judgement::Fail {
+                    class: Class::Auth,
+                    why,
+                });
+            }
             other => return Err(other),
         }
-        let value: serde_json::Value = serde_json::from_slice(&reply.body)
-            .map_err(|_| Judgement::Retry { after: None, why: "a login answer that is no JSON".into() })?;
+        let value: serde_json::Value = serde_json::from_slice(&reply.body).map_err(|_| Judgement::Retry {
+            after: None,
+            why: "a login answer that is no JSON".into(),
+        })?;
         Ok(Session {
             token: value["token"].as_str().unwrap_or_default().to_owned().into(),
             lifetime: self.lifetime,
@@ -161,7 +220,10 @@ impl Provider for Plain {
     }
 
     fn logout(&self) -> Option<Request> {
-        self.login.then(|| Request { method: Method::Delete, ..Request::get("/session", "") })
+        self.login.then(|| Request {
+            method: Method::Delete,
+            ..Request::get("/session", "")
+        })
     }
 
     fn next(&self, _ask: &Ask, heads: &[PageHead]) -> Step {
@@ -173,7 +235,10 @@ impl Provider for Plain {
     }
 
     fn request(&self, ask: &Ask, number: u32, heads: &[PageHead]) -> Request {
-        let place = ask.subject.clone().unwrap_or_else(|| ask.window.from.date_naive().to_string());
+        let place = ask
+            .subject
+            .clone()
+            .unwrap_or_else(|| ask.window.from.date_naive().to_string());
         let query = match (self.style, heads.last().and_then(|h| h.next.as_ref())) {
             (Style::Cursor, Some(cursor)) => format!("cursor={cursor}"),
             _ => format!("page={number}"),
@@ -183,15 +248,24 @@ impl Provider for Plain {
 
     fn judge(&self, _ask: &Ask, reply: &Reply) -> Judgement {
         match reply.status {
-            404 => Judgement::Absent { why: "unknown here (404)".into() },
-            409 => Judgement::Refused { class: Class::Protocol, why: "not this window (409)".into() },
-            410 => Judgement::Restart { why: "the position is gone (410)".into() },
+            404 => Judgement::Absent {
+                why: "unknown here (404)".into(),
+            },
+            409 => Judgement::Refused {
+                class: Class::Protocol,
+                why: "not this window (409)".into(),
+            },
+            410 => Judgement::Restart {
+                why: "the position is gone (410)".into(),
+            },
             _ => judge_common(reply),
         }
     }
 
     fn head(&self, _ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadPage> {
-        let wire: Wire = serde_json::from_slice(body).map_err(|_| BadPage { why: "a page that is cut off".into() })?;
+        let wire: Wire = serde_json::from_slice(body).map_err(|_| BadPage {
+            why: "a page that is cut off".into(),
+        })?;
         Ok(PageHead {
             number: if self.style == Style::All { wire.page } else { number },
             rows: wire.rows.len() as u32,
@@ -205,8 +279,14 @@ impl Provider for Plain {
 
     fn parse(&self, ask: &Ask, _number: u32, body: &[u8]) -> Parsed {
         let Ok(wire) = serde_json::from_slice::<Wire>(body) else {
-            let unreadable = Unreadable { place: "$".into(), reason: "no page".into() };
-            return Parsed { unreadable: vec![unreadable], ..Parsed::default() };
+            let unreadable = Unreadable {
+                place: "$".into(),
+                reason: "no page".into(),
+            };
+            return Parsed {
+                unreadable: vec![unreadable],
+                ..Parsed::default()
+            };
         };
         let mut parsed = Parsed::default();
         for (index, row) in (0_u32..).zip(wire.rows) {
@@ -304,7 +384,12 @@ impl Bench {
             lane: "lane".into(),
             strict_balance: false,
         };
-        Self { folder, http, fetch, setup }
+        Self {
+            folder,
+            http,
+            fetch,
+            setup,
+        }
     }
 
     pub fn client(&self) -> Result<Client, Failure> {
@@ -334,7 +419,11 @@ impl Bench {
                 stale_pending_days: 14,
                 suggest_days: 2,
             },
-            report: config::Report { reports: Vec::new(), flood_limit: 200, reject_threshold: 0 },
+            report: config::Report {
+                reports: Vec::new(),
+                flood_limit: 200,
+                reject_threshold: 0,
+            },
             shape: "shape".into(),
         }
     }

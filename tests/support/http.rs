@@ -32,7 +32,9 @@ impl Seen {
     /// The value of a query parameter.
     pub fn query(&self, name: &str) -> Option<&str> {
         let (_, query) = self.target.split_once('?')?;
-        query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 
     pub fn path(&self) -> &str {
@@ -44,7 +46,11 @@ impl Seen {
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// A whole answer with its length; the connection stays.
-    Whole { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    Whole {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+    },
     /// These bytes, then the connection is closed.
     Raw(Vec<u8>),
     /// These bytes one by one, this far apart.
@@ -60,12 +66,20 @@ pub fn json(body: impl Into<Vec<u8>>) -> Answer {
 }
 
 pub fn status(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-    Answer::Whole { status, headers: vec![("content-type".into(), "application/json".into())], body: body.into() }
+    Answer::Whole {
+        status,
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: body.into(),
+    }
 }
 
 pub fn with(answer: Answer, name: &str, value: &str) -> Answer {
     match answer {
-        Answer::Whole { status, mut headers, body } => {
+        Answer::Whole {
+            status,
+            mut headers,
+            body,
+        } => {
             headers.push((name.into(), value.into()));
             Answer::Whole { status, headers, body }
         }
@@ -75,7 +89,9 @@ pub fn with(answer: Answer, name: &str, value: &str) -> Answer {
 
 /// The bytes of a whole answer.
 pub fn bytes(answer: &Answer) -> Vec<u8> {
-    let Answer::Whole { status, headers, body } = answer else { panic!("not a whole answer") };
+    let Answer::Whole { status, headers, body } = answer else {
+        panic!("not a whole answer")
+    };
     let mut out = format!("HTTP/1.1 {status} X\r\n");
     for (name, value) in headers {
         out += &format!("{name}: {value}\r\n");
@@ -134,7 +150,12 @@ impl Server {
                 });
             }
         });
-        Self { address, seen, connections, task }
+        Self {
+            address,
+            seen,
+            connections,
+            task,
+        }
     }
 
     pub fn url(&self) -> url::Url {
@@ -229,7 +250,11 @@ async fn receive(socket: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) ->
         .filter_map(|line| line.split_once(':'))
         .map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()))
         .collect();
-    let length = headers.iter().find(|(n, _)| n == "content-length").and_then(|(_, v)| v.parse().ok()).unwrap_or(0_usize);
+    let length = headers
+        .iter()
+        .find(|(n, _)| n == "content-length")
+        .and_then(|(_, v)| v.parse().ok())
+        .unwrap_or(0_usize);
     while buffer.len() < head_end + length {
         if socket.read_buf(buffer).await.ok()? == 0 {
             return None;
@@ -237,5 +262,12 @@ async fn receive(socket: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) ->
     }
     let body = buffer[head_end..head_end + length].to_vec();
     buffer.drain(..head_end + length);
-    Some(Seen { at, method, target, headers, body, nth: 0 })
+    Some(Seen {
+        at,
+        method,
+        target,
+        headers,
+        body,
+        nth: 0,
+    })
 }
