@@ -156,7 +156,11 @@ CREATE TABLE transactions (
 CREATE UNIQUE INDEX transactions_by_id ON transactions (job, feed, account, provider_id, subject);
 CREATE INDEX transactions_by_time ON transactions (job, feed, occurred_at);
 CREATE INDEX transactions_by_subject ON transactions (job, feed, subject) WHERE subject <> '';
-CREATE INDEX transactions_by_reference ON transactions (job, direction, reference, amount_minor, currency, status, kind);
+-- The comparison reads only this index for the mass of records that agree with their entry; it must cover what decides that.
+CREATE INDEX transactions_by_reference ON transactions (job, direction, reference, amount_minor, currency, status, kind,
+                                                        fee_minor, fee_currency, vanished_at, provider_id, account);
+CREATE INDEX transactions_vanished ON transactions (job) WHERE vanished_at IS NOT NULL;
+CREATE INDEX transactions_with_residuals ON transactions (job) WHERE residuals IS NOT NULL;
 CREATE INDEX transactions_fees ON transactions (job, feed, account, related_id) WHERE kind = 'fee';
 CREATE INDEX transactions_by_related ON transactions (job, related_id) WHERE related_id IS NOT NULL;
 
@@ -196,6 +200,8 @@ CREATE TABLE superseded_versions (
       ELSE printf('%s%d.%02d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 100), abs(fee_minor % 100)) END) VIRTUAL,
   PRIMARY KEY (transaction_id, version)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX superseded_final ON superseded_versions (transaction_id, version) WHERE is_final = 1;
 
 -- One row per figure a provider stated and states still; `superseded_at` marks those it later restated.
 CREATE TABLE balances (
@@ -254,20 +260,24 @@ CREATE TABLE ledger_entries (
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 10000), abs(fee_minor % 10000))
       ELSE printf('%s%d.%02d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 100), abs(fee_minor % 100)) END) VIRTUAL
 ) STRICT;
-CREATE INDEX ledger_by_reference ON ledger_entries (job, direction, reference, amount_minor, currency, status, provider_id);
+CREATE INDEX ledger_by_reference ON ledger_entries (job, direction, reference, amount_minor, currency, status, provider_id,
+                                                    fee_minor, account);
 CREATE INDEX ledger_by_provider_id ON ledger_entries (job, provider_id) WHERE provider_id IS NOT NULL;
 
 -- One row per import of a ledger: what it was, and its newest booking (an older ledger is refused).
 CREATE TABLE ledger_imports (
   import_id     INTEGER PRIMARY KEY,          -- counts up
   job           TEXT    NOT NULL,             -- name of the job file
+  feed          TEXT    NOT NULL DEFAULT '',  -- feed of an export (jobs of kind `file`); '' for the ledger
   as_of         TEXT    NOT NULL,             -- of the run that read it
-  digest        TEXT    NOT NULL,             -- SHA-256 over names and contents; an unchanged ledger is not read again
-  entries       INTEGER NOT NULL,             -- rows read
+  digest        TEXT    NOT NULL,             -- SHA-256 over settings, names and contents; an unchanged ledger is not read again
+  entries       INTEGER NOT NULL,             -- rows read, excluded ones among them
+  excluded      INTEGER NOT NULL DEFAULT 0,   -- rows that are no part of the money flow
+  unreadable    INTEGER NOT NULL DEFAULT 0,   -- rows put aside
   newest_booked_at TEXT,                      -- an import whose newest booking is older is refused
   sources       TEXT    NOT NULL              -- JSON list of file names
 ) STRICT;
-CREATE INDEX ledger_imports_by_job ON ledger_imports (job, import_id);
+CREATE INDEX ledger_imports_by_job ON ledger_imports (job, feed, import_id);
 
 -- One row per row put aside: kept, counted, reported. Either page_id or source is NULL.
 CREATE TABLE unreadable_rows (
@@ -371,6 +381,7 @@ CREATE TABLE discrepancy_events (
   to_kind        TEXT                         -- kind after
 ) STRICT;
 CREATE INDEX discrepancy_events_by_id ON discrepancy_events (discrepancy_id, event_id);
+CREATE INDEX discrepancy_events_by_day ON discrepancy_events (business_day, discrepancy_id);
 
 -- One row per line of the proof per account, currency and business day, where the provider states balances.
 CREATE TABLE statement_lines (
@@ -498,8 +509,37 @@ SELECT job, provider, account, business_day, direction, kind, status, currency, 
          WHERE vanished_at IS NULL
          GROUP BY job, provider, account, business_day, direction, kind, status, currency);
 
--- Pairs found equal, or within tolerance.
+-- Pairs found equal, or within tolerance. Plain pairs (alone under their key on both sides, everything equal) are found by
+-- their keys here; the others were chosen by the last comparison.
 CREATE VIEW matches AS
 SELECT p.job, t.business_day, t.provider_id, t.reference, t.currency, t.amount_minor, e.source, e.source_line,
        p.difference_minor, p.transaction_id, p.entry_id
-  FROM chosen_pairs AS p JOIN transactions AS t USING (transaction_id) JOIN ledger_entries AS e USING (entry_id);
+  FROM chosen_pairs AS p JOIN transactions AS t USING (transaction_id) JOIN ledger_entries AS e USING (entry_id)
+UNION ALL
+SELECT t.job, t.business_day, t.provider_id, t.reference, t.currency, t.amount_minor, e.source, e.source_line,
+       0, t.transaction_id, e.entry_id
+  FROM ledger_entries AS e
+  JOIN transactions AS t ON t.job = e.job AND t.direction = e.direction AND t.reference = e.reference
+                        AND t.amount_minor = e.amount_minor AND t.currency = e.currency AND t.status = e.status
+ WHERE e.status IN ('settled', 'failed') AND e.reference <> ''
+   AND t.vanished_at IS NULL AND t.kind NOT IN ('fee', 'unknown')
+   AND (e.provider_id IS NULL OR e.provider_id = t.provider_id)
+   AND (e.status = 'failed' OR e.fee_minor IS NULL OR t.fee_minor IS NULL OR t.fee_currency <> t.currency
+        OR e.fee_minor = t.fee_minor)
+   -- an entry that names another account of this provider belongs there
+   AND (e.account IS NULL OR e.account = t.account
+        OR (e.job, e.account) NOT IN (SELECT a.job, a.account FROM transactions AS a))
+   -- alone on both sides
+   AND NOT EXISTS (SELECT 1 FROM transactions AS o
+                    WHERE o.job = t.job AND o.direction = t.direction AND o.reference = t.reference
+                      AND o.transaction_id <> t.transaction_id AND o.vanished_at IS NULL AND o.kind <> 'fee')
+   AND NOT EXISTS (SELECT 1 FROM ledger_entries AS o
+                    WHERE o.job = e.job AND o.direction = e.direction AND o.reference = e.reference
+                      AND o.entry_id <> e.entry_id AND o.status <> 'excluded')
+   -- and no entry elsewhere names this record by its id
+   AND NOT EXISTS (SELECT 1 FROM ledger_entries AS x
+                    WHERE x.job = t.job AND x.provider_id = t.provider_id AND x.entry_id <> e.entry_id
+                      AND x.status <> 'excluded'
+                      AND NOT EXISTS (SELECT 1 FROM transactions AS y
+                                       WHERE y.job = x.job AND y.direction = x.direction AND y.reference = x.reference
+                                         AND y.provider_id = x.provider_id AND y.vanished_at IS NULL AND y.reference <> ''));

@@ -22,9 +22,8 @@ use crate::ledger;
 use crate::mail;
 use crate::record::Verdict;
 use crate::report;
-use crate::store::runs::{RunEnd, RunStart, begin_run, finish_run, fresh_since};
-use crate::store::windows::{calibration, set_calibration};
-use crate::store::{InstanceLock, Store, backup, derive};
+use crate::store::runs::{RunEnd, RunStart, begin_run, calibration, finish_run, fresh_since, set_calibration};
+use crate::store::{InstanceLock, Store, backup, rederive};
 
 /// How far the wall clock may lie behind the last run before it is taken for broken.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(2);
@@ -56,6 +55,7 @@ pub struct JobOutcome {
     pub unreadable: u64,
     pub matched: u64,
     pub pending: u64,
+    pub excluded: u64,
     pub new: u64,
     pub persisting: u64,
     pub resolved: u64,
@@ -92,6 +92,7 @@ impl JobOutcome {
             unreadable: 0,
             matched: 0,
             pending: 0,
+            excluded: 0,
             new: 0,
             persisting: 0,
             resolved: 0,
@@ -260,6 +261,7 @@ impl House<'_> {
         outcome.verdict = compared.verdict;
         outcome.matched = compared.matched;
         outcome.pending = compared.pending;
+        outcome.excluded = compared.excluded;
         outcome.new = compared.new;
         outcome.persisting = compared.persisting;
         outcome.resolved = compared.resolved;
@@ -354,7 +356,7 @@ impl House<'_> {
                 let was = before.get(name).map_or("not known", String::as_str);
                 outcome.warnings.push(format!("{name} is {value} by the provider's own figures (was {was})"));
             }
-            tokio::task::block_in_place(|| derive::rederive(store, job, setup.provider.as_ref()))?;
+            tokio::task::block_in_place(|| rederive(store, job, setup.provider.as_ref()))?;
         }
         Ok(())
     }
@@ -470,6 +472,7 @@ fn run_end(outcome: &JobOutcome, finished_at: Option<Instant>) -> RunEnd {
         unreadable: outcome.unreadable,
         matched: outcome.matched,
         pending: outcome.pending,
+        excluded: outcome.excluded,
         opened: outcome.new + outcome.reopened,
         reopened: outcome.reopened,
         resolved: outcome.resolved,

@@ -20,7 +20,7 @@ pub async fn check(args: &Args, names: &[String], online: bool) -> Result<u8, Fa
     for job in &jobs {
         let JobSource::Provider(setup) = &job.source else { continue };
         let answer = match fetch::Client::new(setup, &settings.http, &job.fetch, &settings.folder) {
-            Ok(client) => fetch::check_online(job, setup, &client).await,
+            Ok(client) => fetch::check_online(setup, &client).await,
             Err(failure) => Err(failure),
         };
         match answer {

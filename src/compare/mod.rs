@@ -1,1 +1,218 @@
-//! compare.
+//! Records against entries and against the provider's own figures; the life of a discrepancy.
+//!
+//! ```text
+//! look: two ordered cursors -> what is left -> rich rules -> items ; facts ; proofs        (reads only)
+//! record: items and facts -> discrepancies, events, pending items, pairs, counts           (one transaction)
+//! ```
+//!
+//! Start at [`compare`]. [`cursors`] passes over the mass of equal pairs, [`group`] holds the rules for the rest, [`pair`] and
+//! [`alone`] judge, [`grace`] and [`scope`] say whether it is time, [`life`] what follows from one night to the next.
+//! One SELECT per check lies beside these files; [`sql`] prints them with their parameters filled in.
+
+use std::collections::HashSet;
+
+use rusqlite::Connection;
+
+use crate::config::{Job, JobSource};
+use crate::day::{BusinessDay, Instant};
+use crate::failure::{Class, Failure};
+use crate::record::Verdict;
+use crate::store::Store;
+
+mod across;
+mod alone;
+mod bank;
+mod books;
+mod counts;
+mod cursors;
+mod discrepancy;
+mod facts;
+mod grace;
+mod group;
+mod identity;
+mod items;
+pub mod life;
+mod pair;
+mod places;
+mod proofs;
+mod rows;
+mod scope;
+mod sql;
+mod suggest;
+mod units;
+mod write;
+
+pub use books::books;
+pub use sql::{CHECKS, sql};
+
+/// What stands on the ledger's side tonight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerLeg {
+    Present,
+    /// The job has no `[ledger]`: only the provider's own proofs are checked.
+    Absent,
+    /// Missing, empty, older or foreign, and why: nothing about the ledger is opened or resolved.
+    Refused(String),
+}
+
+/// One night of one job.
+pub struct Night<'a> {
+    pub store: &'a Store,
+    pub job: &'a Job,
+    pub run_id: i64,
+    pub as_of: Instant,
+    /// The last day that is over.
+    pub business_day: BusinessDay,
+    pub ledger: LedgerLeg,
+    /// Every window wanted was read to its end.
+    pub reading_complete: bool,
+}
+
+/// The same without the store: what the comparison needs to know.
+#[derive(Clone)]
+pub struct Case<'a> {
+    pub job: &'a Job,
+    pub run_id: i64,
+    pub as_of: Instant,
+    pub business_day: BusinessDay,
+    pub ledger: LedgerLeg,
+    pub reading_complete: bool,
+}
+
+/// What a night came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Pairs equal or within tolerance.
+    pub matched: u64,
+    /// Timing differences inside their grace.
+    pub pending: u64,
+    /// Entries and records that are no part of the money flow.
+    pub excluded: u64,
+    pub new: u64,
+    pub persisting: u64,
+    pub resolved: u64,
+    pub reopened: u64,
+    /// Acknowledged ones included.
+    pub open: u64,
+    pub unclassified: u64,
+    pub verdict: Verdict,
+}
+
+/// Everything that was found, before anything is written.
+pub struct Findings {
+    /// None: the sides were not compared (a refused ledger, an `[across]` job).
+    items: Option<items::Found>,
+    facts: Vec<discrepancy::Discrepancy>,
+    /// Relations that could be looked at.
+    looked_at: HashSet<u64>,
+    /// What could not be decided tonight, whatever it was before.
+    unseen: HashSet<u64>,
+    statement: Option<Vec<proofs::Line>>,
+}
+
+/// Compares a job's night and stores what it found, in one transaction.
+///
+/// Fails with `CONFIG` when every pair is off by a factor of 100 (nothing is written), with `INTERNAL` when a row is not in
+/// exactly one place or the books of open discrepancies do not close.
+pub fn compare(night: &Night<'_>) -> Result<Outcome, Failure> {
+    let case = Case {
+        job: night.job,
+        run_id: night.run_id,
+        as_of: night.as_of,
+        business_day: night.business_day,
+        ledger: night.ledger.clone(),
+        reading_complete: night.reading_complete,
+    };
+    let reader = night.store.reader()?;
+    let findings = look(&reader, &case)?;
+    // The rows are read again while they are written; a reader held open would keep the write-ahead log from shrinking.
+    drop(reader);
+    night.store.write(|tx| record(tx, &case, &findings))
+}
+
+/// Finds everything; writes nothing.
+pub fn look(conn: &Connection, case: &Case<'_>) -> Result<Findings, Failure> {
+    let mut findings = Findings {
+        items: None,
+        facts: Vec::new(),
+        looked_at: HashSet::new(),
+        unseen: HashSet::new(),
+        statement: None,
+    };
+    if let JobSource::Across(jobs) = &case.job.source {
+        findings.facts = across::find(conn, case, jobs)?;
+        return Ok(findings);
+    }
+    findings.items = match &case.ledger {
+        LedgerLeg::Present => Some(items::find(conn, case, true)?),
+        LedgerLeg::Absent => Some(items::find(conn, case, false)?),
+        LedgerLeg::Refused(_) => None,
+    };
+    findings.facts = facts::find(conn, case)?;
+    match &case.job.source {
+        JobSource::Provider(setup) => {
+            let proofs = proofs::find(conn, case, setup)?;
+            findings.facts.extend(proofs.found);
+            findings.looked_at = proofs.looked_at;
+            findings.statement = Some(proofs.statement);
+        }
+        JobSource::File(file) if file.bank => {
+            let bank = bank::find(conn, case, file)?;
+            findings.facts.extend(bank.found);
+            findings.unseen = bank.unseen;
+        }
+        JobSource::File(_) | JobSource::Across(_) => {}
+    }
+    Ok(findings)
+}
+
+/// Stores what was found; `conn` is inside a transaction of its own.
+pub fn record(conn: &Connection, case: &Case<'_>, findings: &Findings) -> Result<Outcome, Failure> {
+    write::all(conn, case, findings)?;
+    counts::write(conn, case, findings)
+}
+
+/// The id of a discrepancy: 16 hex digits of SHA-256 over job and identity.
+pub fn discrepancy_id(job: &str, identity: &str) -> String {
+    identity::hex(identity::number(job, identity))
+}
+
+/// A person has looked at an open discrepancy: it stays counted and is listed apart while its values stay the same.
+/// Fails with `USAGE` for an id that is unknown or resolved, or without a note.
+pub fn acknowledge(
+    store: &Store,
+    id: &str,
+    note: &str,
+    actor: &str,
+    at: Instant,
+    business_day: BusinessDay,
+) -> Result<(), Failure> {
+    if note.trim().is_empty() {
+        return Err(Failure::new(Class::Usage, "an acknowledgement needs a note: who reads it later must know why"));
+    }
+    store.write(|tx| decided(id, write::decide(tx, id, life::State::Acknowledged, note, actor, at, business_day)?))
+}
+
+/// Takes an acknowledgement back. Fails as [`acknowledge`] does; a note is not needed.
+pub fn reopen(
+    store: &Store,
+    id: &str,
+    note: &str,
+    actor: &str,
+    at: Instant,
+    business_day: BusinessDay,
+) -> Result<(), Failure> {
+    store.write(|tx| decided(id, write::decide(tx, id, life::State::Open, note, actor, at, business_day)?))
+}
+
+/// What a decision met.
+fn decided(id: &str, state: Option<life::State>) -> Result<(), Failure> {
+    let why = match state {
+        Some(state) if life::is_open(state) => return Ok(()),
+        Some(_) => "is resolved: its cause is gone, there is nothing to decide",
+        None => "does not exist; `reconciled discrepancies list` shows the open ones",
+    };
+    // An id is 16 hex digits; anything else a person typed is not repeated.
+    let shown = if id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()) { id } else { "of that id" };
+    Err(Failure::new(Class::Usage, format!("discrepancy {shown} {why}")))
+}

@@ -23,8 +23,8 @@ pub struct RunStart<'a> {
 /// What a run came to; the counts as in `schema.sql`.
 #[derive(Clone, Debug)]
 pub struct RunEnd {
-    /// Wall clock.
-    pub finished_at: Instant,
+    /// Wall clock; None: compared, but its reports and mails are not frozen yet.
+    pub finished_at: Option<Instant>,
     pub verdict: Verdict,
     pub exit_code: u8,
     pub message: Option<String>,
@@ -75,7 +75,7 @@ pub fn finish_run(store: &Store, run_id: i64, end: &RunEnd) -> Result<(), Failur
               WHERE run_id = ?1",
             params![
                 run_id,
-                format_instant(end.finished_at),
+                end.finished_at.map(format_instant),
                 end.verdict.as_str(),
                 end.exit_code,
                 end.message,
@@ -100,14 +100,14 @@ pub fn finish_run(store: &Store, run_id: i64, end: &RunEnd) -> Result<(), Failur
     })
 }
 
-/// `as_of`, or the earliest as-of of this job's runs for the same business day since its last run with exit code 0: what a
-/// cut or failed run already read counts as read.
+/// `as_of`, or the earliest as-of of this job's runs for the same business day since its last run that read everything
+/// (exit codes 0 and 65): what a cut or failed run already read counts as read.
 pub fn fresh_since(store: &Store, job: &str, as_of: Instant, business_day: BusinessDay) -> Result<Instant, Failure> {
     let earliest: Option<String> = store.read(|connection| {
         Ok(connection.query_row(
             "SELECT min(as_of) FROM runs
               WHERE job = ?1 AND business_day = ?2
-                AND run_id > coalesce((SELECT max(run_id) FROM runs WHERE job = ?1 AND exit_code = 0), 0)",
+                AND run_id > coalesce((SELECT max(run_id) FROM runs WHERE job = ?1 AND exit_code IN (0, 65)), 0)",
             params![job, business_day.to_string()],
             |row| row.get(0),
         )?)

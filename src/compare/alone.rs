@@ -1,0 +1,138 @@
+//! A record without an entry, an entry without a record: missing, surplus, not yet due, or no money at all. Pure.
+
+use std::collections::HashSet;
+
+use super::grace;
+use super::group::{Piece, Rules};
+use super::rows::{Entry, Record};
+use super::scope::Place;
+use crate::day::{BusinessDay, next_day};
+use crate::money::Currency;
+use crate::record::{Direction, Kind, LedgerStatus, Status, TransactionKind};
+
+/// Settled rows already placed, to tell whether one more is the second of its identity.
+pub struct Twins<'a> {
+    rules: &'a Rules<'a>,
+    accounts: HashSet<&'a str>,
+    equal: HashSet<(&'a str, Currency, i64, TransactionKind)>,
+    entries: HashSet<(Direction, &'a str, Option<&'a str>)>,
+}
+
+impl<'a> Twins<'a> {
+    pub fn of_records(placed: impl Iterator<Item = &'a Record>, rules: &'a Rules<'a>) -> Self {
+        let mut twins = Self::empty(rules);
+        placed.for_each(|record| twins.add_record(record));
+        twins
+    }
+
+    pub fn of_entries(placed: impl Iterator<Item = &'a Entry>, rules: &'a Rules<'a>) -> Self {
+        let mut twins = Self::empty(rules);
+        placed.for_each(|entry| twins.add_entry(entry));
+        twins
+    }
+
+    fn empty(rules: &'a Rules<'a>) -> Self {
+        Self { rules, accounts: HashSet::new(), equal: HashSet::new(), entries: HashSet::new() }
+    }
+
+    pub fn add_record(&mut self, record: &'a Record) {
+        if record.status == Status::Settled && record.kind != TransactionKind::Fee {
+            self.accounts.insert(&record.account);
+            self.equal.insert((&record.account, record.currency, record.amount, record.kind));
+        }
+    }
+
+    pub fn add_entry(&mut self, entry: &'a Entry) {
+        if entry.status == LedgerStatus::Settled {
+            self.entries.insert((entry.direction, &entry.reference, self.account(entry)));
+        }
+    }
+
+    /// Refunds of different amounts are partial refunds, not twins; without a ledger that could say otherwise only equal
+    /// records count.
+    pub fn has_record(&self, record: &Record) -> bool {
+        let equal = || self.equal.contains(&(record.account.as_str(), record.currency, record.amount, record.kind));
+        match (self.rules.ledger, record.kind == TransactionKind::Refund) {
+            (true, false) => self.accounts.contains(record.account.as_str()),
+            (true, true) | (false, false) => equal(),
+            (false, true) => false,
+        }
+    }
+
+    pub fn has_entry(&self, entry: &'a Entry) -> bool {
+        !entry.reference.is_empty() && self.entries.contains(&(entry.direction, &entry.reference, self.account(entry)))
+    }
+
+    fn account(&self, entry: &'a Entry) -> Option<&'a str> {
+        entry.account.as_deref().filter(|a| self.rules.accounts.contains(*a))
+    }
+}
+
+/// A record that found no entry. `twin`: its identity stands at the provider already.
+pub fn record(position: usize, record: &Record, twin: bool, rules: &Rules<'_>) -> Piece {
+    let differs = |kind| Piece::Differs {
+        kind,
+        records: vec![position],
+        entries: Vec::new(),
+        difference: Some(record.amount),
+    };
+    let pending = |becomes, day| Piece::Pending { record: Some(position), entry: None, becomes, day, unproved: false };
+    if record.is_unclassified() {
+        return differs(Kind::Unclassified);
+    }
+    let place = rules.scope.place(record.born());
+    match record.status {
+        Status::Failed => Piece::NoMoney { record: Some(position), entry: None },
+        _ if place == Place::Before => Piece::NoMoney { record: Some(position), entry: None },
+        Status::Open | Status::Unknown => match grace::until(record.born(), rules.timing.stale, &rules.timing) {
+            Some(day) => pending(Kind::StalePending, day),
+            None => differs(Kind::StalePending),
+        },
+        Status::Settled if twin => differs(Kind::DuplicateInProvider),
+        Status::Settled if !rules.ledger => Piece::Uncompared { record: position },
+        Status::Settled => match grace::until(record.changed(), rules.timing.grace_ledger, &rules.timing) {
+            Some(day) => pending(Kind::MissingInLedger, day),
+            None if place == Place::After => pending(Kind::MissingInLedger, next_day(rules.business_day)),
+            None => differs(Kind::MissingInLedger),
+        },
+    }
+}
+
+/// An entry that found no record. `twin`: its identity is booked already.
+pub fn entry(position: usize, entry: &Entry, twin: bool, rules: &Rules<'_>) -> Piece {
+    let differs = |kind| Piece::Differs {
+        kind,
+        records: Vec::new(),
+        entries: vec![position],
+        difference: entry.amount.checked_neg(),
+    };
+    let pending = |becomes, day: BusinessDay, unproved| Piece::Pending {
+        record: None,
+        entry: Some(position),
+        becomes,
+        day,
+        unproved,
+    };
+    let (kind, patience) = match entry.status {
+        LedgerStatus::Unknown => return differs(Kind::Unclassified),
+        LedgerStatus::Failed | LedgerStatus::Excluded => return Piece::NoMoney { record: None, entry: Some(position) },
+        LedgerStatus::Open => (Kind::MissingInProvider, Some(rules.timing.stale)),
+        LedgerStatus::Settled if twin => (Kind::DuplicateInLedger, None),
+        LedgerStatus::Settled => (Kind::MissingInProvider, Some(rules.timing.grace_provider)),
+    };
+    let place = entry.booked_at.map_or(Place::Inside, |at| rules.scope.place(at));
+    let tomorrow = next_day(rules.business_day);
+    if place == Place::Before {
+        return Piece::NoMoney { record: None, entry: Some(position) };
+    }
+    // An entry without a date has waited as long as anybody could wait.
+    if let (Some(at), Some(patience)) = (entry.booked_at, patience)
+        && let Some(day) = grace::until(at, patience, &rules.timing)
+    {
+        return pending(kind, day.max(tomorrow), false);
+    }
+    if place == Place::After || !rules.scope.proves(entry) {
+        return pending(kind, tomorrow, true);
+    }
+    differs(kind)
+}

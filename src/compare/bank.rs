@@ -1,0 +1,145 @@
+//! Payouts that are due against the credits of a bank statement (`kind = "file"` with `bank = true`).
+//!
+//! The rule: a transfer that a provider stated (a PayVyne sweep's `transferred_amount`, a TuPay day's `settlement_total`) has
+//! arrived when the statement holds a settled credit of exactly that amount and currency, booked from one day before to
+//! [`LAG_DAYS`] days after the day of the transfer. Each credit serves one transfer, the older transfer first. Before the lag is
+//! over, or where the statement does not reach, nothing is said.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, named_params};
+
+use super::Case;
+use super::discrepancy::Discrepancy;
+use super::identity;
+use super::rows::{damaged, day, optional_instant, word};
+use super::scope;
+use crate::config::FileFeed;
+use crate::day::{BusinessDay, Instant, day_of, format_instant, next_day, start_of_day};
+use crate::failure::Failure;
+use crate::money::{Currency, format_minor};
+use crate::record::{Direction, Kind};
+use crate::window::Window;
+
+/// Bank days a transfer may take, weekends not counted apart.
+const LAG_DAYS: i64 = 3;
+
+/// A transfer that must arrive.
+struct Due {
+    job: String,
+    provider: Option<String>,
+    account: String,
+    feed: String,
+    subject: String,
+    at: Instant,
+    on: BusinessDay,
+    currency: Currency,
+    item: String,
+    amount: i64,
+}
+
+/// What the bank leg showed.
+#[derive(Default)]
+pub struct Bank {
+    pub found: Vec<Discrepancy>,
+    /// Transfers that the statement cannot prove either way yet: open ones stay as they are.
+    pub unseen: HashSet<u64>,
+}
+
+/// Looks every transfer up in the statement.
+pub fn find(conn: &Connection, case: &Case<'_>, file: &FileFeed) -> Result<Bank, Failure> {
+    let dues = dues(conn, case)?;
+    let credits = credits(conn, case)?;
+    let read = scope::sealed(conn, &case.job.name, &file.feed)?;
+    let mut used = vec![false; credits.len()];
+    let mut bank = Bank::default();
+    for due in &dues {
+        let from = credits.partition_point(|c| (c.0, c.1, c.2) < (due.currency, due.amount, shift(due.on, -1)));
+        let arrived = (from..credits.len())
+            .take_while(|&i| (credits[i].0, credits[i].1) == (due.currency, due.amount) && credits[i].2 <= shift(due.on, LAG_DAYS))
+            .find(|&i| !used[i]);
+        if let Some(i) = arrived {
+            used[i] = true;
+            continue;
+        }
+        let last = shift(due.on, LAG_DAYS);
+        let zone = case.job.timezone;
+        let span = Window { from: start_of_day(due.on, zone), until: start_of_day(next_day(last), zone) };
+        let discrepancy = missing(due);
+        if last <= case.business_day && scope::covers(&read, span) {
+            bank.found.push(discrepancy);
+        } else {
+            bank.unseen.insert(identity::number(&case.job.name, &discrepancy.identity));
+        }
+    }
+    Ok(bank)
+}
+
+fn dues(conn: &Connection, case: &Case<'_>) -> Result<Vec<Due>, Failure> {
+    let mut statement = conn.prepare(include_str!("bank.sql"))?;
+    let mut rows = statement.query(named_params! {":job": case.job.name})?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let at = optional_instant(row, 4, "balances.as_of")?.ok_or_else(|| damaged("balances.as_of"))?;
+        all.push(Due {
+            job: row.get(0)?,
+            account: row.get(1)?,
+            feed: row.get(2)?,
+            subject: row.get(3)?,
+            at,
+            on: day_of(at, case.job.timezone),
+            currency: word(row, 5, "balances.currency")?,
+            item: row.get(6)?,
+            amount: row.get(7)?,
+            provider: row.get(8)?,
+        });
+    }
+    // A transfer from before the statement's first day has its credit elsewhere.
+    all.retain(|due| due.on >= case.job.fetch.start);
+    Ok(all)
+}
+
+/// Currency, amount, day of every credit, in that order.
+fn credits(conn: &Connection, case: &Case<'_>) -> Result<Vec<(Currency, i64, BusinessDay)>, Failure> {
+    let mut statement = conn.prepare(
+        "SELECT currency, amount_minor, business_day FROM transactions
+          WHERE job = ?1 AND direction = ?2 AND status = 'settled' AND vanished_at IS NULL",
+    )?;
+    let mut rows = statement.query((&case.job.name, Direction::In.as_str()))?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push((word(row, 0, "transactions.currency")?, row.get(1)?, day(row, 2, "transactions.business_day")?));
+    }
+    all.sort_unstable();
+    Ok(all)
+}
+
+fn missing(due: &Due) -> Discrepancy {
+    let at = format_instant(due.at);
+    let identity = format!(
+        "bank|{}|{}|{}|{}|{at}|{}|{}",
+        due.job, due.account, due.feed, due.subject, due.currency, due.item
+    );
+    let amount = format_minor(due.amount, due.currency);
+    let mut found = Discrepancy::new(Kind::MissingInBank, identity);
+    found.provider.clone_from(&due.provider);
+    found.account = Some(due.account.clone());
+    found.direction = Some(Direction::In);
+    found.reference = Some(due.subject.clone()).filter(|s| !s.is_empty());
+    found.currency = Some(due.currency);
+    found.provider_amount = Some(due.amount);
+    found.difference = Some(due.amount);
+    found.occurred_at = Some(due.at);
+    found.business_day = Some(due.on);
+    found.what_differs = format!("amount: absent -> {amount}");
+    found.detail = format!(
+        "{} of {} stated a transfer of {amount} {} on {}; no credit of that amount within {LAG_DAYS} days is on the statement",
+        due.item, due.job, due.currency, due.on
+    );
+    found.evidence = if due.subject.is_empty() { format!("{} {}", due.feed, due.on) } else { format!("{} {}", due.feed, due.subject) };
+    found
+}
+
+fn shift(day: BusinessDay, days: i64) -> BusinessDay {
+    day.checked_add_signed(chrono::TimeDelta::days(days)).unwrap_or(day)
+}

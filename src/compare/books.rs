@@ -1,0 +1,283 @@
+//! What the database holds about one job, summed for the provider's own arithmetic.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::str::FromStr;
+
+use chrono_tz::Tz;
+use rusqlite::{Connection, Row};
+
+use super::items::places;
+use super::rows::{damaged, optional_instant, word};
+use super::scope;
+use crate::config::{Job, JobSource};
+use crate::day::{BusinessDay, Instant, day_of, next_day, parse_instant, start_of_day};
+use crate::failure::Failure;
+use crate::money::Currency;
+use crate::providers::{Books, Provider, Related, Shape, Total};
+use crate::record::{Balance, Status, TransactionKind};
+use crate::window::Window;
+
+/// Collects the books of a job as of `day`. A job without a provider has empty ones.
+pub fn books(conn: &Connection, job: &Job, zone: Tz, as_of: Instant, day: BusinessDay) -> Result<Books, Failure> {
+    let mut books = Books {
+        zone,
+        as_of,
+        business_day: day,
+        balances: Vec::new(),
+        totals: Vec::new(),
+        related: Vec::new(),
+        repeated_ids: Vec::new(),
+        calibration: calibration(conn, &job.name)?,
+        sealed_subjects: BTreeSet::new(),
+        gaps: Vec::new(),
+    };
+    if let JobSource::Provider(setup) = &job.source {
+        let provider = setup.provider.as_ref();
+        books.balances = balances(conn, &job.name, provider)?;
+        books.totals = totals(conn, &job.name, zone)?;
+        books.related = related(conn, &job.name)?;
+        books.repeated_ids = repeated_ids(conn, &job.name, provider)?;
+        books.sealed_subjects = sealed_subjects(conn, &job.name)?;
+        books.gaps = gaps(conn, job, provider, day)?;
+    }
+    Ok(books)
+}
+
+fn calibration(conn: &Connection, job: &str) -> Result<BTreeMap<String, String>, Failure> {
+    let mut statement = conn.prepare("SELECT name, value FROM calibrations WHERE job = ?1")?;
+    let found = statement.query_map([job], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+fn balances(conn: &Connection, job: &str, provider: &dyn Provider) -> Result<Vec<Balance>, Failure> {
+    let feeds = provider.feeds();
+    let mut statement = conn.prepare(
+        "SELECT account, feed, subject, as_of, currency, item, amount_minor FROM balances
+          WHERE job = ?1 AND superseded_at IS NULL
+          ORDER BY account, currency, feed, as_of, subject, item",
+    )?;
+    let mut rows = statement.query([job])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(1)?;
+        // A feed that this version of the provider does not know has no arithmetic either.
+        let Some(feed) = feeds.iter().find(|f| f.name == name) else { continue };
+        all.push(Balance {
+            account: row.get(0)?,
+            feed: feed.name,
+            subject: row.get(2)?,
+            as_of: optional_instant(row, 3, "balances.as_of")?.ok_or_else(|| damaged("balances.as_of"))?,
+            currency: word(row, 4, "balances.currency")?,
+            item: row.get(5)?,
+            amount_minor: row.get(6)?,
+        });
+    }
+    Ok(all)
+}
+
+/// Of what totals are made; the same text forms as in the database.
+type Key = (String, String, String, String, String, String, Option<BusinessDay>);
+
+fn totals(conn: &Connection, job: &str, zone: Tz) -> Result<Vec<Total>, Failure> {
+    // A job with most of the rows is read in the order of the table, five times faster than through an index.
+    let (mine, all): (i64, i64) = conn.query_row(
+        "SELECT (SELECT count(*) FROM transactions INDEXED BY transactions_by_id WHERE job = ?1),
+                (SELECT coalesce(max(transaction_id), 0) FROM transactions)",
+        [job],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let how = if mine > all / 6 { "NOT INDEXED" } else { "INDEXED BY transactions_by_id" };
+    let mut statement = conn.prepare(&format!(
+        "SELECT account, feed, subject, kind, status, currency, coalesce(changed_at, occurred_at), amount_minor,
+                CASE WHEN fee_currency IS currency OR fee_currency IS NULL THEN coalesce(fee_minor, 0) ELSE 0 END
+           FROM transactions {how} WHERE job = ?1 AND vanished_at IS NULL"
+    ))?;
+    let mut rows = statement.query([job])?;
+    let mut days = Days { zone, known: HashMap::new() };
+    let mut sums: HashMap<Key, (i64, i128, i128)> = HashMap::new();
+    // Rows of one group mostly stand together.
+    let mut last: Option<(Key, (i64, i128, i128))> = None;
+    while let Some(row) = rows.next()? {
+        let day = days.of(row, 6)?;
+        let (amount, fee): (i64, i64) = (row.get(7)?, row.get(8)?);
+        if let Some((key, _)) = &last
+            && !(same(row, key)? && key.6 == day)
+            && let Some((key, sum)) = last.take()
+        {
+            add(&mut sums, key, sum);
+        }
+        let slot = match &mut last {
+            Some((_, slot)) => slot,
+            none => {
+                let key = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, day);
+                &mut none.insert((key, (0, 0, 0))).1
+            }
+        };
+        slot.0 += 1;
+        slot.1 += i128::from(amount);
+        slot.2 += i128::from(fee);
+    }
+    if let Some((key, sum)) = last {
+        add(&mut sums, key, sum);
+    }
+    sums.into_iter().collect::<BTreeMap<_, _>>().into_iter().map(total).collect()
+}
+
+fn same(row: &Row<'_>, key: &Key) -> Result<bool, Failure> {
+    let parts = [&key.0, &key.1, &key.2, &key.3, &key.4, &key.5];
+    for (column, part) in parts.into_iter().enumerate() {
+        if row.get_ref(column)?.as_str().ok() != Some(part.as_str()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn add(sums: &mut HashMap<Key, (i64, i128, i128)>, key: Key, sum: (i64, i128, i128)) {
+    let slot = sums.entry(key).or_default();
+    slot.0 += sum.0;
+    slot.1 += sum.1;
+    slot.2 += sum.2;
+}
+
+fn total((key, (count, amount, fee)): (Key, (i64, i128, i128))) -> Result<Total, Failure> {
+    let too_large = |_| damaged("a sum of transactions.amount_minor");
+    Ok(Total {
+        account: key.0,
+        feed: key.1,
+        subject: key.2,
+        kind: key.3.parse().unwrap_or(TransactionKind::Unknown),
+        status: key.4.parse().unwrap_or(Status::Unknown),
+        currency: Currency::from_str(&key.5).map_err(|_| damaged("transactions.currency"))?,
+        changed_day: key.6,
+        count,
+        amount_minor: i64::try_from(amount).map_err(too_large)?,
+        fee_minor: i64::try_from(fee).map_err(too_large)?,
+    })
+}
+
+/// Business days of instants; zones are asked once per quarter of an hour, the finest step of any offset today.
+struct Days {
+    zone: Tz,
+    known: HashMap<[u8; 15], BusinessDay>,
+}
+
+impl Days {
+    fn of(&mut self, row: &Row<'_>, column: usize) -> Result<Option<BusinessDay>, Failure> {
+        let rusqlite::types::ValueRef::Text(text) = row.get_ref(column)? else { return Ok(None) };
+        let mut key = [0; 15];
+        key.copy_from_slice(text.get(..15).ok_or_else(|| damaged("transactions.changed_at"))?);
+        // `2026-03-04T15:2` names ten minutes; an offset may change inside only at a quarter, so the quarters' tens are not
+        // remembered.
+        if let Some(day) = self.known.get(&key) {
+            return Ok(Some(*day));
+        }
+        let at = std::str::from_utf8(text).ok().and_then(parse_instant).ok_or_else(|| damaged("transactions.changed_at"))?;
+        let day = day_of(at, self.zone);
+        if !matches!(key[14], b'1' | b'4') {
+            self.known.insert(key, day);
+        }
+        Ok(Some(day))
+    }
+}
+
+fn related(conn: &Connection, job: &str) -> Result<Vec<Related>, Failure> {
+    let places = places(conn, job)?;
+    let mut statement = conn.prepare(
+        "SELECT account, related_id, kind, currency, sum(amount_minor), max(occurred_at), min(reference)
+           FROM transactions
+          WHERE job = ?1 AND related_id IS NOT NULL AND vanished_at IS NULL
+          GROUP BY account, related_id, kind, currency ORDER BY account, related_id, kind, currency",
+    )?;
+    let mut target = conn.prepare(
+        "SELECT amount_minor, currency, reference FROM transactions
+          WHERE job = ?1 AND feed = ?2 AND account = ?3 AND provider_id = ?4 AND vanished_at IS NULL
+          ORDER BY transaction_id LIMIT 1",
+    )?;
+    let mut rows = statement.query([job])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (account, related_id): (String, String) = (row.get(0)?, row.get(1)?);
+        for (feed, _) in places.iter().filter(|(_, a)| *a == account) {
+            let mut found = target.query((job, feed, &account, &related_id))?;
+            let Some(named) = found.next()? else { continue };
+            all.push(Related {
+                account: account.clone(),
+                related_id: related_id.clone(),
+                reference: named.get::<_, Option<String>>(2)?.or(row.get(6)?),
+                kind: word(row, 2, "transactions.kind").unwrap_or(TransactionKind::Unknown),
+                currency: word(row, 3, "transactions.currency")?,
+                amount_minor: row.get(4)?,
+                related_amount_minor: named.get(0)?,
+                related_currency: word(named, 1, "transactions.currency")?,
+                at: optional_instant(row, 5, "transactions.occurred_at")?,
+            });
+            break;
+        }
+    }
+    Ok(all)
+}
+
+fn repeated_ids(conn: &Connection, job: &str, provider: &dyn Provider) -> Result<Vec<(String, Vec<String>)>, Failure> {
+    let mut all = Vec::new();
+    let mut statement = conn.prepare(
+        "SELECT account, provider_id, subject FROM transactions INDEXED BY transactions_by_id
+          WHERE job = ?1 AND feed = ?2 AND EXISTS (
+            SELECT 1 FROM transactions AS o
+             WHERE o.job = transactions.job AND o.feed = transactions.feed AND o.account = transactions.account
+               AND o.provider_id = transactions.provider_id AND o.subject <> transactions.subject
+               AND o.vanished_at IS NULL)
+            AND vanished_at IS NULL
+          ORDER BY account, provider_id, subject",
+    )?;
+    for feed in provider.feeds().iter().filter(|f| matches!(f.shape, Shape::Children { .. })) {
+        let mut rows = statement.query((job, feed.name))?;
+        let mut last: Option<(String, String)> = None;
+        while let Some(row) = rows.next()? {
+            let key: (String, String) = (row.get(0)?, row.get(1)?);
+            if last.as_ref() != Some(&key) {
+                all.push((key.1.clone(), Vec::new()));
+                last = Some(key);
+            }
+            if let Some((_, subjects)) = all.last_mut() {
+                subjects.push(row.get(2)?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn sealed_subjects(conn: &Connection, job: &str) -> Result<BTreeSet<String>, Failure> {
+    let mut statement =
+        conn.prepare("SELECT subject FROM windows WHERE job = ?1 AND subject <> '' AND state = 'sealed'")?;
+    let found = statement.query_map([job], |row| row.get(0))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+fn gaps(conn: &Connection, job: &Job, provider: &dyn Provider, day: BusinessDay) -> Result<Vec<(String, Window)>, Failure> {
+    let until = start_of_day(next_day(day), job.timezone);
+    let mut all = Vec::new();
+    for feed in provider.feeds() {
+        let first = match feed.shape {
+            Shape::Days(_) | Shape::Listing => job.fetch.start,
+            Shape::Snapshot => day,
+            Shape::Children { of } => {
+                let unread = scope::unread_subjects(conn, &job.name, feed.name, of)?;
+                all.extend(unread.into_iter().map(|(_, span)| (feed.name.to_owned(), span)));
+                continue;
+            }
+            Shape::Lookups => continue,
+        };
+        let mut from = start_of_day(first, job.timezone);
+        for sealed in scope::sealed(conn, &job.name, feed.name)? {
+            if sealed.from > from && from < until {
+                all.push((feed.name.to_owned(), Window { from, until: sealed.from.min(until) }));
+            }
+            from = from.max(sealed.until);
+        }
+        if from < until {
+            all.push((feed.name.to_owned(), Window { from, until }));
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,453 @@
+//! Records against entries: the merge, entries that name a record elsewhere, the rich rules, and the books of the comparison
+//! itself: every row in exactly one place.
+//!
+//! What is kept per finding is small; the text of a discrepancy is written from the rows again when it is stored.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use rusqlite::Connection;
+
+use super::Case;
+use super::cursors::{self, Merged, Setup, Sums};
+use super::grace::Timing;
+use super::group::{self, Piece, Rules};
+use super::identity::{self, Suffix};
+use super::pair::Tolerance;
+use super::rows::{Entry, Record, Rows};
+use super::scope::Scope;
+use super::units::Units;
+use crate::day::BusinessDay;
+use crate::failure::{Class, Failure};
+use crate::money::Currency;
+use crate::record::{Direction, Kind, TransactionKind};
+
+/// Something a person must look at, by the ids of its rows.
+#[derive(Debug)]
+pub struct Item {
+    pub suffix: Suffix,
+    pub kind: Kind,
+    pub difference: Option<i64>,
+    pub record: Option<i64>,
+    pub entry: Option<i64>,
+    /// All rows, where there are more than one of a side.
+    pub several: Option<Box<(Vec<i64>, Vec<i64>)>>,
+    /// For rows that are missing on the other side: what a partner would have to look like.
+    pub spot: Option<Spot>,
+}
+
+impl Item {
+    pub fn records(&self) -> usize {
+        self.several.as_ref().map_or(usize::from(self.record.is_some()), |s| s.0.len())
+    }
+
+    pub fn entries(&self) -> usize {
+        self.several.as_ref().map_or(usize::from(self.entry.is_some()), |s| s.1.len())
+    }
+}
+
+/// A timing difference.
+#[derive(Debug)]
+pub struct Pending {
+    pub identity: Box<str>,
+    pub record: Option<i64>,
+    pub entry: Option<i64>,
+    pub becomes: Kind,
+    pub day: BusinessDay,
+    pub currency: Currency,
+    /// The provider's amount where there is a record.
+    pub amount: i64,
+    pub spot: Option<Spot>,
+}
+
+/// Direction, currency, amount and day of a row without a partner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    pub direction: Direction,
+    pub currency: Currency,
+    pub amount: i64,
+    pub day: BusinessDay,
+}
+
+/// What the comparison of both sides found.
+#[derive(Default)]
+pub struct Found {
+    pub items: Vec<Item>,
+    pub pending: Vec<Pending>,
+    /// Record, entry, provider − ledger.
+    pub pairs: Vec<(i64, i64, i64)>,
+    /// Plain pairs and chosen ones.
+    pub matched: Sums,
+    pub excluded: Sums,
+    /// Kept for the assertion.
+    records: u64,
+    entries: u64,
+    placed_records: u64,
+    placed_entries: u64,
+}
+
+/// Compares all records of a job with all its entries.
+pub fn find(conn: &Connection, case: &Case<'_>, ledger: bool) -> Result<Found, Failure> {
+    let job = &case.job.name;
+    let accounts = accounts(conn, job)?;
+    let setup = Setup { job, ledger, ids: ledger && carries_ids(conn, job)?, accounts: &accounts };
+    let mut merged = cursors::merge(conn, &setup)?;
+    let claims = Claims::resolve(conn, &setup, &mut merged)?;
+    let matching = &case.job.matching;
+    let rules = Rules {
+        timing: Timing::new(matching, case.as_of, case.job.timezone),
+        tolerance: Tolerance::new(&matching.amount_tolerance),
+        scope: Scope::read(conn, case.job, case.business_day, matching.grace_provider)?,
+        business_day: case.business_day,
+        ledger,
+        accounts: &accounts,
+    };
+    let rich = std::mem::take(&mut merged.rich);
+    let mut work = Work {
+        job,
+        rules: &rules,
+        rows: Rows::new(conn)?,
+        claims: &claims,
+        open: open_for_want_of_proof(conn, job)?,
+        units: Units::new(merged.equal_not_zero),
+        found: Found::starting_from(merged),
+    };
+    let mut rest = &rich[..];
+    while let [records, entries, ids @ ..] = rest {
+        let (records, ids) = ids.split_at(*records as usize);
+        let (entries, after) = ids.split_at(*entries as usize);
+        work.group(records, entries)?;
+        rest = after;
+    }
+    let Work { mut found, units, .. } = work;
+    units.check(job)?;
+    super::suggest::pair_up(&mut found, matching.suggest_days);
+    found.assert_every_row_is_in_one_place(job)?;
+    Ok(found)
+}
+
+impl Found {
+    fn starting_from(merged: Merged) -> Self {
+        let plain: u64 = merged.matched.values().map(|s| s.0).sum();
+        let no_money: u64 = merged.no_money.values().map(|s| s.0).sum();
+        let mut excluded = merged.excluded;
+        for (currency, (count, sum)) in merged.no_money {
+            let slot = excluded.entry(currency).or_default();
+            slot.0 += count;
+            slot.1 += sum;
+        }
+        Self {
+            matched: merged.matched,
+            excluded,
+            records: merged.records,
+            entries: merged.entries,
+            placed_records: plain + no_money + merged.uncompared,
+            placed_entries: plain,
+            ..Self::default()
+        }
+    }
+
+    /// Every record and every entry in exactly one bucket, or nothing leaves the house.
+    fn assert_every_row_is_in_one_place(&self, job: &str) -> Result<(), Failure> {
+        let count = |of_item: fn(&Item) -> usize, of_pending: fn(&Pending) -> bool| -> u64 {
+            let items: usize = self.items.iter().map(of_item).sum();
+            (items + self.pending.iter().filter(|p| of_pending(p)).count()) as u64
+        };
+        let records = self.placed_records + count(Item::records, |p| p.record.is_some());
+        let entries = self.placed_entries + count(Item::entries, |p| p.entry.is_some());
+        if (records, entries) == (self.records, self.entries) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Class::Internal,
+            format!(
+                "{job}: compare: {} records and {} entries were read but {records} and {entries} accounted for; \
+                 nothing was written or mailed, please report this",
+                self.records, self.entries
+            ),
+        ))
+    }
+}
+
+/// Everything the rich rules need while they go from group to group.
+struct Work<'a, 'c> {
+    job: &'a str,
+    rules: &'a Rules<'a>,
+    rows: Rows<'c>,
+    claims: &'a Claims,
+    /// Open discrepancies that a window which cannot be seen now does not close.
+    open: HashSet<u64>,
+    units: Units,
+    found: Found,
+}
+
+impl Work<'_, '_> {
+    fn group(&mut self, record_ids: &[i64], entry_ids: &[i64]) -> Result<(), Failure> {
+        let mut records = Vec::with_capacity(record_ids.len());
+        let mut entries = Vec::with_capacity(entry_ids.len());
+        for &id in record_ids {
+            records.push(self.rows.record(id)?);
+            for &claimant in self.claims.on_record(id) {
+                entries.push(self.rows.entry(claimant)?);
+            }
+        }
+        for &id in entry_ids.iter().filter(|id| !self.claims.by_entry.contains(id)) {
+            entries.push(self.rows.entry(id)?);
+        }
+        let pieces = group::solve(&records, &entries, self.rules);
+        let mut texts: HashMap<String, u16> = HashMap::new();
+        for piece in pieces {
+            self.place(piece, &records, &entries, &mut texts);
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, piece: Piece, records: &[Record], entries: &[Entry], texts: &mut HashMap<String, u16>) {
+        let found = &mut self.found;
+        match piece {
+            Piece::Matched { record, entry, difference } => {
+                let (record, entry) = (&records[record], &entries[entry]);
+                self.units.pair(record, entry);
+                add(&mut found.matched, record.currency, record.amount);
+                found.pairs.push((record.id, entry.id, difference));
+                found.placed_records += u64::from(record.kind != TransactionKind::Fee);
+                found.placed_entries += 1;
+            }
+            Piece::Uncompared { .. } => found.placed_records += 1,
+            Piece::NoMoney { record, entry } => {
+                if let Some(record) = record.map(|r| &records[r]) {
+                    add(&mut found.excluded, record.currency, record.amount);
+                    found.placed_records += 1;
+                }
+                if let Some(entry) = entry.map(|e| &entries[e]) {
+                    add(&mut found.excluded, entry.currency, entry.amount);
+                    found.placed_entries += 1;
+                }
+            }
+            Piece::Pending { record, entry, becomes, day, unproved } => {
+                let (record, entry) = (record.map(|r| &records[r]), entry.map(|e| &entries[e]));
+                if let (Some(record), Some(entry)) = (record, entry) {
+                    self.units.pair(record, entry);
+                }
+                let suffix = self.suffix(becomes, record, entry, texts, records);
+                let identity = identity::text(record, entry, suffix);
+                let id = identity::number(self.job, &identity);
+                if unproved && self.open.contains(&id) {
+                    let difference = entry.and_then(|e| e.amount.checked_neg());
+                    self.item(becomes, suffix, difference, record, entry);
+                    return;
+                }
+                let Some((currency, amount)) =
+                    record.map(|r| (r.currency, r.amount)).or(entry.map(|e| (e.currency, e.amount)))
+                else {
+                    return;
+                };
+                // A fee record needs no place of its own.
+                let is_fee = record.is_some_and(|r| r.kind == TransactionKind::Fee);
+                self.found.pending.push(Pending {
+                    identity: identity.into(),
+                    record: record.filter(|_| !is_fee).map(|r| r.id),
+                    entry: entry.map(|e| e.id),
+                    becomes,
+                    day,
+                    currency,
+                    amount,
+                    spot: self.spot(becomes, record, entry),
+                });
+            }
+            Piece::Differs { kind, records: rs, entries: es, difference } => {
+                let record = rs.first().map(|&r| &records[r]);
+                let entry = es.first().map(|&e| &entries[e]);
+                if let (Some(record), Some(entry), 1, 1) = (record, entry, rs.len(), es.len()) {
+                    self.units.pair(record, entry);
+                }
+                let suffix = self.suffix(kind, record, entry, texts, records);
+                self.item(kind, suffix, difference, record, entry);
+                let fees = rs.iter().filter(|&&r| records[r].kind == TransactionKind::Fee).count() as u64;
+                // Fee records are not among those that must have a place.
+                self.found.records += fees;
+                if rs.len() > 1 || es.len() > 1 {
+                    let ids = (rs.iter().map(|&r| records[r].id).collect(), es.iter().map(|&e| entries[e].id).collect());
+                    if let Some(item) = self.found.items.last_mut() {
+                        item.several = Some(Box::new(ids));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The first finding of a reference bears its name; the others say which row they mean.
+    fn suffix(
+        &self,
+        kind: Kind,
+        record: Option<&Record>,
+        entry: Option<&Entry>,
+        texts: &mut HashMap<String, u16>,
+        group: &[Record],
+    ) -> Suffix {
+        let foreign = match (record, entry, group.first()) {
+            (None, Some(entry), Some(own)) => {
+                Some(&entry.reference) != own.reference.as_ref() || entry.direction != own.direction
+            }
+            _ => false,
+        };
+        let mut choice = match kind {
+            _ if foreign => Suffix::entry(),
+            Kind::DuplicateInProvider => Suffix::record(),
+            Kind::DuplicateInLedger => Suffix::entry(),
+            _ => Suffix::default(),
+        };
+        let mut text = identity::text(record, entry, choice);
+        if choice.is_plain() && texts.contains_key(&text) {
+            choice = if record.is_some() { Suffix::record() } else { Suffix::entry() };
+            text = identity::text(record, entry, choice);
+        }
+        let seen = texts.entry(text).or_default();
+        choice.ordinal = *seen;
+        *seen = seen.saturating_add(1);
+        choice
+    }
+
+    fn item(
+        &mut self,
+        kind: Kind,
+        suffix: Suffix,
+        difference: Option<i64>,
+        record: Option<&Record>,
+        entry: Option<&Entry>,
+    ) {
+        let spot = self.spot(kind, record, entry);
+        let (record, entry) = (record.map(|r| r.id), entry.map(|e| e.id));
+        self.found.items.push(Item { suffix, kind, difference, record, entry, several: None, spot });
+    }
+
+    fn spot(&self, kind: Kind, record: Option<&Record>, entry: Option<&Entry>) -> Option<Spot> {
+        match (kind, record, entry) {
+            (Kind::MissingInLedger, Some(r), None) => {
+                Some(Spot { direction: r.direction, currency: r.currency, amount: r.amount, day: r.business_day })
+            }
+            (Kind::MissingInProvider, None, Some(e)) => Some(Spot {
+                direction: e.direction,
+                currency: e.currency,
+                amount: e.amount,
+                day: crate::day::day_of(e.booked_at?, self.rules.timing.zone),
+            }),
+            _ => None,
+        }
+    }
+}
+
+fn add(sums: &mut Sums, currency: Currency, amount: i64) {
+    let mut code = [0; 3];
+    code.copy_from_slice(currency.code().as_bytes());
+    let slot = sums.entry(code).or_default();
+    slot.0 += 1;
+    slot.1 += i128::from(amount);
+}
+
+/// Entries that name a record which stands under another reference, or under none.
+#[derive(Default)]
+struct Claims {
+    by_entry: HashSet<i64>,
+    by_record: HashMap<i64, Vec<i64>>,
+}
+
+impl Claims {
+    fn on_record(&self, record: i64) -> &[i64] {
+        self.by_record.get(&record).map_or(&[], Vec::as_slice)
+    }
+
+    /// Looks the strays up by id; a group that was passed over and is claimed from elsewhere goes to the rich rules, too.
+    fn resolve(conn: &Connection, setup: &Setup<'_>, merged: &mut Merged) -> Result<Self, Failure> {
+        let mut claims = Self::default();
+        let strays = std::mem::take(&mut merged.strays);
+        if strays.is_empty() {
+            return Ok(claims);
+        }
+        let places = places(conn, setup.job)?;
+        let mut named = conn.prepare("SELECT provider_id, direction FROM ledger_entries WHERE entry_id = ?1")?;
+        let mut lookup = conn.prepare(
+            "SELECT transaction_id, direction, reference FROM transactions
+              WHERE job = ?1 AND feed = ?2 AND account = ?3 AND provider_id = ?4 AND vanished_at IS NULL
+              ORDER BY transaction_id",
+        )?;
+        let mut looked: HashSet<(Direction, String)> = HashSet::new();
+        for stray in strays {
+            let (id, direction): (String, String) = named.query_row([stray], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let mut best: Option<(bool, i64)> = None;
+            for (feed, account) in &places {
+                let mut rows = lookup.query((setup.job, feed, account, &id))?;
+                while let Some(row) = rows.next()? {
+                    let record: i64 = row.get(0)?;
+                    let theirs: Direction = super::rows::word(row, 1, "transactions.direction")?;
+                    let reference: Option<String> = row.get(2)?;
+                    // The same direction before the other one, then the older row.
+                    best = best.into_iter().chain([(theirs.as_str() != direction, record)]).min();
+                    if let Some(reference) = reference.filter(|r| !r.is_empty())
+                        && looked.insert((theirs, reference.clone()))
+                    {
+                        push_if_passed_over(conn, setup, merged, theirs, &reference)?;
+                    }
+                }
+            }
+            if let Some((_, record)) = best {
+                claims.by_entry.insert(stray);
+                claims.by_record.entry(record).or_default().push(stray);
+            }
+        }
+        Ok(claims)
+    }
+}
+
+fn push_if_passed_over(
+    conn: &Connection,
+    setup: &Setup<'_>,
+    merged: &mut Merged,
+    direction: Direction,
+    reference: &str,
+) -> Result<(), Failure> {
+    let (records, entries) = cursors::look_again(conn, setup, direction, reference)?;
+    let class = cursors::classify(&records, &entries, setup);
+    if class != cursors::Class::Rich {
+        cursors::take_back(merged, class, &records);
+        merged.push_rich(records.iter().map(|r| r.id), entries.iter().map(|e| e.id));
+    }
+    Ok(())
+}
+
+fn carries_ids(conn: &Connection, job: &str) -> Result<bool, Failure> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM ledger_entries WHERE job = ?1 AND provider_id IS NOT NULL)";
+    Ok(conn.query_row(sql, [job], |row| row.get(0))?)
+}
+
+/// Feeds and accounts of a job, found by stepping through the index instead of reading it.
+pub fn places(conn: &Connection, job: &str) -> Result<Vec<(String, String)>, Failure> {
+    let mut next = conn.prepare(
+        "SELECT feed, account FROM transactions
+          WHERE job = ?1 AND (feed, account) > (?2, ?3) ORDER BY feed, account LIMIT 1",
+    )?;
+    let mut first = conn.prepare("SELECT feed, account FROM transactions WHERE job = ?1 ORDER BY feed, account LIMIT 1")?;
+    let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let mut places: Vec<(String, String)> = first.query_map([job], pair)?.collect::<Result<_, _>>()?;
+    while let Some((feed, account)) = places.last() {
+        match next.query_map((job, feed, account), pair)?.next() {
+            Some(place) => places.push(place?),
+            None => break,
+        }
+    }
+    Ok(places)
+}
+
+/// The provider's accounts when there are several.
+fn accounts(conn: &Connection, job: &str) -> Result<BTreeSet<String>, Failure> {
+    let accounts: BTreeSet<String> = places(conn, job)?.into_iter().map(|p| p.1).collect();
+    Ok(if accounts.len() > 1 { accounts } else { BTreeSet::new() })
+}
+
+fn open_for_want_of_proof(conn: &Connection, job: &str) -> Result<HashSet<u64>, Failure> {
+    let mut statement = conn.prepare(
+        "SELECT discrepancy_id FROM discrepancies WHERE job = ?1 AND state IN ('open', 'acknowledged')
+            AND kind IN ('missing_in_provider', 'duplicate_in_ledger')",
+    )?;
+    let ids = statement.query_map([job], |row| row.get::<_, String>(0))?;
+    ids.map(|id| identity::from_hex(&id?)).collect()
+}

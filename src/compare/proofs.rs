@@ -1,0 +1,138 @@
+//! The provider's own arithmetic: relations between figures and rows, and the statement.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, named_params};
+
+use super::Case;
+use super::discrepancy::Discrepancy;
+use super::identity;
+use super::places::Places;
+use super::rows::{Rows, damaged};
+use crate::config::ProviderSetup;
+use crate::failure::Failure;
+use crate::money::format_minor;
+use crate::providers::{Relation, StatementItem, StatementLine};
+use crate::record::{Kind, RowResidual};
+
+/// Lines of advisory relations stand below the statement's own.
+const ADVISORY_POSITION: u32 = 900;
+
+/// What the provider's arithmetic showed.
+#[derive(Default)]
+pub struct Proofs {
+    pub found: Vec<Discrepancy>,
+    /// Relations that could be looked at, closed or not: only these can be resolved by an incomplete reading.
+    pub looked_at: HashSet<u64>,
+    pub statement: Vec<Line>,
+}
+
+/// One row of `statement_lines`.
+pub struct Line {
+    pub line: StatementLine,
+    pub text: String,
+}
+
+/// Asks the provider for its relations over the books, and for its statement.
+pub fn find(conn: &Connection, case: &Case<'_>, setup: &ProviderSetup) -> Result<Proofs, Failure> {
+    let provider = setup.provider.as_ref();
+    let books = super::books::books(conn, case.job, case.job.timezone, case.as_of, case.business_day)?;
+    let mut proofs = Proofs::default();
+    proofs.statement = provider.statement(&books).into_iter().map(own_line).collect();
+    let mut position = ADVISORY_POSITION;
+    for relation in provider.relations(&books) {
+        let residual = relation.stated_minor.checked_sub(relation.computed_minor);
+        if relation.advisory && !setup.strict_balance {
+            if let Some(amount) = residual.filter(|r| *r != 0) {
+                proofs.statement.push(advisory_line(provider.name(), &relation, amount, position));
+                position += 1;
+            }
+            continue;
+        }
+        let identity = relation_identity(&relation);
+        proofs.looked_at.insert(identity::number(&case.job.name, &identity));
+        if residual != Some(0) {
+            proofs.found.push(discrepancy(provider.name(), relation, identity, residual));
+        }
+    }
+    proofs.found.extend(row_residuals(conn, case, provider.name())?);
+    Ok(proofs)
+}
+
+fn own_line(line: StatementLine) -> Line {
+    let text = match &line.line {
+        StatementItem::Opening => "opening".to_owned(),
+        StatementItem::Closing => "closing".to_owned(),
+        StatementItem::Residual => "residual".to_owned(),
+        StatementItem::Explained(kind) => kind.clone(),
+    };
+    Line { line, text }
+}
+
+fn advisory_line(provider: &str, relation: &Relation, amount: i64, position: u32) -> Line {
+    Line {
+        text: format!("advisory {provider} {}", relation.name),
+        line: StatementLine {
+            account: relation.account.clone(),
+            currency: relation.currency,
+            business_day: relation.business_day,
+            position,
+            line: StatementItem::Residual,
+            amount_minor: amount,
+            source: relation.detail.clone(),
+        },
+    }
+}
+
+fn relation_identity(relation: &Relation) -> String {
+    let Relation { name, account, subject, currency, business_day, .. } = relation;
+    format!("relation|{name}|{account}|{subject}|{business_day}|{currency}")
+}
+
+fn discrepancy(provider: &str, relation: Relation, identity: String, residual: Option<i64>) -> Discrepancy {
+    let kind = if relation.settlement { Kind::SettlementMismatch } else { Kind::BalanceResidual };
+    let mut found = Discrepancy::new(kind, identity);
+    let money = |minor| format_minor(minor, relation.currency);
+    found.provider = Some(provider.to_owned());
+    found.account = Some(relation.account);
+    found.currency = Some(relation.currency);
+    found.provider_amount = Some(relation.stated_minor);
+    found.ledger_amount = Some(relation.computed_minor);
+    found.difference = residual;
+    found.occurred_at = Some(relation.at);
+    found.business_day = Some(relation.business_day);
+    found.what_differs = format!("{}: {} -> {}", relation.name, money(relation.computed_minor), money(relation.stated_minor));
+    found.detail = format!("{provider} {}: {}", relation.name, relation.detail);
+    found.evidence = if relation.subject.is_empty() { String::new() } else { format!("of {}", relation.subject) };
+    found.reference = relation.reference;
+    found
+}
+
+/// Relations inside single records, as the parser found them.
+fn row_residuals(conn: &Connection, case: &Case<'_>, provider: &str) -> Result<Vec<Discrepancy>, Failure> {
+    let mut rows = Rows::new(conn)?;
+    let mut places = Places::new(conn, case.job.timezone)?;
+    let mut statement = conn.prepare(include_str!("residuals.sql"))?;
+    let mut found = statement.query(named_params! {":job": case.job.name})?;
+    let mut all = Vec::new();
+    while let Some(row) = found.next()? {
+        let record = rows.record(row.get(0)?)?;
+        let text: String = row.get(1)?;
+        let residuals: Vec<RowResidual> = serde_json::from_str(&text).map_err(|_| damaged("transactions.residuals"))?;
+        for residual in residuals {
+            let key = format!("{}|{}|{}|{}", record.feed, record.account, record.subject, record.provider_id);
+            let identity = format!("row|{}|{key}", residual.relation);
+            let mut one = Discrepancy::new(Kind::BalanceResidual, identity).with_record(&record);
+            let money = |minor| format_minor(minor, record.currency);
+            one.provider_amount = Some(residual.stated_minor);
+            one.ledger_amount = Some(residual.computed_minor);
+            one.difference = residual.stated_minor.checked_sub(residual.computed_minor);
+            one.what_differs =
+                format!("{}: {} -> {}", residual.relation, money(residual.computed_minor), money(residual.stated_minor));
+            one.detail = format!("{provider} {}: {}", residual.relation, residual.detail);
+            one.evidence = places.of(record.id)?;
+            all.push(one);
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,330 @@
+//! Stores what a comparison found: discrepancies with their life, pending items, chosen pairs, the statement.
+//!
+//! Everything happens in the caller's one transaction. The same findings again change nothing.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, OptionalExtension, Statement, named_params};
+
+use super::discrepancy::{self, Discrepancy};
+use super::identity;
+use super::items::{Found, Item, Pending};
+use super::life::{self, Event, Past, State, Tonight};
+use super::places::Places;
+use super::proofs::Line;
+use super::rows::{Rows, damaged, word};
+use super::{Case, Findings};
+use crate::config::JobSource;
+use crate::day::{BusinessDay, format_instant};
+use crate::failure::Failure;
+use crate::record::Kind;
+
+/// Kinds that come from records against entries.
+const ITEM_KINDS: [Kind; 13] = [
+    Kind::MissingInLedger,
+    Kind::MissingInProvider,
+    Kind::AmountMismatch,
+    Kind::CurrencyMismatch,
+    Kind::DirectionMismatch,
+    Kind::FeeMismatch,
+    Kind::StatusMismatch,
+    Kind::ReversedAfterBooking,
+    Kind::DuplicateInProvider,
+    Kind::DuplicateInLedger,
+    Kind::Ambiguous,
+    Kind::Suggested,
+    Kind::StalePending,
+];
+
+/// Whether a kind is found by comparing records with entries.
+pub fn is_item(kind: Kind) -> bool {
+    ITEM_KINDS.contains(&kind) || kind == Kind::Unclassified
+}
+
+/// Writes all of it.
+pub fn all(conn: &Connection, case: &Case<'_>, findings: &Findings) -> Result<(), Failure> {
+    let mut writer = Writer::new(conn, case)?;
+    if let Some(found) = &findings.items {
+        writer.items(conn, found)?;
+        pending(conn, case, &found.pending)?;
+        pairs(conn, case, found)?;
+    }
+    for fact in &findings.facts {
+        writer.store(fact.clone())?;
+    }
+    writer.gone(conn, findings)?;
+    if let Some(lines) = &findings.statement {
+        statement(conn, case, lines)?;
+    }
+    Ok(())
+}
+
+struct Writer<'c, 'a> {
+    case: &'a Case<'a>,
+    /// Ids stored tonight.
+    seen: HashSet<u64>,
+    past: Statement<'c>,
+    upsert: Statement<'c>,
+    event: Statement<'c>,
+}
+
+/// What the books hold of a discrepancy that tonight's values are compared with.
+struct Known {
+    past: Past,
+    same: bool,
+}
+
+impl<'c, 'a> Writer<'c, 'a> {
+    fn new(conn: &'c Connection, case: &'a Case<'a>) -> Result<Self, Failure> {
+        let past = conn.prepare(
+            "SELECT kind, state, currency, provider_amount_minor, ledger_amount_minor, difference_minor, provider_status,
+                    ledger_status, what_differs
+               FROM discrepancies WHERE discrepancy_id = ?1",
+        )?;
+        let event = conn.prepare(
+            "INSERT INTO discrepancy_events (discrepancy_id, at, business_day, event, actor, from_kind, to_kind)
+             VALUES (?1, ?2, ?3, ?4, 'run', ?5, ?6)",
+        )?;
+        let upsert = conn.prepare(include_str!("upsert.sql"))?;
+        Ok(Self { case, seen: HashSet::new(), past, upsert, event })
+    }
+
+    fn items(&mut self, conn: &Connection, found: &Found) -> Result<(), Failure> {
+        let mut rows = Rows::new(conn)?;
+        let mut places = Places::new(conn, self.case.job.timezone)?;
+        for item in &found.items {
+            let rows = self.rows_of(item, &mut rows, &mut places)?;
+            let identity =
+                identity::text(rows.records.first().map(|r| &r.0), rows.entries.first(), item.suffix);
+            self.store(discrepancy::of_item(item, identity, &rows, self.case.job.timezone))?;
+        }
+        Ok(())
+    }
+
+    fn rows_of(&self, item: &Item, rows: &mut Rows<'_>, places: &mut Places<'_>) -> Result<discrepancy::Rows, Failure> {
+        let single = (Vec::from_iter(item.record), Vec::from_iter(item.entry));
+        let (record_ids, entry_ids) = item.several.as_deref().unwrap_or(&single);
+        let records = record_ids.iter().map(|&id| Ok((rows.record(id)?, places.of(id)?)));
+        Ok(discrepancy::Rows {
+            records: records.collect::<Result<_, Failure>>()?,
+            entries: entry_ids.iter().map(|&id| rows.entry(id)).collect::<Result<_, Failure>>()?,
+        })
+    }
+
+    /// Stores one finding of tonight.
+    fn store(&mut self, mut found: Discrepancy) -> Result<(), Failure> {
+        let id = self.number(&mut found);
+        let hex = identity::hex(id);
+        let known = self.known(&hex, &found)?;
+        let same = known.as_ref().is_some_and(|k| k.same);
+        let Some((state, event)) = life::next(known.as_ref().map(|k| k.past), Tonight::Found { same }) else {
+            return Ok(());
+        };
+        self.upsert_row(&hex, &found, state)?;
+        if let Some(event) = event {
+            let from = known.map(|k| k.past.kind);
+            self.log(&hex, event, from, Some(found.kind))?;
+        }
+        Ok(())
+    }
+
+    /// The discrepancy's number; two findings never share one, even if a provider lists one id twice.
+    fn number(&mut self, found: &mut Discrepancy) -> u64 {
+        let own = found.identity.clone();
+        let mut copy = 0_u64;
+        loop {
+            let id = identity::number(&self.case.job.name, &found.identity);
+            if self.seen.insert(id) {
+                return id;
+            }
+            copy += 1;
+            found.identity = format!("{own}~~{copy}");
+        }
+    }
+
+    fn known(&mut self, hex: &str, found: &Discrepancy) -> Result<Option<Known>, Failure> {
+        let mut rows = self.past.query([hex])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let past = Past { kind: word(row, 0, "discrepancies.kind")?, state: word(row, 1, "discrepancies.state")? };
+        let text = |column: usize| row.get::<_, Option<String>>(column);
+        let same = past.kind == found.kind
+            && text(2)?.as_deref() == found.currency.as_ref().map(|c| c.code())
+            && row.get::<_, Option<i64>>(3)? == found.provider_amount
+            && row.get::<_, Option<i64>>(4)? == found.ledger_amount
+            && row.get::<_, Option<i64>>(5)? == found.difference
+            && text(6)? == found.provider_status
+            && text(7)? == found.ledger_status
+            && text(8)?.as_ref() == Some(&found.what_differs);
+        Ok(Some(Known { past, same }))
+    }
+
+    fn upsert_row(&mut self, hex: &str, found: &Discrepancy, state: State) -> Result<(), Failure> {
+        let today = self.case.business_day;
+        self.upsert.execute(named_params! {
+            ":id": hex,
+            ":job": self.case.job.name,
+            ":identity": found.identity,
+            ":kind": found.kind.as_str(),
+            ":state": state.as_str(),
+            ":provider": found.provider,
+            ":account": found.account,
+            ":direction": found.direction.map(|d| d.as_str()),
+            ":reference": found.reference,
+            ":provider_id": found.provider_id,
+            ":ledger_id": found.ledger_id,
+            ":currency": found.currency.as_ref().map(|c| c.code()),
+            ":provider_amount": found.provider_amount,
+            ":ledger_amount": found.ledger_amount,
+            ":difference": found.difference,
+            ":provider_status": found.provider_status,
+            ":ledger_status": found.ledger_status,
+            ":occurred_at": found.occurred_at.map(format_instant),
+            ":booked_at": found.booked_at.map(format_instant),
+            ":business_day": found.business_day.map(|d| d.to_string()),
+            ":today": today.to_string(),
+            ":resolved_day": (state == State::Resolved).then(|| today.to_string()),
+            ":what_differs": found.what_differs,
+            ":detail": found.detail,
+            ":evidence": found.evidence,
+            ":suggested_match": found.suggested_match,
+        })?;
+        Ok(())
+    }
+
+    fn log(&mut self, hex: &str, event: Event, from: Option<Kind>, to: Option<Kind>) -> Result<(), Failure> {
+        let at = format_instant(self.case.as_of);
+        let (from, to) = (from.map(Kind::as_str), to.map(Kind::as_str));
+        self.event.execute((hex, at, self.case.business_day.to_string(), event.as_str(), from, to))?;
+        Ok(())
+    }
+
+    /// Open discrepancies that were not found tonight.
+    fn gone(&mut self, conn: &Connection, findings: &Findings) -> Result<(), Failure> {
+        let mut open = conn.prepare(
+            "SELECT discrepancy_id, kind, state FROM discrepancies
+              WHERE job = ?1 AND state IN ('open', 'acknowledged') ORDER BY discrepancy_id",
+        )?;
+        let mut resolve =
+            conn.prepare("UPDATE discrepancies SET state = 'resolved', resolved_day = ?2 WHERE discrepancy_id = ?1")?;
+        let mut rows = open.query([&self.case.job.name])?;
+        let mut missing: Vec<(String, Past)> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let hex: String = row.get(0)?;
+            let past = Past { kind: word(row, 1, "discrepancies.kind")?, state: word(row, 2, "discrepancies.state")? };
+            if !self.seen.contains(&identity::from_hex(&hex)?) {
+                missing.push((hex, past));
+            }
+        }
+        for (hex, past) in missing {
+            let tonight = findings.not_found(self.case, past.kind, identity::from_hex(&hex)?);
+            if let Some((State::Resolved, Some(event))) = life::next(Some(past), tonight) {
+                resolve.execute((&hex, self.case.business_day.to_string()))?;
+                self.log(&hex, event, Some(past.kind), None)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Findings {
+    /// Whether something that was not found tonight is gone, or could not be seen.
+    fn not_found(&self, case: &Case<'_>, kind: Kind, id: u64) -> Tonight {
+        let unseen = match kind {
+            kind if is_item(kind) => self.items.is_none() && !matches!(case.job.source, JobSource::Across(_)),
+            Kind::BalanceResidual | Kind::SettlementMismatch => !case.reading_complete && !self.looked_at.contains(&id),
+            Kind::MissingInBank => self.unseen.contains(&id),
+            _ => false,
+        };
+        if unseen { Tonight::Unseen } else { Tonight::Gone }
+    }
+}
+
+fn pending(conn: &Connection, case: &Case<'_>, pending: &[Pending]) -> Result<(), Failure> {
+    conn.execute("DELETE FROM pending_items WHERE job = ?1", [&case.job.name])?;
+    let mut insert = conn.prepare(
+        "INSERT INTO pending_items (job, identity, transaction_id, entry_id, becomes_kind, becomes_day, currency, amount_minor)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    let mut seen: HashSet<String> = HashSet::new();
+    for item in pending {
+        let mut identity = item.identity.to_string();
+        while !seen.insert(identity.clone()) {
+            identity.push('~');
+        }
+        insert.execute((
+            &case.job.name,
+            identity,
+            item.record,
+            item.entry,
+            item.becomes.as_str(),
+            item.day.to_string(),
+            item.currency.code(),
+            item.amount,
+        ))?;
+    }
+    Ok(())
+}
+
+fn pairs(conn: &Connection, case: &Case<'_>, found: &Found) -> Result<(), Failure> {
+    conn.execute("DELETE FROM chosen_pairs WHERE job = ?1", [&case.job.name])?;
+    let mut insert = conn.prepare(
+        "INSERT INTO chosen_pairs (job, transaction_id, entry_id, difference_minor) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for (record, entry, difference) in &found.pairs {
+        insert.execute((&case.job.name, record, entry, difference))?;
+    }
+    Ok(())
+}
+
+fn statement(conn: &Connection, case: &Case<'_>, lines: &[Line]) -> Result<(), Failure> {
+    conn.execute("DELETE FROM statement_lines WHERE job = ?1", [&case.job.name])?;
+    let mut insert = conn.prepare(
+        "INSERT INTO statement_lines (job, account, currency, business_day, position, line, amount_minor, source)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for Line { line, text } in lines {
+        insert.execute((
+            &case.job.name,
+            &line.account,
+            line.currency.code(),
+            line.business_day.to_string(),
+            line.position,
+            text,
+            line.amount_minor,
+            &line.source,
+        ))?;
+    }
+    Ok(())
+}
+
+/// A decision of a person: `acknowledged` with a note, or `open` again.
+pub fn decide(
+    conn: &Connection,
+    id: &str,
+    to: State,
+    note: &str,
+    actor: &str,
+    at: crate::day::Instant,
+    day: BusinessDay,
+) -> Result<Option<State>, Failure> {
+    let state = conn
+        .query_row("SELECT state FROM discrepancies WHERE discrepancy_id = ?1", [id], |row| row.get::<_, String>(0))
+        .optional()?;
+    let Some(state) = state else { return Ok(None) };
+    let state: State = state.parse().map_err(|()| damaged("discrepancies.state"))?;
+    if state == State::Resolved {
+        return Ok(Some(state));
+    }
+    // Taking a word back is no change of the numbers: `reopened` is for what was resolved.
+    let event = if to == State::Acknowledged { Event::Acknowledged } else { Event::Noted };
+    let text = Some(note).filter(|n| !n.is_empty());
+    conn.execute(
+        "UPDATE discrepancies SET state = ?2, note = coalesce(?3, note) WHERE discrepancy_id = ?1",
+        (id, to.as_str(), text),
+    )?;
+    conn.execute(
+        "INSERT INTO discrepancy_events (discrepancy_id, at, business_day, event, actor, note) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        (id, format_instant(at), day.to_string(), event.as_str(), actor, text),
+    )?;
+    Ok(Some(state))
+}
