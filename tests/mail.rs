@@ -7,7 +7,7 @@ use mail_parser::{Message, MessageParser, MimeHeaders};
 use reconciled::config::{Http, Job, Mail, Settings, SmtpTls, Transport};
 use reconciled::day::Instant;
 use reconciled::failure::{Class, Failure};
-use reconciled::mail::{Delivery, Letter, deliver, queue};
+use reconciled::mail::{Delivery, Letter, check_online, deliver, queue};
 use reconciled::report::Produced;
 
 #[path = "support/night.rs"]
@@ -753,6 +753,25 @@ async fn nothing_leaves_in_the_clear_to_another_machine() {
         .await
         .unwrap_err();
     assert_eq!(failure.class, Class::Config);
+}
+
+#[tokio::test]
+async fn the_online_check_says_whether_the_server_can_be_used_and_sends_nothing() {
+    let sink = Sink::start(Script::default()).await;
+    let mut office = Office::new(full(), night::smtp(sink.port, SmtpTls::None));
+    let folder = office.desk.dir.path().to_owned();
+    let said = check_online(office.settings.mail.as_ref().unwrap(), &office.http, &folder)
+        .await
+        .unwrap();
+    assert!(said.contains("answered"), "{said}");
+    sink.behave(Script::default().on("GREETING", Act::Stall));
+    office.mail().timeout = Duration::from_millis(300);
+    let failure = check_online(office.settings.mail.as_ref().unwrap(), &office.http, &folder)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.class, Class::ProviderDown);
+    assert!(failure.message.contains("time-out"), "{}", failure.message);
+    assert!(!sink.lines().iter().any(|line| line.starts_with("MAIL")));
 }
 
 // M10

@@ -376,6 +376,24 @@ fn the_page_of_a_day_shows_every_job_and_runs_nothing() {
 }
 
 #[test]
+fn a_job_that_failed_before_its_report_stands_on_the_page_with_the_reason() {
+    let desk = full();
+    desk.sql(
+        "INSERT INTO runs (run_id, job, as_of, business_day, started_at, finished_at, verdict, exit_code, message) VALUES
+           (8, 'payvyne-uk', 'x', '2026-03-04', 'x', 'x', 'failed', 77, 'login <refused>'),
+           (9, 'one2pays', 'x', '2026-03-04', 'x', 'x', 'failed', 77, 'first'),
+           (10, 'one2pays', 'x', '2026-03-04', 'x', 'x', 'reconciled', 0, NULL)",
+    );
+    let path = report::write_index(&desk.store, &desk.path("out"), day()).unwrap();
+    let html = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        html.contains("payvyne-uk: the last run for this day FAILED.</b> login &lt;refused&gt;"),
+        "{html}"
+    );
+    assert!(!html.contains("one2pays"));
+}
+
+#[test]
 fn a_past_day_is_written_again_from_frozen_bytes_whatever_happened_since() {
     let desk = full();
     let job = job();

@@ -139,6 +139,7 @@ pub fn job() -> Job {
             requests_per_minute: 120,
             max_in_flight: 1,
             request_timeout: Duration::from_secs(30),
+            max_retry_wait: Duration::from_secs(600),
         },
         ledger: None,
         matching: Match {
