@@ -344,7 +344,7 @@ impl House<'_> {
     fn calibrate(&self, job: &Job, setup: &ProviderSetup, outcome: &mut JobOutcome) -> Result<(), Failure> {
         let store = self.store;
         let books = store.read(|conn| {
-            compare::books(conn, &job.name, job.timezone, outcome.as_of, outcome.business_day)
+            compare::books(conn, job, job.timezone, outcome.as_of, outcome.business_day)
         })?;
         let learned = setup.provider.calibrate(&books);
         if learned.is_empty() || learned.iter().all(|(k, v)| books.calibration.get(k) == Some(v)) {

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use chrono::NaiveDate;
 use reconciled::compare;
-use reconciled::config::JobSource;
-use reconciled::day::Instant;
+use reconciled::day::{Instant, last_day_over};
 use reconciled::failure::{Class, Failure};
 use reconciled::report as reports;
 use reconciled::store::{Store, backup as copies, replay as replays, verify as checks};
@@ -43,20 +42,20 @@ pub fn replay(args: &Args, names: &[String]) -> Result<u8, Failure> {
     let store = Store::open_read_only(&settings.database)?;
     let mut differences = 0;
     for job in &jobs {
-        let JobSource::Provider(setup) = &job.source else {
-            say(&format!("{}: reads no pages, nothing to replay\n", job.name));
-            continue;
-        };
-        let replayed = replays::replay(&store, job, setup.provider.as_ref())?;
-        for difference in &replayed.differences {
-            say(&format!("{}: {difference}\n", job.name));
+        let replayed = replays::replay(&store, job)?;
+        for found in &replayed.differences {
+            say(&format!("{}: {} {}: {}\n", found.job, found.table, found.row, found.what));
         }
         differences += replayed.differences.len();
+        let left_out = match replayed.left_out {
+            0 => String::new(),
+            rows => format!(", {rows} rows of files have no pages and are left out"),
+        };
         say(&format!(
-            "{}: {} pages replayed, {} records, {} differences\n",
+            "{}: {} readings replayed, {} rows, {} differences{left_out}\n",
             job.name,
-            replayed.pages,
-            replayed.records,
+            replayed.readings,
+            replayed.rows,
             replayed.differences.len()
         ));
     }
@@ -76,7 +75,7 @@ pub fn verify(args: &Args) -> Result<u8, Failure> {
     let store = Store::open_read_only(&path)?;
     let findings = checks::verify(&store, &jobs)?;
     for finding in &findings {
-        say(&format!("{finding}\n"));
+        say(&format!("{}: {}: {}\n", finding.check, finding.place, finding.what));
     }
     if findings.is_empty() {
         say(&format!("{}: whole\n", settings.database.display()));
@@ -104,7 +103,7 @@ pub fn backup(args: &Args, file: &Path) -> Result<u8, Failure> {
 /// `reconciled sql CHECK`.
 pub fn sql(args: &Args, check: &str, job: Option<&str>, as_of: Option<Instant>) -> Result<u8, Failure> {
     if check == "list" {
-        for (name, question) in compare::checks() {
+        for (name, question, _) in compare::CHECKS {
             say(&format!("{name:24} {question}\n"));
         }
         return Ok(0);
@@ -116,10 +115,11 @@ pub fn sql(args: &Args, check: &str, job: Option<&str>, as_of: Option<Instant>) 
     };
     let as_of = as_of.unwrap_or_else(chrono::Utc::now);
     for job in &jobs {
-        match compare::sql(check, job, as_of) {
+        let day = last_day_over(as_of, job.fetch.settle, job.timezone);
+        match compare::sql(check, job, as_of, day) {
             Some(text) => say(&text),
             None => {
-                let near = reconciled::config::section::nearest(check, compare::checks().iter().map(|(name, _)| *name));
+                let near = reconciled::config::section::nearest(check, compare::CHECKS.iter().map(|(name, _, _)| *name));
                 let message = format!("there is no check {check:?}{near}; `reconciled sql list` names them");
                 return Err(Failure::new(Class::Usage, message));
             }

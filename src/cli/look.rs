@@ -48,7 +48,7 @@ fn cell(value: &Value) -> String {
 
 fn table(header: &[&str], lines: &[Map<String, Value>]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header);
     for line in lines {
         table.add_row(header.iter().map(|name| cell(line.get(*name).unwrap_or(&Value::Null))).collect::<Vec<_>>());
@@ -186,7 +186,7 @@ fn decide(args: &Args, id: &str, note: Option<&str>, acknowledge: bool) -> Resul
     if acknowledge {
         compare::acknowledge(&store, id, note.unwrap_or_default(), &actor, now, day)?;
     } else {
-        compare::reopen(&store, id, note, &actor, now, day)?;
+        compare::reopen(&store, id, note.unwrap_or_default(), &actor, now, day)?;
     }
     say(&format!("{id} {}\n", if acknowledge { "acknowledged" } else { "reopened" }));
     Ok(0)
