@@ -113,6 +113,11 @@ const RECORDS_OF: &str = "SELECT transaction_id, reference, amount_minor, curren
   FROM transactions INDEXED BY transactions_by_reference
  WHERE job = ?1 AND direction = ?2 AND vanished_at IS NULL AND reference = ?3";
 
+/// A record without a reference is a group of its own.
+const RECORD: &str = "SELECT transaction_id, reference, amount_minor, currency, status, kind, fee_minor, fee_currency,
+       provider_id, account
+  FROM transactions WHERE transaction_id = ?1";
+
 const ENTRIES_OF: &str = "SELECT entry_id, reference, amount_minor, currency, status, provider_id, fee_minor, account
   FROM ledger_entries INDEXED BY ledger_by_reference
  WHERE job = ?1 AND direction = ?2 AND reference = ?3";
@@ -255,27 +260,40 @@ fn same_account(record: &Lean, entry: &Lean, setup: &Setup<'_>) -> bool {
         || !std::str::from_utf8(account).is_ok_and(|name| setup.accounts.contains(name))
 }
 
-/// The index rows of one reference on both sides.
+/// The index rows of one reference on both sides; a record without a reference stands alone.
 pub fn look_again(
     conn: &Connection,
     setup: &Setup<'_>,
+    record: i64,
     direction: Direction,
-    reference: &str,
+    reference: Option<&str>,
 ) -> Result<(Vec<Lean>, Vec<Lean>), Failure> {
-    let read = |sql: &str, source: Source| -> Result<Vec<Lean>, Failure> {
-        let mut statement = conn.prepare_cached(sql)?;
-        let mut rows = statement.query((setup.job, direction.as_str(), reference))?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            let mut lean = Lean::default();
-            read_row(row, source, setup, &mut lean)?;
-            if lean.status != EXCLUDED {
-                found.push(lean);
-            }
-        }
-        Ok(found)
+    let Some(reference) = reference else {
+        return Ok((read_all(conn, setup, RECORD, Source::Records, [record])?, Vec::new()));
     };
-    Ok((read(RECORDS_OF, Source::Records)?, read(ENTRIES_OF, Source::Entries)?))
+    let key = (setup.job, direction.as_str(), reference);
+    let records = read_all(conn, setup, RECORDS_OF, Source::Records, key)?;
+    Ok((records, read_all(conn, setup, ENTRIES_OF, Source::Entries, key)?))
+}
+
+fn read_all(
+    conn: &Connection,
+    setup: &Setup<'_>,
+    sql: &str,
+    source: Source,
+    key: impl rusqlite::Params,
+) -> Result<Vec<Lean>, Failure> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(key)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut lean = Lean::default();
+        read_row(row, source, setup, &mut lean)?;
+        if lean.status != EXCLUDED {
+            found.push(lean);
+        }
+    }
+    Ok(found)
 }
 
 /// First letter of `excluded`.

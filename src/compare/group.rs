@@ -191,10 +191,12 @@ impl<'a> Table<'a> {
         let (live_records, dead_records): (Vec<_>, Vec<_>) = part.records.iter().partition(|&&r| record_lives(r));
         let (live_entries, dead_entries): (Vec<_>, Vec<_>) = part.entries.iter().partition(|&&e| entry_lives(e));
         match (live_records.len(), live_entries.len()) {
-            (0, 0) if self.records.len() == 1 && self.entries.len() == 1 && !part.records.is_empty() && !part.entries.is_empty() => {
-                self.pair(part.records[0], part.entries[0]);
+            (0, 0) => {
+                // Failed attempts of different amounts; more than one on a side are no money and no question.
+                if let ([record], [entry]) = (&part.records[..], &part.entries[..]) {
+                    self.pair(*record, *entry);
+                }
             }
-            (0, 0) => {}
             (0, _) => {
                 // Booked, and the provider shows nothing but failed attempts.
                 let mut rest = Part { records: dead_records, entries: live_entries };

@@ -160,7 +160,7 @@ impl Found {
         Err(Failure::new(
             Class::Internal,
             format!(
-                "{job}: compare: {} records and {} entries were read but {records} and {entries} accounted for; \
+                "{job}: compare: {} records and {} entries were read, {records} and {entries} accounted for; \
                  nothing was written or mailed, please report this",
                 self.records, self.entries
             ),
@@ -370,7 +370,8 @@ impl Claims {
               WHERE job = ?1 AND feed = ?2 AND account = ?3 AND provider_id = ?4 AND vanished_at IS NULL
               ORDER BY transaction_id",
         )?;
-        let mut looked: HashSet<(Direction, String)> = HashSet::new();
+        // Groups already looked at, by reference or, without one, by record.
+        let mut looked: HashSet<(Direction, Result<String, i64>)> = HashSet::new();
         for stray in strays {
             let (id, direction): (String, String) = named.query_row([stray], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let mut best: Option<(bool, i64)> = None;
@@ -382,10 +383,10 @@ impl Claims {
                     let reference: Option<String> = row.get(2)?;
                     // The same direction before the other one, then the older row.
                     best = best.into_iter().chain([(theirs.as_str() != direction, record)]).min();
-                    if let Some(reference) = reference.filter(|r| !r.is_empty())
-                        && looked.insert((theirs, reference.clone()))
-                    {
-                        push_if_passed_over(conn, setup, merged, theirs, &reference)?;
+                    let reference = reference.filter(|r| !r.is_empty());
+                    let group = reference.clone().ok_or(record);
+                    if looked.insert((theirs, group)) {
+                        push_if_passed_over(conn, setup, merged, record, theirs, reference.as_deref())?;
                     }
                 }
             }
@@ -402,10 +403,11 @@ fn push_if_passed_over(
     conn: &Connection,
     setup: &Setup<'_>,
     merged: &mut Merged,
+    record: i64,
     direction: Direction,
-    reference: &str,
+    reference: Option<&str>,
 ) -> Result<(), Failure> {
-    let (records, entries) = cursors::look_again(conn, setup, direction, reference)?;
+    let (records, entries) = cursors::look_again(conn, setup, record, direction, reference)?;
     let class = cursors::classify(&records, &entries, setup);
     if class != cursors::Class::Rich {
         cursors::take_back(merged, class, &records);
