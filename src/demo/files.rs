@@ -2,18 +2,20 @@
 
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::failure::{Class, Failure};
 use crate::sandbox::{Running, Service, World, ledger, plant};
 
 pub(super) const SETTINGS: &str = "reconciled.toml";
+/// What the demo prints at its end.
+const TABLE: &str = "found.txt";
 /// Says that everything of these names in a folder was made by a demo.
 const MARKER: &str = ".reconciled-demo";
 /// Folders of a demo.
 const FOLDERS: [&str; 6] = ["jobs", "ledger", "bank", "secrets", "out", "mail"];
 /// Beginnings of the names of a demo's files.
-const FILES: [&str; 3] = ["reconciled.toml", "reconciled.db", "reconciled-latest.db"];
+const FILES: [&str; 4] = [SETTINGS, TABLE, "reconciled.db", "reconciled-latest.db"];
 
 /// Makes an empty folder, or empties one that an earlier demo left.
 ///
@@ -103,6 +105,13 @@ pub(super) fn write_ledgers(dir: &Path, world: &World, night: usize) -> Result<(
     }
     let statement = ledger::bank_statement(world, plant::as_of(night));
     write(&dir.join("bank").join("statement.csv"), &statement, 0o640)
+}
+
+/// Keeps the closing table, also of a demo that failed; gives its place.
+pub(super) fn write_table(dir: &Path, text: &str) -> Result<PathBuf, Failure> {
+    let path = dir.join(TABLE);
+    write(&path, text, 0o640)?;
+    Ok(path)
 }
 
 fn folder_for_us(path: &Path) -> Result<(), Failure> {
