@@ -57,8 +57,19 @@ pub async fn demo_of(dir: &Path, mut world: World, progress: &dyn Progress) -> R
     let planted = lock(&world).planted.clone();
     drop(running);
     let settings = last.ok_or_else(|| Failure::new(Class::Internal, "the demo has no nights"))?;
-    let text = verdict::judge(&settings, &planted, &nights)?;
-    Ok(text)
+    let (text, wrong) = verdict::judge(&settings, &planted, &nights)?;
+    let place = files::write_table(dir, &text)?;
+    match wrong.is_empty() {
+        true => Ok(text),
+        false => Err(Failure::new(
+            Class::Internal,
+            format!(
+                "the demo did not find what was planted and nothing else; the table is in {}: {}",
+                place.display(),
+                wrong.join("; ")
+            ),
+        )),
+    }
 }
 
 /// Lets a night come: the world's time, the merchant's exports, what the servers do wrong.
