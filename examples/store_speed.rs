@@ -250,7 +250,7 @@ fn main() {
         .map_or(200_000, |text| text.parse().expect("a number of records"));
     let folder = arguments
         .next()
-        .map_or_else(tempfile::tempdir, |folder| tempfile::tempdir_in(folder))
+        .map_or_else(tempfile::tempdir, tempfile::tempdir_in)
         .expect("a folder");
     let pages = records.div_ceil(PER_PAGE);
     let say = |what: &str, (archive, rows): (f64, f64)| {
