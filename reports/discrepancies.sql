@@ -12,14 +12,13 @@
 -- difference provider - ledger (stated - computed for balances), signed from the merchant's side; an absent side counts 0
 -- The last three columns are empty: they are for the reader to fill in.
 WITH
+  -- Narrow rows first: what is worked out here is worked out once, and the texts are joined at the end.
   weighed AS (
-    SELECT d.*,
+    SELECT d.rowid AS row,
            CASE
              WHEN d.state = 'acknowledged' THEN 'acknowledged'
              WHEN d.state = 'resolved' THEN 'resolved'
-             WHEN EXISTS (SELECT 1 FROM discrepancy_events AS e
-                           WHERE e.discrepancy_id = d.discrepancy_id AND e.business_day = :business_day
-                             AND e.event = 'opened') THEN 'new'
+             WHEN d.first_seen_day = :business_day THEN 'new'
              -- A person who takes back an acknowledgement opens nothing: it was counted as open all the time.
              WHEN EXISTS (SELECT 1 FROM discrepancy_events AS e
                            WHERE e.discrepancy_id = d.discrepancy_id AND e.business_day = :business_day
@@ -54,13 +53,16 @@ WITH
      WHERE d.job = :job
        AND (d.state IN ('open', 'acknowledged') OR (d.state = 'resolved' AND d.resolved_day = :business_day))
   ),
-  ranked AS (
-    SELECT *,
+  ranked AS MATERIALIZED (
+    SELECT row,
+           status,
            CASE
              WHEN below / scale / unit <= -1000 THEN max(by_kind - 1, 1)
              WHEN below < 0 AND below / scale / unit = 0 THEN min(by_kind + 1, 3)
              ELSE by_kind
-           END AS priority
+           END AS priority,
+           coalesce(below / scale, 0) AS majors,
+           coalesce(below % scale * (1000 / scale), 0) AS thousandths
       FROM weighed
   )
 SELECT discrepancy_id,
@@ -155,7 +157,5 @@ SELECT discrepancy_id,
        NULL AS owner,
        NULL AS decision,
        NULL AS note
-  FROM ranked
- ORDER BY status = 'acknowledged', priority,
-          coalesce(below / scale, 0), coalesce(below % scale * (1000 / scale), 0),
-          age_days DESC, discrepancy_id;
+  FROM ranked CROSS JOIN discrepancies AS d ON d.rowid = ranked.row
+ ORDER BY status = 'acknowledged', priority, majors, thousandths, age_days DESC, discrepancy_id;

@@ -15,7 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// One sentence for the log; a heartbeat that fails is no failure of the run.
 pub async fn heartbeat(alerts: &Alerts, folder: &Path, ok: bool) -> Result<(), String> {
-    let Some(reference) = &alerts.heartbeat_url else { return Ok(()) };
+    let Some(reference) = &alerts.heartbeat_url else {
+        return Ok(());
+    };
     let secret = reference.read(folder)?;
     let mut url = crate::config::section::check_base_url(secret.expose_secret())
         .map_err(|why| format!("the heartbeat URL {why}"))?;

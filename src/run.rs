@@ -112,9 +112,9 @@ impl JobOutcome {
 
     /// Keeps the failure that comes first in the order of exit codes.
     fn fail(&mut self, failure: &Failure) {
-        let worse = self.class.is_none_or(|class| {
-            class != failure.class && Class::worst([class, failure.class]) == Some(failure.class)
-        });
+        let worse = self
+            .class
+            .is_none_or(|class| class != failure.class && Class::worst([class, failure.class]) == Some(failure.class));
         if worse {
             self.class = Some(failure.class);
             self.message = Some(format!("{}: {}", self.job, failure.message));
@@ -140,7 +140,13 @@ pub async fn run_jobs(
     progress: &dyn Progress,
 ) -> Result<Vec<JobOutcome>, Failure> {
     let now = now();
-    let due: Vec<Due<'_>> = jobs.iter().map(|job| Due { job, as_of: options.as_of.unwrap_or(now) }).collect();
+    let due: Vec<Due<'_>> = jobs
+        .iter()
+        .map(|job| Due {
+            job,
+            as_of: options.as_of.unwrap_or(now),
+        })
+        .collect();
     run_due(settings, &due, options, progress).await
 }
 
@@ -159,7 +165,12 @@ pub async fn run_due(
     check_clock(&store, now())?;
     check_writable(&settings.out)?;
 
-    let house = House { settings, store: &store, options, progress };
+    let house = House {
+        settings,
+        store: &store,
+        options,
+        progress,
+    };
     let mut outcomes = Vec::new();
     for stage in stages(due) {
         let lanes = stage.into_values().map(|lane| house.run_lane(lane));
@@ -214,8 +225,12 @@ impl House<'_> {
     /// One job's night. A panic in it is a failed run of this job and nothing else.
     async fn run_job(&self, job: &Job, outcome: &mut JobOutcome) {
         let started_at = now();
-        let start =
-            RunStart { job: &job.name, as_of: outcome.as_of, business_day: outcome.business_day, started_at };
+        let start = RunStart {
+            job: &job.name,
+            as_of: outcome.as_of,
+            business_day: outcome.business_day,
+            started_at,
+        };
         let run_id = match begin_run(self.store, &start) {
             Ok(run_id) => run_id,
             Err(failure) => return outcome.fail(&failure),
@@ -306,12 +321,7 @@ impl House<'_> {
         }
     }
 
-    async fn read_provider(
-        &self,
-        job: &Job,
-        setup: &ProviderSetup,
-        outcome: &mut JobOutcome,
-    ) -> Result<bool, Failure> {
+    async fn read_provider(&self, job: &Job, setup: &ProviderSetup, outcome: &mut JobOutcome) -> Result<bool, Failure> {
         let client = fetch::Client::new(setup, &self.settings.http, &job.fetch, &self.settings.folder)?;
         let night = fetch::Night {
             store: self.store,
@@ -327,14 +337,22 @@ impl House<'_> {
         outcome.requests = client.requests();
         outcome.pages = reading.pages;
         outcome.rows = reading.rows;
-        outcome.windows = Windows { sealed: reading.sealed, open: reading.open, unstable: reading.unstable };
+        outcome.windows = Windows {
+            sealed: reading.sealed,
+            open: reading.open,
+            unstable: reading.unstable,
+        };
         outcome.warnings.extend(reading.warnings);
         for failure in &reading.failures {
             outcome.fail(failure);
         }
         self.calibrate(job, setup, outcome)?;
         // A wrong setting or another merchant's data must not become books.
-        if let Some(stopping) = reading.failures.iter().find(|f| matches!(f.class, Class::Config | Class::Internal | Class::LocalIo)) {
+        if let Some(stopping) = reading
+            .failures
+            .iter()
+            .find(|f| matches!(f.class, Class::Config | Class::Internal | Class::LocalIo))
+        {
             return Err(stopping.clone());
         }
         Ok(reading.failures.is_empty() && reading.open == 0 && reading.unstable == 0)
@@ -343,9 +361,7 @@ impl House<'_> {
     /// Lets the provider learn from the figures (the sign of fees); rows are read again when it did.
     fn calibrate(&self, job: &Job, setup: &ProviderSetup, outcome: &mut JobOutcome) -> Result<(), Failure> {
         let store = self.store;
-        let books = store.read(|conn| {
-            compare::books(conn, job, job.timezone, outcome.as_of, outcome.business_day)
-        })?;
+        let books = store.read(|conn| compare::books(conn, job, job.timezone, outcome.as_of, outcome.business_day))?;
         let learned = setup.provider.calibrate(&books);
         if learned.is_empty() || learned.iter().all(|(k, v)| books.calibration.get(k) == Some(v)) {
             return Ok(());
@@ -354,7 +370,9 @@ impl House<'_> {
         if set_calibration(store, &job.name, &learned, outcome.as_of)? {
             for (name, value) in &learned {
                 let was = before.get(name).map_or("not known", String::as_str);
-                outcome.warnings.push(format!("{name} is {value} by the provider's own figures (was {was})"));
+                outcome
+                    .warnings
+                    .push(format!("{name} is {value} by the provider's own figures (was {was})"));
             }
             tokio::task::block_in_place(|| rederive(store, job, setup.provider.as_ref()))?;
         }
@@ -362,7 +380,9 @@ impl House<'_> {
     }
 
     fn read_ledger(&self, job: &Job, outcome: &mut JobOutcome) -> LedgerLeg {
-        let Some(ledger) = &job.ledger else { return LedgerLeg::Absent };
+        let Some(ledger) = &job.ledger else {
+            return LedgerLeg::Absent;
+        };
         let imported = tokio::task::block_in_place(|| {
             ledger::import(self.store, job, ledger, &self.settings.folder, outcome.as_of)
         });
@@ -383,7 +403,11 @@ impl House<'_> {
             report::produce(self.store, job, self.settings.reports.as_deref(), run_id, as_of, day)
         })?;
         outcome.files = report::write_files(&self.settings.out, day, &job.name, &produced)?;
-        let recipients = if self.options.mail { job.recipients.as_slice() } else { &[] };
+        let recipients = if self.options.mail {
+            job.recipients.as_slice()
+        } else {
+            &[]
+        };
         let letter = mail::Letter {
             settings: self.settings,
             job,
@@ -415,8 +439,7 @@ impl House<'_> {
         if self.options.mail
             && let Some(settings) = &self.settings.mail
         {
-            let delivery =
-                mail::deliver(self.store, settings, &self.settings.http, &self.settings.folder, now()).await;
+            let delivery = mail::deliver(self.store, settings, &self.settings.http, &self.settings.folder, now()).await;
             self.note_delivery(delivery, outcomes);
         }
         self.close_runs(outcomes);
@@ -520,10 +543,21 @@ fn check_writable(out: &Path) -> Result<(), Failure> {
     let why = |error: std::io::Error| {
         Failure::new(
             Class::LocalIo,
-            format!("the folder for reports {} cannot be written ({}); nothing was asked", out.display(), error.kind()),
+            format!(
+                "the folder for reports {} cannot be written ({}); nothing was asked",
+                out.display(),
+                error.kind()
+            ),
         )
     };
-    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(out).map_err(why)?;
-    tempfile::Builder::new().prefix(".reconciled-").tempfile_in(out).map_err(why)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(out)
+        .map_err(why)?;
+    tempfile::Builder::new()
+        .prefix(".reconciled-")
+        .tempfile_in(out)
+        .map_err(why)?;
     Ok(())
 }

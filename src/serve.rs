@@ -41,7 +41,10 @@ pub async fn serve(
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::from)?;
     let mut watchdog = tokio::time::interval(watchdog_period());
     let mut bell = bell;
-    notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&outlook(&jobs, now()))]);
+    notify(&[
+        sd_notify::NotifyState::Ready,
+        sd_notify::NotifyState::Status(&outlook(&jobs, now())),
+    ]);
     tracing::info!(jobs = jobs.len(), "serving");
     loop {
         tokio::select! {
@@ -103,17 +106,29 @@ async fn run_what_is_due(settings: &Settings, jobs: &[Job], stop: &CancellationT
     let mut by_day: BTreeMap<_, Vec<Due<'_>>> = BTreeMap::new();
     for item in &due {
         if let Some(job) = jobs.iter().find(|job| job.name == item.job) {
-            by_day.entry(item.business_day).or_default().push(Due { job, as_of: item.as_of });
+            by_day
+                .entry(item.business_day)
+                .or_default()
+                .push(Due { job, as_of: item.as_of });
         }
     }
     for (day, items) in by_day {
         if stop.is_cancelled() {
             return Ok(());
         }
-        notify(&[sd_notify::NotifyState::Status(&format!("running {} jobs for {day}", items.len()))]);
-        let options = Options { as_of: None, mail: true, stop: stop.clone() };
+        notify(&[sd_notify::NotifyState::Status(&format!(
+            "running {} jobs for {day}",
+            items.len()
+        ))]);
+        let options = Options {
+            as_of: None,
+            mail: true,
+            stop: stop.clone(),
+        };
         let outcomes = run_due(settings, &items, &options, &Quiet).await;
-        let ok = outcomes.as_ref().is_ok_and(|outcomes| outcomes.iter().all(|o| o.class.is_none()));
+        let ok = outcomes
+            .as_ref()
+            .is_ok_and(|outcomes| outcomes.iter().all(|o| o.class.is_none()));
         if let Err(why) = alert::heartbeat(&settings.alerts, &settings.folder, ok).await {
             tracing::warn!("{why}");
         }
@@ -146,7 +161,9 @@ fn done(store: &Store, jobs: &[Job], now: Instant) -> Result<BTreeMap<String, Op
 }
 
 async fn deliver_waiting(settings: &Settings, mail: &crate::config::Mail) {
-    let Ok(_lock) = crate::store::InstanceLock::take(&settings.database) else { return };
+    let Ok(_lock) = crate::store::InstanceLock::take(&settings.database) else {
+        return;
+    };
     let delivered = match Store::open(&settings.database) {
         Ok(store) => mail::deliver(&store, mail, &settings.http, &settings.folder, now()).await,
         Err(failure) => Err(failure),
@@ -185,7 +202,10 @@ fn watchdog_period() -> Duration {
 }
 
 fn outlook(jobs: &[Job], now: Instant) -> String {
-    let next = jobs.iter().filter_map(|job| Some((schedule::next_slot(job, now)?, &job.name))).min();
+    let next = jobs
+        .iter()
+        .filter_map(|job| Some((schedule::next_slot(job, now)?, &job.name)))
+        .min();
     match next {
         Some((at, job)) => format!("next: {job} at {}", crate::day::format_instant(at)),
         None => "no job has a next run".to_owned(),

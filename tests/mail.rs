@@ -7,7 +7,7 @@ use mail_parser::{Message, MessageParser, MimeHeaders};
 use reconciled::config::{Http, Job, Mail, Settings, SmtpTls, Transport};
 use reconciled::day::Instant;
 use reconciled::failure::{Class, Failure};
-use reconciled::mail::{Delivery, Letter, deliver, queue};
+use reconciled::mail::{Delivery, Letter, check_online, deliver, queue};
 use reconciled::report::Produced;
 
 #[path = "support/night.rs"]
@@ -32,9 +32,18 @@ struct Office {
 impl Office {
     fn new(desk: Desk, transport: Transport) -> Self {
         let settings = settings(desk.dir.path(), Some(night::mail(transport)));
-        let job = Job { recipients: vec![ANA.to_owned(), BEN.to_owned()], ..job() };
+        let job = Job {
+            recipients: vec![ANA.to_owned(), BEN.to_owned()],
+            ..job()
+        };
         let files = desk.produce(&job);
-        Self { desk, job, settings, http: Http::default(), files }
+        Self {
+            desk,
+            job,
+            settings,
+            http: Http::default(),
+            files,
+        }
     }
 
     fn queue_as_of(&self, as_of: Instant) -> Result<Vec<String>, Failure> {
@@ -62,7 +71,9 @@ impl Office {
 
     async fn deliver_at(&self, now: Instant) -> Delivery {
         let mail = self.settings.mail.as_ref().unwrap();
-        deliver(&self.desk.store, mail, &self.http, self.desk.dir.path(), now).await.unwrap()
+        deliver(&self.desk.store, mail, &self.http, self.desk.dir.path(), now)
+            .await
+            .unwrap()
     }
 
     async fn deliver(&self) -> Delivery {
@@ -71,7 +82,8 @@ impl Office {
 
     /// `recipient|state|attempts|last_reply`, in order.
     fn outbox(&self) -> Vec<String> {
-        self.desk.rows("SELECT recipient, state, attempts, last_reply FROM mails ORDER BY mail_id")
+        self.desk
+            .rows("SELECT recipient, state, attempts, last_reply FROM mails ORDER BY mail_id")
     }
 }
 
@@ -96,8 +108,10 @@ async fn folder(desk: Desk) -> (Office, Vec<Vec<u8>>) {
 }
 
 fn read_folder(office: &Office) -> Vec<Vec<u8>> {
-    let mut names: Vec<_> =
-        std::fs::read_dir(office.desk.path("mail")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(office.desk.path("mail"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     names.sort();
     names.iter().map(|name| std::fs::read(name).unwrap()).collect()
 }
@@ -114,7 +128,10 @@ fn header(bytes: &[u8], name: &str) -> String {
 async fn the_mail_says_the_verdict_first_and_is_complete_in_plain_text() {
     let (_office, mails) = folder(full()).await;
     let mail = parse(&mails[0]);
-    assert_eq!(mail.subject().unwrap(), "[reconciled] 3 new, 6 open – tupay-pe 2026-03-04");
+    assert_eq!(
+        mail.subject().unwrap(),
+        "[reconciled] 3 new, 6 open – tupay-pe 2026-03-04"
+    );
     let text = mail.body_text(0).unwrap();
     for part in [
         "3 new, 6 open",
@@ -148,7 +165,10 @@ async fn the_html_alternative_escapes_foreign_text_and_loads_nothing() {
     for word in ["<img", "<script", "<link", "src=\"", "url("] {
         assert!(!html.contains(word), "{word}");
     }
-    assert!(html.contains("width:") && html.contains("bgcolor=\"#d9534f\""), "the picture is missing");
+    assert!(
+        html.contains("width:") && html.contains("bgcolor=\"#d9534f\""),
+        "the picture is missing"
+    );
 }
 
 #[tokio::test]
@@ -160,8 +180,11 @@ async fn attachments_arrive_byte_for_byte_under_ascii_names() {
             .attachments()
             .map(|part| (part.attachment_name().unwrap().to_owned(), part.contents().to_vec()))
             .collect();
-        let made: Vec<(String, Vec<u8>)> =
-            office.files.iter().map(|file| (file.name.clone(), file.bytes.clone())).collect();
+        let made: Vec<(String, Vec<u8>)> = office
+            .files
+            .iter()
+            .map(|file| (file.name.clone(), file.bytes.clone()))
+            .collect();
         assert_eq!(attached, made);
         assert!(attached.iter().all(|(name, _)| name.is_ascii()));
     }
@@ -191,8 +214,14 @@ async fn headers_tell_machines_what_it_is_and_the_thread_it_belongs_to() {
 async fn subjects_name_every_verdict_and_a_quiet_night_is_told_too() {
     for (verdict, subject) in [
         ("reconciled", "[reconciled] reconciled – tupay-pe 2026-03-04"),
-        ("reconciled_with_pending", "[reconciled] reconciled, 0 pending – tupay-pe 2026-03-04"),
-        ("reconciled_with_warnings", "[reconciled] reconciled with warnings – tupay-pe 2026-03-04"),
+        (
+            "reconciled_with_pending",
+            "[reconciled] reconciled, 0 pending – tupay-pe 2026-03-04",
+        ),
+        (
+            "reconciled_with_warnings",
+            "[reconciled] reconciled with warnings – tupay-pe 2026-03-04",
+        ),
         ("incomplete", "[reconciled] INCOMPLETE – tupay-pe 2026-03-04"),
         ("not_reconciled", "[reconciled] NOT RECONCILED – tupay-pe 2026-03-04"),
         ("failed", "[reconciled] FAILED – tupay-pe 2026-03-04"),
@@ -203,8 +232,16 @@ async fn subjects_name_every_verdict_and_a_quiet_night_is_told_too() {
         let mail = parse(&mails[0]);
         assert_eq!(mail.subject().unwrap(), subject);
         let text = mail.body_text(0).unwrap();
-        assert!(text.contains("0 open before + 0 new") && text.contains("1 of 1 windows read to their end, 4213 rows, complete"), "{text}");
-        let last_good = if verdict.starts_with("reconciled") { "2026-03-04" } else { "2026-03-03" };
+        assert!(
+            text.contains("0 open before + 0 new")
+                && text.contains("1 of 1 windows read to their end, 4213 rows, complete"),
+            "{text}"
+        );
+        let last_good = if verdict.starts_with("reconciled") {
+            "2026-03-04"
+        } else {
+            "2026-03-03"
+        };
         assert!(text.contains(&format!("compared: {last_good}")), "{verdict}");
     }
 }
@@ -214,7 +251,10 @@ async fn a_run_without_a_verdict_is_told_as_failed() {
     let desk = quiet();
     desk.sql(&format!("UPDATE runs SET verdict = NULL WHERE run_id = {RUN}"));
     let (_office, mails) = folder(desk).await;
-    assert_eq!(parse(&mails[0]).subject().unwrap(), "[reconciled] FAILED – tupay-pe 2026-03-04");
+    assert_eq!(
+        parse(&mails[0]).subject().unwrap(),
+        "[reconciled] FAILED – tupay-pe 2026-03-04"
+    );
 }
 
 #[tokio::test]
@@ -228,8 +268,14 @@ async fn a_flood_is_withheld_with_its_reason_on_top_while_the_csv_has_it_all() {
     let mails = read_folder(&office);
     let mail = parse(&mails[0]);
     for body in [mail.body_text(0).unwrap(), mail.body_html(0).unwrap()] {
-        assert!(body.contains("3 new discrepancies are more than the limit of 2"), "{body}");
-        assert!(body.contains("usual: at most 1 new in one night over the last 2 nights"), "{body}");
+        assert!(
+            body.contains("3 new discrepancies are more than the limit of 2"),
+            "{body}"
+        );
+        assert!(
+            body.contains("usual: at most 1 new in one night over the last 2 nights"),
+            "{body}"
+        );
         assert!(!body.contains("ORD-1") && !body.contains("HYPERLINK"), "{body}");
     }
     let csv = mail.attachment(0).unwrap().contents();
@@ -247,7 +293,10 @@ async fn large_files_are_zipped_and_too_large_mails_name_their_place_instead() {
     let mails = read_folder(&office);
     let mail = parse(&mails[0]);
     let zipped = mail.attachment(0).unwrap();
-    assert_eq!((mail.attachment_count(), zipped.attachment_name().unwrap()), (1, "2026-03-04_tupay-pe.zip"));
+    assert_eq!(
+        (mail.attachment_count(), zipped.attachment_name().unwrap()),
+        (1, "2026-03-04_tupay-pe.zip")
+    );
     let mut archive = zip::ZipArchive::new(std::io::Cursor::new(zipped.contents().to_vec())).unwrap();
     for file in &office.files {
         let mut bytes = Vec::new();
@@ -265,14 +314,26 @@ async fn large_files_are_zipped_and_too_large_mails_name_their_place_instead() {
     let mail = parse(&mails[0]);
     assert_eq!(mail.attachment_count(), 0);
     assert!(mail.body_text(0).unwrap().contains("Not attached"));
-    assert!(mail.body_text(0).unwrap().contains("/srv/reconciled/out/2026-03-04/tupay-pe"));
+    assert!(
+        mail.body_text(0)
+            .unwrap()
+            .contains("/srv/reconciled/out/2026-03-04/tupay-pe")
+    );
 }
 
 #[tokio::test]
 async fn nothing_from_the_books_reaches_a_header_or_adds_a_recipient() {
     let desk = full();
     let hostile = "x\r\nBcc: thief@example.com\r\n\r\n.\r\nMAIL FROM:<thief@example.com>\r\n";
-    for column in ["reference", "provider_id", "ledger_id", "account", "what_differs", "provider_status", "evidence"] {
+    for column in [
+        "reference",
+        "provider_id",
+        "ledger_id",
+        "account",
+        "what_differs",
+        "provider_status",
+        "evidence",
+    ] {
         desk.store
             .write(|tx| {
                 let sql = match column {
@@ -308,7 +369,14 @@ async fn nothing_from_the_books_reaches_a_header_or_adds_a_recipient() {
 #[tokio::test]
 async fn addresses_with_control_characters_or_outside_the_allowed_domains_are_refused_and_nothing_is_queued() {
     let mut office = Office::new(full(), Transport::Folder("mail".into()));
-    for bad in ["a@example.com\r\nBcc: b@example.com", "a@example.org", "a b@example.com", "", "a@exämple.com", "a@example.com.evil.org"] {
+    for bad in [
+        "a@example.com\r\nBcc: b@example.com",
+        "a@example.org",
+        "a b@example.com",
+        "",
+        "a@exämple.com",
+        "a@example.com.evil.org",
+    ] {
         office.job.recipients = vec![ANA.to_owned(), bad.to_owned()];
         let failure = office.queue_as_of(as_of()).unwrap_err();
         assert_eq!(failure.class, Class::Config, "{bad}");
@@ -346,7 +414,9 @@ async fn a_later_as_of_is_told_only_if_the_figures_changed_and_then_says_that_it
     let first = office.queue();
     let later = at("2026-03-05T11:00:00Z");
     assert_eq!(office.queue_as_of(later).unwrap(), Vec::<String>::new());
-    office.desk.sql("UPDATE run_counts SET count = 0, resolved = 1, new = 0 WHERE run_id = 7 AND kind = 'amount_mismatch'");
+    office
+        .desk
+        .sql("UPDATE run_counts SET count = 0, resolved = 1, new = 0 WHERE run_id = 7 AND kind = 'amount_mismatch'");
     let second = office.queue_as_of(later).unwrap();
     assert_eq!(second.len(), 1);
     assert_eq!(office.queue_as_of(later).unwrap(), Vec::<String>::new());
@@ -357,8 +427,18 @@ async fn a_later_as_of_is_told_only_if_the_figures_changed_and_then_says_that_it
     assert_eq!(header(&mails[1].bytes, "Message-ID"), second[0]);
     assert_eq!(header(&mails[1].bytes, "Supersedes"), first[0]);
     assert_eq!(header(&mails[1].bytes, "In-Reply-To"), first[0]);
-    assert!(parse(&mails[1].bytes).body_text(0).unwrap().contains("This mail replaces the one sent before"));
-    assert!(!parse(&mails[0].bytes).body_text(0).unwrap().contains("This mail replaces"));
+    assert!(
+        parse(&mails[1].bytes)
+            .body_text(0)
+            .unwrap()
+            .contains("This mail replaces the one sent before")
+    );
+    assert!(
+        !parse(&mails[0].bytes)
+            .body_text(0)
+            .unwrap()
+            .contains("This mail replaces")
+    );
 }
 
 #[tokio::test]
@@ -368,7 +448,10 @@ async fn without_recipients_the_files_are_frozen_and_nobody_is_written_to() {
     assert_eq!(office.queue().len(), 0);
     assert_eq!(office.deliver().await, Delivery::default());
     assert_eq!(sink.connections(), 0);
-    assert_eq!(office.desk.rows("SELECT count(*) FROM files WHERE name LIKE '%.csv'"), ["4"]);
+    assert_eq!(
+        office.desk.rows("SELECT count(*) FROM files WHERE name LIKE '%.csv'"),
+        ["4"]
+    );
 }
 
 #[tokio::test]
@@ -379,7 +462,10 @@ async fn what_arrives_is_what_was_frozen() {
     office.deliver().await;
     for (due, mail) in due.iter().zip(sink.mails()) {
         assert_eq!(mail.bytes.strip_suffix(b"\r\n").unwrap(), due.message);
-        assert_eq!((mail.from.as_str(), mail.to.as_slice()), ("recon@example.com", [due.recipient.clone()].as_slice()));
+        assert_eq!(
+            (mail.from.as_str(), mail.to.as_slice()),
+            ("recon@example.com", [due.recipient.clone()].as_slice())
+        );
     }
 }
 
@@ -387,7 +473,9 @@ async fn what_arrives_is_what_was_frozen() {
 #[tokio::test]
 async fn silence_or_a_hang_up_at_any_stage_leaves_the_mail_pending_and_the_next_run_sends_it_at_once() {
     let stages = ["GREETING", "EHLO", "MAIL", "RCPT", "DATA", "."];
-    let cases = stages.into_iter().flat_map(|verb| [(verb, Act::Stall), (verb, Act::HangUp)]);
+    let cases = stages
+        .into_iter()
+        .flat_map(|verb| [(verb, Act::Stall), (verb, Act::HangUp)]);
     // Side by side: each of them waits for its own time-outs.
     futures_util::future::join_all(cases.map(|(verb, act)| silence(verb, act))).await;
 }
@@ -398,7 +486,11 @@ async fn silence(verb: &'static str, act: Act) {
     office.mail().timeout = Duration::from_secs(2);
     office.queue();
     let delivery = office.deliver().await;
-    assert_eq!((delivery.sent, delivery.pending, delivery.failed), (0, 1, 0), "{verb} {act:?}");
+    assert_eq!(
+        (delivery.sent, delivery.pending, delivery.failed),
+        (0, 1, 0),
+        "{verb} {act:?}"
+    );
     assert_eq!(delivery.failures[0].failure.class, Class::Partial);
     assert_eq!(delivery.failures[0].job, JOB);
     let taken = sink.mails().len();
@@ -412,7 +504,10 @@ async fn a_server_that_is_not_there_is_asked_twice_and_not_once_per_mail() {
     let (office, sink) = office(Script::default().on("GREETING", Act::HangUp)).await;
     office.queue();
     let delivery = office.deliver().await;
-    assert_eq!((delivery.pending, delivery.failures.len(), sink.connections()), (2, 1, 2));
+    assert_eq!(
+        (delivery.pending, delivery.failures.len(), sink.connections()),
+        (2, 1, 2)
+    );
 }
 
 // M02
@@ -424,14 +519,20 @@ async fn a_4xx_waits_five_minutes_and_is_given_up_after_five_days() {
     let delivery = office.deliver().await;
     assert_eq!((delivery.sent, delivery.pending), (1, 1));
     assert_eq!(delivery.failures[0].failure.class, Class::Partial);
-    assert_eq!(office.outbox()[0], "ana@example.com|pending|1|451 4.7.1 greylisted, try later");
+    assert_eq!(
+        office.outbox()[0],
+        "ana@example.com|pending|1|451 4.7.1 greylisted, try later"
+    );
     // Too early: nobody is asked.
     assert_eq!(office.deliver_at(now() + TimeDelta::minutes(4)).await.failures, []);
     assert_eq!(sink.connections(), 2);
     office.deliver_at(now() + TimeDelta::minutes(5)).await;
     assert_eq!(sink.connections(), 3);
     let late = office.deliver_at(now() + TimeDelta::days(5)).await;
-    assert_eq!((late.pending, late.failed, late.failures[0].failure.class), (0, 1, Class::ProviderDown));
+    assert_eq!(
+        (late.pending, late.failed, late.failures[0].failure.class),
+        (0, 1, Class::ProviderDown)
+    );
     sink.behave(Script::default());
     office.deliver_at(now() + TimeDelta::days(6)).await;
     assert_eq!(sink.mails().len(), 1);
@@ -440,13 +541,20 @@ async fn a_4xx_waits_five_minutes_and_is_given_up_after_five_days() {
 // M03
 #[tokio::test]
 async fn a_refused_recipient_costs_nobody_else_the_mail() {
-    let (office, sink) = office(Script::default().recipient(ANA, Act::Say("550 5.1.1 <ana@example.com> unknown"))).await;
+    let (office, sink) =
+        office(Script::default().recipient(ANA, Act::Say("550 5.1.1 <ana@example.com> unknown"))).await;
     office.queue();
     let delivery = office.deliver().await;
     assert_eq!((delivery.sent, delivery.failed, delivery.pending), (1, 1, 0));
     assert_eq!(delivery.failures[0].failure.class, Class::Partial);
     assert!(!delivery.failures[0].failure.message.contains('@'));
-    assert_eq!(office.outbox(), ["ana@example.com|failed|1|550 5.1.1 unknown", "ben@example.com|sent|1|250 taken"]);
+    assert_eq!(
+        office.outbox(),
+        [
+            "ana@example.com|failed|1|550 5.1.1 unknown",
+            "ben@example.com|sent|1|250 taken"
+        ]
+    );
     // The good one is not written to again, the bad one not asked for again.
     office.deliver().await;
     assert_eq!((sink.mails().len(), sink.connections()), (1, 2));
@@ -459,18 +567,31 @@ async fn when_everybody_is_refused_the_way_is_closed() {
     office.queue();
     let delivery = office.deliver().await;
     assert_eq!((delivery.sent, delivery.failed), (0, 2));
-    assert!(delivery.failures.iter().all(|failed| failed.failure.class == Class::ProviderDown));
+    assert!(
+        delivery
+            .failures
+            .iter()
+            .all(|failed| failed.failure.class == Class::ProviderDown)
+    );
 }
 
 #[tokio::test]
 async fn a_refused_login_is_tried_once_per_run_and_nothing_is_lost_by_it() {
-    let script = Script { extensions: vec!["AUTH PLAIN LOGIN"], ..Script::default() };
+    let script = Script {
+        extensions: vec!["AUTH PLAIN LOGIN"],
+        ..Script::default()
+    };
     let (mut office, sink) = office(script.clone().on("AUTH", Act::Say("535 5.7.8 no"))).await;
     let secret = office.desk.path("password");
     std::fs::write(&secret, "hunter2").unwrap();
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let password = reconciled::config::SecretRef::parse("file:password");
-    if let Transport::Smtp { username, password: slot, .. } = &mut office.mail().transport {
+    if let Transport::Smtp {
+        username,
+        password: slot,
+        ..
+    } = &mut office.mail().transport
+    {
         *username = Some(reconciled::config::SecretOrPlain::Plain("recon".to_owned()));
         *slot = password;
     }
@@ -479,7 +600,10 @@ async fn a_refused_login_is_tried_once_per_run_and_nothing_is_lost_by_it() {
     assert_eq!((delivery.sent, delivery.failed, sink.connections()), (0, 2, 1));
     assert_eq!(delivery.failures[0].failure.class, Class::Auth);
     assert!(!format!("{:?}", delivery.failures).contains("hunter2"));
-    assert_eq!(office.outbox()[0], "ana@example.com|failed|1|login refused: 535 5.7.8 no");
+    assert_eq!(
+        office.outbox()[0],
+        "ana@example.com|failed|1|login refused: 535 5.7.8 no"
+    );
     sink.behave(script);
     assert_eq!(office.deliver().await.sent, 2);
 }
@@ -488,8 +612,20 @@ async fn a_refused_login_is_tried_once_per_run_and_nothing_is_lost_by_it() {
 #[tokio::test]
 async fn a_mail_that_the_server_finds_too_large_goes_out_without_attachments_and_says_so() {
     for (name, script) in [
-        ("552", Script { limit: Some(60_000), ..Script::default() }),
-        ("SIZE", Script { extensions: vec!["SIZE 60000"], ..Script::default() }),
+        (
+            "552",
+            Script {
+                limit: Some(60_000),
+                ..Script::default()
+            },
+        ),
+        (
+            "SIZE",
+            Script {
+                extensions: vec!["SIZE 60000"],
+                ..Script::default()
+            },
+        ),
     ] {
         let (mut office, sink) = office(script).await;
         office.job.recipients = vec![ANA.to_owned()];
@@ -500,10 +636,18 @@ async fn a_mail_that_the_server_finds_too_large_goes_out_without_attachments_and
         assert_eq!((delivery.sent, delivery.failed, delivery.pending), (1, 0, 0), "{name}");
         let mails = sink.mails();
         let mail = parse(&mails[0].bytes);
-        let said: String = (0..mail.text_body_count()).map(|n| mail.body_text(n).unwrap().into_owned()).collect();
-        assert!(said.contains("NOT ATTACHED") && said.contains("2026-03-04_tupay-pe_discrepancies.csv"), "{said}");
+        let said: String = (0..mail.text_body_count())
+            .map(|n| mail.body_text(n).unwrap().into_owned())
+            .collect();
+        assert!(
+            said.contains("NOT ATTACHED") && said.contains("2026-03-04_tupay-pe_discrepancies.csv"),
+            "{said}"
+        );
         assert!(said.contains("/srv/reconciled/out/2026-03-04/tupay-pe"));
-        assert!(!mails[0].bytes.windows(8).any(|bytes| bytes == b"eHh4eHh4"), "an attachment is still there");
+        assert!(
+            !mails[0].bytes.windows(8).any(|bytes| bytes == b"eHh4eHh4"),
+            "an attachment is still there"
+        );
         assert_ne!(header(&mails[0].bytes, "Message-ID"), queued[0]);
         assert_eq!(office.outbox().len(), 2);
         assert!(office.outbox()[0].contains("sent without attachments instead"));
@@ -511,7 +655,11 @@ async fn a_mail_that_the_server_finds_too_large_goes_out_without_attachments_and
         assert_eq!(office.queue(), Vec::<String>::new());
         assert_eq!(office.deliver().await, Delivery::default());
         let tried = sink.lines().iter().filter(|line| line.starts_with("DATA")).count();
-        assert_eq!(tried, if name == "SIZE" { 1 } else { 2 }, "an announced limit is believed");
+        assert_eq!(
+            tried,
+            if name == "SIZE" { 1 } else { 2 },
+            "an announced limit is believed"
+        );
     }
 }
 
@@ -548,10 +696,16 @@ async fn without_starttls_or_with_a_foreign_certificate_nothing_is_sent() {
     let (authority, server) = authority_and_server("localhost");
     let (foreign, _) = authority_and_server("localhost");
     let (_, misnamed) = authority_and_server("mail.example.org");
-    for (what, offered, trusted) in
-        [("stripped", None, &authority), ("foreign authority", Some(server), &foreign), ("other host", Some(misnamed), &authority)]
-    {
-        let sink = Sink::start(Script { tls: offered, ..Script::default() }).await;
+    for (what, offered, trusted) in [
+        ("stripped", None, &authority),
+        ("foreign authority", Some(server), &foreign),
+        ("other host", Some(misnamed), &authority),
+    ] {
+        let sink = Sink::start(Script {
+            tls: offered,
+            ..Script::default()
+        })
+        .await;
         let mut office = Office::new(full(), night::smtp(sink.port, SmtpTls::StartTls));
         office.http.ca_file = Some(office.desk.path("ca.pem"));
         std::fs::write(office.desk.path("ca.pem"), trusted).unwrap();
@@ -567,7 +721,12 @@ async fn without_starttls_or_with_a_foreign_certificate_nothing_is_sent() {
 async fn a_private_authority_is_enough_for_starttls_and_for_the_wrapper() {
     for (tls, wrapper) in [(SmtpTls::StartTls, false), (SmtpTls::Wrapper, true)] {
         let (authority, server) = authority_and_server("localhost");
-        let sink = Sink::start(Script { tls: Some(server), wrapper, ..Script::default() }).await;
+        let sink = Sink::start(Script {
+            tls: Some(server),
+            wrapper,
+            ..Script::default()
+        })
+        .await;
         let mut office = Office::new(full(), night::smtp(sink.port, tls));
         office.http.ca_file = Some(office.desk.path("ca.pem"));
         std::fs::write(office.desk.path("ca.pem"), authority).unwrap();
@@ -580,13 +739,39 @@ async fn a_private_authority_is_enough_for_starttls_and_for_the_wrapper() {
 
 #[tokio::test]
 async fn nothing_leaves_in_the_clear_to_another_machine() {
-    let transport =
-        Transport::Smtp { host: "mail.example.com".to_owned(), port: 25, tls: SmtpTls::None, username: None, password: None };
+    let transport = Transport::Smtp {
+        host: "mail.example.com".to_owned(),
+        port: 25,
+        tls: SmtpTls::None,
+        username: None,
+        password: None,
+    };
     let office = Office::new(full(), transport);
     office.queue();
     let mail = office.settings.mail.as_ref().unwrap();
-    let failure = deliver(&office.desk.store, mail, &office.http, office.desk.dir.path(), now()).await.unwrap_err();
+    let failure = deliver(&office.desk.store, mail, &office.http, office.desk.dir.path(), now())
+        .await
+        .unwrap_err();
     assert_eq!(failure.class, Class::Config);
+}
+
+#[tokio::test]
+async fn the_online_check_says_whether_the_server_can_be_used_and_sends_nothing() {
+    let sink = Sink::start(Script::default()).await;
+    let mut office = Office::new(full(), night::smtp(sink.port, SmtpTls::None));
+    let folder = office.desk.dir.path().to_owned();
+    let said = check_online(office.settings.mail.as_ref().unwrap(), &office.http, &folder)
+        .await
+        .unwrap();
+    assert!(said.contains("answered"), "{said}");
+    sink.behave(Script::default().on("GREETING", Act::Stall));
+    office.mail().timeout = Duration::from_millis(300);
+    let failure = check_online(office.settings.mail.as_ref().unwrap(), &office.http, &folder)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.class, Class::ProviderDown);
+    assert!(failure.message.contains("time-out"), "{}", failure.message);
+    assert!(!sink.lines().iter().any(|line| line.starts_with("MAIL")));
 }
 
 // M10
@@ -612,9 +797,15 @@ async fn a_mail_that_waited_a_night_leaves_before_the_next_one() {
     };
     queue(&office.desk.store, &letter, at("2026-03-06T07:31:00Z")).unwrap();
     assert_eq!(office.deliver_at(at("2026-03-06T07:31:00Z")).await.sent, 2);
-    let subjects: Vec<String> =
-        sink.mails().iter().map(|mail| parse(&mail.bytes).subject().unwrap().to_owned()).collect();
-    assert!(subjects[0].ends_with(DAY) && subjects[1].ends_with("2026-03-05"), "{subjects:?}");
+    let subjects: Vec<String> = sink
+        .mails()
+        .iter()
+        .map(|mail| parse(&mail.bytes).subject().unwrap().to_owned())
+        .collect();
+    assert!(
+        subjects[0].ends_with(DAY) && subjects[1].ends_with("2026-03-05"),
+        "{subjects:?}"
+    );
 }
 
 #[tokio::test]
@@ -625,7 +816,10 @@ async fn mails_in_the_folder_have_fixed_names_and_closed_modes() {
     for entry in std::fs::read_dir(office.desk.path("mail")).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
-        assert!(name.starts_with("2026-03-04_tupay-pe_") && name.ends_with(".eml"), "{name}");
+        assert!(
+            name.starts_with("2026-03-04_tupay-pe_") && name.ends_with(".eml"),
+            "{name}"
+        );
         assert!(!name.contains("ana") && !name.contains("ben"));
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o640);
     }

@@ -12,7 +12,10 @@ mod night;
 use night::{DAY, Desk, GERMAN, JOB, RUN, as_of, day, full, job, quiet, strict_csv};
 
 fn expected(case: &str, name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/report").join(case).join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cases/report")
+        .join(case)
+        .join(name)
 }
 
 /// Compares bytes with the expected file, or writes it under `ACCEPT=1`.
@@ -37,7 +40,8 @@ fn the_four_reports_of_a_full_night_are_the_expected_bytes() {
     let desk = full();
     let produced = desk.produce(&job());
     let names: Vec<&str> = produced.iter().map(|file| file.name.as_str()).collect();
-    let wanted = ["discrepancies", "summary", "statement", "coverage"].map(|report| format!("{DAY}_{JOB}_{report}.csv"));
+    let wanted =
+        ["discrepancies", "summary", "statement", "coverage"].map(|report| format!("{DAY}_{JOB}_{report}.csv"));
     assert_eq!(names, wanted);
     for file in &produced {
         assert_expected("full", &file.name, &file.bytes);
@@ -47,7 +51,10 @@ fn the_four_reports_of_a_full_night_are_the_expected_bytes() {
 #[test]
 fn the_decimal_comma_brings_its_semicolon() {
     let desk = full();
-    let german = reconciled::config::Job { locale: GERMAN, ..job() };
+    let german = reconciled::config::Job {
+        locale: GERMAN,
+        ..job()
+    };
     for file in desk.produce(&german) {
         assert_expected("full-de", &file.name, &file.bytes);
     }
@@ -81,7 +88,13 @@ fn rows_are_sorted_by_priority_then_difference_then_age_and_acknowledged_ones_co
     let rows = strict_csv(&desk.produce(&job())[0].bytes, ',');
     let order: Vec<(&str, &str, &str)> = rows
         .iter()
-        .map(|row| (&row["discrepancy_id"][15..], row["status"].as_str(), row["priority"].as_str()))
+        .map(|row| {
+            (
+                &row["discrepancy_id"][15..],
+                row["status"].as_str(),
+                row["priority"].as_str(),
+            )
+        })
         .collect();
     assert_eq!(
         order,
@@ -112,7 +125,10 @@ fn every_kind_has_a_cause_and_an_action_in_words() {
     assert_eq!(rows.len(), reconciled::record::Kind::ALL.len());
     for row in rows {
         for column in ["likely_cause", "suggested_action"] {
-            assert!(row[column].len() > 10 && row[column] != "not described" && row[column] != "look at both sides", "{row:?}");
+            assert!(
+                row[column].len() > 10 && row[column] != "not described" && row[column] != "look at both sides",
+                "{row:?}"
+            );
         }
     }
 }
@@ -143,7 +159,10 @@ fn the_priority_follows_kind_and_amount_in_every_currency_and_at_the_ends_of_the
     }
     let rows = strict_csv(&desk.produce(&job())[0].bytes, ',');
     for (number, (kind, currency, difference, priority)) in cases.iter().enumerate() {
-        let row = rows.iter().find(|row| row["discrepancy_id"] == format!("{number:016}")).unwrap();
+        let row = rows
+            .iter()
+            .find(|row| row["discrepancy_id"] == format!("{number:016}"))
+            .unwrap();
         assert_eq!(row["priority"], priority.to_string(), "{kind} {currency} {difference}");
     }
 }
@@ -155,7 +174,11 @@ fn the_sum_of_windows_counts_each_window_once_and_names_the_oldest_gap() {
     let windows: i64 = rows.iter().map(|row| row["windows"].parse::<i64>().unwrap()).sum();
     assert_eq!(windows, 5);
     for row in rows {
-        let gap = if row["feed"] == "deposits" { "2026-03-04T05:00:00.000Z" } else { "" };
+        let gap = if row["feed"] == "deposits" {
+            "2026-03-04T05:00:00.000Z"
+        } else {
+            ""
+        };
         assert_eq!(row["oldest_unsealed"], gap);
     }
 }
@@ -171,7 +194,11 @@ fn a_folder_of_definitions_replaces_built_in_reports_and_adds_new_ones() {
     let desk = full();
     let folder = desk.path("reports");
     std::fs::create_dir(&folder).unwrap();
-    std::fs::write(folder.join("summary.sql"), "SELECT count(*) AS items FROM v_open_discrepancies WHERE job = :job").unwrap();
+    std::fs::write(
+        folder.join("summary.sql"),
+        "SELECT count(*) AS items FROM v_open_discrepancies WHERE job = :job",
+    )
+    .unwrap();
     std::fs::write(
         folder.join("by-day.sql"),
         "SELECT business_day, ledger_amount, reference FROM discrepancies WHERE job = :job AND kind = 'missing_in_provider'",
@@ -198,7 +225,11 @@ fn a_wrong_definition_is_named_with_its_report_before_anything_is_written() {
     own.report.reports = vec!["own".to_owned(), "nothing".to_owned()];
     let failure = report::produce(&desk.store, &own, Some(&folder), RUN, as_of(), day()).unwrap_err();
     assert_eq!(failure.class, Class::Config);
-    assert!(failure.message.contains("\"own\"") && failure.message.contains("transactionss"), "{}", failure.message);
+    assert!(
+        failure.message.contains("\"own\"") && failure.message.contains("transactionss"),
+        "{}",
+        failure.message
+    );
     assert_eq!(report::problems(&own.report.reports, Some(&folder)).len(), 2);
 }
 
@@ -243,13 +274,20 @@ fn files_lie_in_their_folders_with_closed_modes_and_no_leftovers() {
     let produced = desk.produce(&job());
     for _ in 0..2 {
         let paths = report::write_files(&out, day(), JOB, &produced).unwrap();
-        assert_eq!(paths[0], out.join(DAY).join(JOB).join(format!("{DAY}_{JOB}_discrepancies.csv")));
+        assert_eq!(
+            paths[0],
+            out.join(DAY).join(JOB).join(format!("{DAY}_{JOB}_discrepancies.csv"))
+        );
         for (path, file) in paths.iter().zip(&produced) {
             assert_eq!(std::fs::read(path).unwrap(), file.bytes);
             assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o640);
         }
         for folder in [out.join(DAY), out.join(DAY).join(JOB)] {
-            assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777 & !0o750, 0, "{folder:?}");
+            assert_eq!(
+                std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777 & !0o750,
+                0,
+                "{folder:?}"
+            );
         }
         assert_eq!(std::fs::read_dir(out.join(DAY).join(JOB)).unwrap().count(), 4);
     }
@@ -296,8 +334,13 @@ fn a_planted_link_is_refused_and_what_it_points_at_stays_as_it_is() {
 #[test]
 fn the_page_of_a_day_shows_every_job_and_runs_nothing() {
     let desk = full();
-    let job = reconciled::config::Job { name: JOB.to_owned(), ..job() };
-    desk.sql("UPDATE discrepancies SET reference = '<script>alert(1)</script>' WHERE discrepancy_id = 'd000000000000001'");
+    let job = reconciled::config::Job {
+        name: JOB.to_owned(),
+        ..job()
+    };
+    desk.sql(
+        "UPDATE discrepancies SET reference = '<script>alert(1)</script>' WHERE discrepancy_id = 'd000000000000001'",
+    );
     let settings = night::settings(desk.dir.path(), None);
     let files = desk.produce(&job);
     let letter = reconciled::mail::Letter {
@@ -315,7 +358,14 @@ fn the_page_of_a_day_shows_every_job_and_runs_nothing() {
     let path = report::write_index(&desk.store, &desk.path("out"), day()).unwrap();
     assert_eq!(path, desk.path("out").join(DAY).join("index.html"));
     let html = std::fs::read_to_string(&path).unwrap();
-    for part in ["tupay-pe", "discrepancies", "123456.78", "&lt;script&gt;", "2026-03-04T05:00:00.000Z", "_summary.csv"] {
+    for part in [
+        "tupay-pe",
+        "discrepancies",
+        "123456.78",
+        "&lt;script&gt;",
+        "2026-03-04T05:00:00.000Z",
+        "_summary.csv",
+    ] {
         assert!(html.contains(part), "{part} is missing");
     }
     assert!(!html.contains("<script") && !html.contains("http://") && !html.contains("https://"));
@@ -323,6 +373,24 @@ fn the_page_of_a_day_shows_every_job_and_runs_nothing() {
     desk.sql("UPDATE discrepancies SET state = 'resolved', resolved_day = '2026-03-05' WHERE state = 'open'");
     report::write_index(&desk.store, &desk.path("out"), day()).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), html);
+}
+
+#[test]
+fn a_job_that_failed_before_its_report_stands_on_the_page_with_the_reason() {
+    let desk = full();
+    desk.sql(
+        "INSERT INTO runs (run_id, job, as_of, business_day, started_at, finished_at, verdict, exit_code, message) VALUES
+           (8, 'payvyne-uk', 'x', '2026-03-04', 'x', 'x', 'failed', 77, 'login <refused>'),
+           (9, 'one2pays', 'x', '2026-03-04', 'x', 'x', 'failed', 77, 'first'),
+           (10, 'one2pays', 'x', '2026-03-04', 'x', 'x', 'reconciled', 0, NULL)",
+    );
+    let path = report::write_index(&desk.store, &desk.path("out"), day()).unwrap();
+    let html = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        html.contains("payvyne-uk: the last run for this day FAILED.</b> login &lt;refused&gt;"),
+        "{html}"
+    );
+    assert!(!html.contains("one2pays"));
 }
 
 #[test]
@@ -349,5 +417,8 @@ fn a_past_day_is_written_again_from_frozen_bytes_whatever_happened_since() {
     again.sort_by(|a, b| a.name.cmp(&b.name));
     files.sort_by(|a, b| a.name.cmp(&b.name));
     assert_eq!(again, files);
-    assert_eq!(report::again(&desk.store, JOB, "2026-03-01".parse().unwrap()).unwrap(), []);
+    assert_eq!(
+        report::again(&desk.store, JOB, "2026-03-01".parse().unwrap()).unwrap(),
+        []
+    );
 }

@@ -344,6 +344,26 @@ fn foreign_rows_and_wrong_settings_store_nothing_and_leave_the_window_open() {
 }
 
 #[test]
+fn a_first_large_load_ends_with_every_index_and_the_same_rows_as_small_ones() {
+    let world = World::new();
+    let fee = |n: i64| json!({"id": format!("f{n}"), "amount": -1, "kind": "fee", "related": format!("p{n}"), "at": "2026-03-04T17:00:00Z"});
+    // Page after page repeats the last row of the one before: the list moved while it was read.
+    let pages: Vec<Value> = (0..210)
+        .map(|n| rows(&[row(&format!("p{n}"), n), row(&format!("p{}", n + 1), n + 1), fee(n)]))
+        .collect();
+    let sealed = world.read(&ask("listing", 4, night(5)), &pages);
+    assert_eq!((sealed.rows, sealed.new, sealed.unchanged), (630, 421, 209));
+    assert_eq!(
+        world.select("SELECT count(*), sum(fee_minor) FROM transactions WHERE kind = 'payment'"),
+        ["211 210"]
+    );
+    assert_eq!(replay_of(&world), Vec::<String>::new());
+    // Opening looks at the schema: every index is there again.
+    let world = world.killed();
+    assert_eq!(world.read(&ask("listing", 4, night(6)), &pages[1..]).vanished, 2);
+}
+
+#[test]
 fn an_empty_reading_cannot_be_sealed() {
     let world = World::new();
     let ask = ask("days", 4, night(5));

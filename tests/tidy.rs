@@ -32,7 +32,11 @@ fn collect(dir: &Path, found: &mut BTreeMap<String, String>) {
 /// The code of a file without comments and without its test module.
 fn code(text: &str) -> String {
     let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
-    product.lines().map(|line| line.split("//").next().unwrap_or(line)).collect::<Vec<_>>().join("\n")
+    product
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn offenders(pattern: &str, allowed: &[&str]) -> Vec<String> {
@@ -65,15 +69,32 @@ fn every_foreign_package_has_its_home() {
     ];
     for (package, allowed) in homes {
         let elsewhere = offenders(package, allowed);
-        assert!(elsewhere.is_empty(), "{package} lives in {allowed:?}, but is used in {elsewhere:?}");
+        assert!(
+            elsewhere.is_empty(),
+            "{package} lives in {allowed:?}, but is used in {elsewhere:?}"
+        );
     }
 }
 
 #[test]
 fn the_pure_rooms_know_no_network_no_files_no_clock_and_no_environment() {
-    let pure = ["src/money.rs", "src/day.rs", "src/record.rs", "src/window.rs", "src/providers/", "src/schedule.rs"];
+    let pure = [
+        "src/money.rs",
+        "src/day.rs",
+        "src/record.rs",
+        "src/window.rs",
+        "src/providers/",
+        "src/schedule.rs",
+    ];
     let forbidden = [
-        "std::fs", "std::env", "std::net", "tokio::", "Utc::now", "SystemTime::now", "Instant::now", "rusqlite::Connection",
+        "std::fs",
+        "std::env",
+        "std::net",
+        "tokio::",
+        "Utc::now",
+        "SystemTime::now",
+        "Instant::now",
+        "rusqlite::Connection",
     ];
     for (name, text) in sources() {
         if !pure.iter().any(|room| name.starts_with(room)) {
@@ -88,10 +109,20 @@ fn the_pure_rooms_know_no_network_no_files_no_clock_and_no_environment() {
 
 #[test]
 fn the_wall_clock_is_read_at_the_edges_only() {
-    let edges = ["src/run.rs", "src/serve.rs", "src/cli/", "src/fetch/", "src/sandbox/", "src/demo"];
+    let edges = [
+        "src/run.rs",
+        "src/serve.rs",
+        "src/cli/",
+        "src/fetch/",
+        "src/sandbox/",
+        "src/demo",
+    ];
     let inside = offenders("Utc::now", &edges);
     assert!(inside.is_empty(), "now is an argument; the clock is read in {inside:?}");
-    assert!(offenders("Local::now", &[]).is_empty(), "a machine's local time dates no book");
+    assert!(
+        offenders("Local::now", &[]).is_empty(),
+        "a machine's local time dates no book"
+    );
 }
 
 #[test]
@@ -103,7 +134,8 @@ fn no_floating_point_comes_near_money() {
         }
         for line in code(&text).lines() {
             let float = ["f64", "f32"].iter().any(|word| {
-                line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|token| token == *word)
+                line.split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .any(|token| token == *word)
             });
             assert!(!float, "{name} uses floating point: {}", line.trim());
         }
@@ -113,7 +145,12 @@ fn no_floating_point_comes_near_money() {
 #[test]
 fn nothing_is_left_unfinished() {
     for (name, text) in sources() {
-        for word in [concat!("todo", "!("), concat!("unimplemented", "!("), "FIXME", concat!("dbg", "!(")] {
+        for word in [
+            concat!("todo", "!("),
+            concat!("unimplemented", "!("),
+            "FIXME",
+            concat!("dbg", "!("),
+        ] {
             assert!(!text.contains(word), "{name} says {word}");
         }
     }
@@ -126,13 +163,19 @@ fn every_provider_folder_is_registered_and_only_the_registry_lists_them() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            assert!(registered.contains(&name.as_str()), "the folder {name} has no line in the registry");
+            assert!(
+                registered.contains(&name.as_str()),
+                "the folder {name} has no line in the registry"
+            );
         }
     }
     let homes = ["src/providers/", "src/sandbox/", "src/demo"];
     for name in registered {
         let elsewhere = offenders(&format!("providers::{name}"), &homes);
-        assert!(elsewhere.is_empty(), "{name} is named outside its folder and the registry: {elsewhere:?}");
+        assert!(
+            elsewhere.is_empty(),
+            "{name} is named outside its folder and the registry: {elsewhere:?}"
+        );
     }
 }
 
@@ -140,7 +183,9 @@ fn every_provider_folder_is_registered_and_only_the_registry_lists_them() {
 fn no_sql_is_put_together_from_texts() {
     for (name, text) in sources() {
         for line in code(&text).lines().filter(|line| line.contains("format!(")) {
-            let sql = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "].iter().any(|word| line.contains(&format!("\"{word}")));
+            let sql = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "]
+                .iter()
+                .any(|word| line.contains(&format!("\"{word}")));
             assert!(!sql, "{name} formats SQL, parameters are bound: {}", line.trim());
         }
     }

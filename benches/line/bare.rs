@@ -34,8 +34,10 @@ struct Row<'a> {
 
 fn open(path: &Path) -> Connection {
     let conn = Connection::open(path).unwrap();
-    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; PRAGMA temp_store = FILE;")
-        .unwrap();
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; PRAGMA temp_store = FILE;",
+    )
+    .unwrap();
     conn
 }
 
@@ -51,7 +53,11 @@ pub fn ingest(dir: &Path, url: &str, rows: u64, in_flight: usize) -> Option<Dura
     .unwrap();
     let started = Instant::now();
     reconciled::fetch::install_crypto();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut answers = futures_util::stream::iter(1..=rows.div_ceil(PAGE))
@@ -64,20 +70,32 @@ pub fn ingest(dir: &Path, url: &str, rows: u64, in_flight: usize) -> Option<Dura
             })
             .buffer_unordered(in_flight);
         while let Some((number, body)) = answers.next().await {
-            conn.execute("INSERT INTO pages VALUES (?1, ?2)", params![number as i64, body]).unwrap();
+            conn.execute("INSERT INTO pages VALUES (?1, ?2)", params![number as i64, body])
+                .unwrap();
         }
     });
     let transaction = conn.transaction().unwrap();
     {
         let mut read = transaction.prepare("SELECT body FROM pages ORDER BY number").unwrap();
-        let mut insert = transaction.prepare("INSERT OR REPLACE INTO payments VALUES (?1, ?2, ?3, ?4, ?5, ?6)").unwrap();
+        let mut insert = transaction
+            .prepare("INSERT OR REPLACE INTO payments VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+            .unwrap();
         let mut pages = read.query([]).unwrap();
         while let Some(page) = pages.next().unwrap() {
             let body = zstd::decode_all(page.get_ref(0).unwrap().as_blob().unwrap()).unwrap();
             let envelope: Envelope<'_> = serde_json::from_slice(&body).unwrap();
             for row in envelope.data.data {
                 let minor: i64 = row.amount.split('.').next().unwrap().parse().unwrap();
-                insert.execute(params![row.id, row.reference_id, minor, row.currency, row.status, row.created_at]).unwrap();
+                insert
+                    .execute(params![
+                        row.id,
+                        row.reference_id,
+                        minor,
+                        row.currency,
+                        row.status,
+                        row.created_at
+                    ])
+                    .unwrap();
             }
         }
     }
@@ -103,7 +121,12 @@ pub fn merge(dir: &Path) -> Option<Duration> {
             (None, None) => break,
             (Some(_), None) => std::cmp::Ordering::Less,
             (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some(r), Some(e)) => r.get_ref(0).unwrap().as_str().unwrap().cmp(e.get_ref(0).unwrap().as_str().unwrap()),
+            (Some(r), Some(e)) => r
+                .get_ref(0)
+                .unwrap()
+                .as_str()
+                .unwrap()
+                .cmp(e.get_ref(0).unwrap().as_str().unwrap()),
         };
         if let (std::cmp::Ordering::Equal, Some(r), Some(e)) = (order, record, entry) {
             let same = r.get_ref(1).unwrap() == e.get_ref(1).unwrap() && r.get_ref(2).unwrap() == e.get_ref(2).unwrap();
@@ -127,11 +150,14 @@ pub fn merge(dir: &Path) -> Option<Duration> {
 pub fn csv(dir: &Path) -> Option<Duration> {
     let conn = open(&dir.join("reconciled.db"));
     let started = Instant::now();
-    let definition = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/reports/discrepancies.sql")).unwrap();
+    let definition =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/reports/discrepancies.sql")).unwrap();
     let mut select = conn.prepare(&definition).unwrap();
     crate::books::bind(&mut select);
     let columns = select.column_count();
-    let mut out = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let mut out = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::new());
     out.write_record(select.column_names()).unwrap();
     let mut rows = select.raw_query();
     while let Some(row) = rows.next().unwrap() {

@@ -70,7 +70,13 @@ pub fn ten_thousand_more(dir: &Path) {
 /// The ingested rows are all there, exactly.
 pub fn expect_rows(dir: &Path, rows: u64) {
     let found: (i64, i64) = store(dir)
-        .read(|c| Ok(c.query_row("SELECT count(*), sum(amount_minor) FROM transactions", [], |r| Ok((r.get(0)?, r.get(1)?)))?))
+        .read(|c| {
+            Ok(
+                c.query_row("SELECT count(*), sum(amount_minor) FROM transactions", [], |r| {
+                    Ok((r.get(0)?, r.get(1)?))
+                })?,
+            )
+        })
         .unwrap();
     let sum: u64 = (0..rows).map(|row| 10_000 + random(row) % 900_000).sum();
     assert_eq!(found, (rows as i64, sum as i64));
@@ -102,9 +108,12 @@ pub fn every_row_differs(dir: &Path, rows: u64) {
 
 /// The parameters of a report definition.
 pub fn bind(select: &mut rusqlite::Statement<'_>) {
-    for (name, value) in
-        [(":job", "bench"), (":business_day", "2026-01-19"), (":as_of", "2026-01-20T02:00:00.000Z"), (":run_id", "1")]
-    {
+    for (name, value) in [
+        (":job", "bench"),
+        (":business_day", "2026-01-19"),
+        (":as_of", "2026-01-20T02:00:00.000Z"),
+        (":run_id", "1"),
+    ] {
         if let Some(index) = select.parameter_index(name).unwrap() {
             select.raw_bind_parameter(index, value).unwrap();
         }
@@ -115,6 +124,10 @@ pub fn bind(select: &mut rusqlite::Statement<'_>) {
 pub fn twenty_jobs(dir: &Path) {
     subject::job(dir, "http://127.0.0.1:9");
     for number in 1..20 {
-        std::fs::copy(dir.join("jobs/bench.toml"), dir.join(format!("jobs/bench-{number}.toml"))).unwrap();
+        std::fs::copy(
+            dir.join("jobs/bench.toml"),
+            dir.join(format!("jobs/bench-{number}.toml")),
+        )
+        .unwrap();
     }
 }

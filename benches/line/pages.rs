@@ -35,9 +35,19 @@ struct Shelf {
 /// Serves `rows` payments, each answer after `delay`.
 pub fn serve(rows: u64, delay: Duration) -> Server {
     let arrivals = Arc::new(Mutex::new(Vec::new()));
-    let pages = (1..=rows.div_ceil(PAGE).max(1)).map(|number| page(number, rows)).collect();
-    let shelf = Arc::new(Shelf { pages, delay, arrivals: arrivals.clone() });
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let pages = (1..=rows.div_ceil(PAGE).max(1))
+        .map(|number| page(number, rows))
+        .collect();
+    let shelf = Arc::new(Shelf {
+        pages,
+        delay,
+        arrivals: arrivals.clone(),
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let (ready, address) = std::sync::mpsc::channel::<SocketAddr>();
     runtime.spawn(async move {
         let app = Router::new()
@@ -49,20 +59,30 @@ pub fn serve(rows: u64, delay: Duration) -> Server {
         ready.send(listener.local_addr().unwrap()).unwrap();
         axum::serve(listener, app).await.unwrap();
     });
-    Server { url: format!("http://{}", address.recv().unwrap()), arrivals, _runtime: runtime }
+    Server {
+        url: format!("http://{}", address.recv().unwrap()),
+        arrivals,
+        _runtime: runtime,
+    }
 }
 
 fn json(body: Vec<u8>) -> ([(&'static str, &'static str); 1], Vec<u8>) {
     ([("content-type", "application/json")], body)
 }
 
-async fn payments(State(shelf): State<Arc<Shelf>>, RawQuery(query): RawQuery) -> ([(&'static str, &'static str); 1], Vec<u8>) {
+async fn payments(
+    State(shelf): State<Arc<Shelf>>,
+    RawQuery(query): RawQuery,
+) -> ([(&'static str, &'static str); 1], Vec<u8>) {
     shelf.arrivals.lock().unwrap().push(Instant::now());
     if !shelf.delay.is_zero() {
         tokio::time::sleep(shelf.delay).await;
     }
     let query = query.unwrap_or_default();
-    let number = query.split('&').find_map(|pair| pair.strip_prefix("page=")?.parse::<usize>().ok()).unwrap_or(1);
+    let number = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("page=")?.parse::<usize>().ok())
+        .unwrap_or(1);
     json(shelf.pages.get(number.saturating_sub(1)).cloned().unwrap_or_else(empty))
 }
 
@@ -71,12 +91,15 @@ fn empty() -> Vec<u8> {
 }
 
 fn balance() -> Vec<u8> {
-    br#"{"success":true,"data":{"walletBalance":12500.5,"settlementBalance":3200,"currency":"THB","status":"active"}}"#.to_vec()
+    br#"{"success":true,"data":{"walletBalance":12500.5,"settlementBalance":3200,"currency":"THB","status":"active"}}"#
+        .to_vec()
 }
 
 /// Splitmix64: the same rows every time.
 pub fn random(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mut z = seed
+        .wrapping_add(0x9e37_79b9_7f4a_7c15)
+        .wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z ^= z >> 27;
     z = z.wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -85,7 +108,14 @@ pub fn random(seed: u64) -> u64 {
 /// A key like a UUID, random as such keys are.
 pub fn key(row: u64) -> String {
     let (a, b) = (random(row), random(row ^ 0xffff_0000));
-    format!("{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}", a >> 32, a & 0xffff, b & 0xfff, (b >> 12) & 0xfff, b >> 16 & 0xffff_ffff_ffff)
+    format!(
+        "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+        a >> 32,
+        a & 0xffff,
+        b & 0xfff,
+        (b >> 12) & 0xfff,
+        b >> 16 & 0xffff_ffff_ffff
+    )
 }
 
 fn page(number: u64, rows: u64) -> Vec<u8> {
@@ -105,11 +135,20 @@ fn page(number: u64, rows: u64) -> Vec<u8> {
                 r#"is as heavy as it is in life","metadata":{{"order_id":"{}","channel":"web","campaign":"winter-2026","terminal":"front-7"}},"#,
                 r#""clientSecret":null,"nextAction":null,"createdAt":"2026-01-14T{:02}:{:02}:22.418Z","expiresAt":"2026-01-15T18:03:22.418Z"}}"#
             ),
-            key(row), row, 10_000 + random(row) % 900_000, row, row, row / 3600 % 24, row / 60 % 60
+            key(row),
+            row,
+            10_000 + random(row) % 900_000,
+            row,
+            row,
+            row / 3600 % 24,
+            row / 60 % 60
         );
     }
     let total_pages = rows.div_ceil(PAGE);
-    let _ = write!(text, r#"],"total":{rows},"page":{number},"limit":100,"totalPages":{total_pages}}}}}"#);
+    let _ = write!(
+        text,
+        r#"],"total":{rows},"page":{number},"limit":100,"totalPages":{total_pages}}}}}"#
+    );
     text.into_bytes()
 }
 

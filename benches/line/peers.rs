@@ -7,7 +7,10 @@ use crate::{Measured, say};
 
 /// Whether Python can import it.
 fn present(module: &str) -> bool {
-    Command::new("python3").args(["-c", &format!("import {module}")]).output().is_ok_and(|o| o.status.success())
+    Command::new("python3")
+        .args(["-c", &format!("import {module}")])
+        .output()
+        .is_ok_and(|o| o.status.success())
 }
 
 /// Loading the same number of rows.
@@ -32,13 +35,28 @@ pub fn compare(dir: &Path, own: Measured) {
             continue;
         }
         let started = std::time::Instant::now();
-        let output = Command::new("python3").args(["-c", program]).current_dir(dir).output().unwrap();
+        let output = Command::new("python3")
+            .args(["-c", program])
+            .current_dir(dir)
+            .output()
+            .unwrap();
         let seconds = started.elapsed().as_secs_f64();
         if output.status.success() {
             let peak_mb = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or(0.0);
-            say("P3", &format!("{name} from CSV"), Measured { seconds, peak_mb }, Some(("reconciled", own.seconds)));
+            say(
+                "P3",
+                &format!("{name} from CSV"),
+                Measured { seconds, peak_mb },
+                Some(("reconciled", own.seconds)),
+            );
         } else {
-            println!("P3   {name}: failed: {}", String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default());
+            println!(
+                "P3   {name}: failed: {}",
+                String::from_utf8_lossy(&output.stderr)
+                    .lines()
+                    .last()
+                    .unwrap_or_default()
+            );
         }
     }
 }

@@ -47,13 +47,21 @@ pub fn ingest(dir: &Path, url: &str, in_flight: u32, per_minute: u32) -> Option<
     // The job file bounds the pace; the contest is about the machine.
     job.fetch.requests_per_minute = per_minute;
     job.fetch.max_in_flight = in_flight;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let store = Store::open(&settings.database).unwrap();
-        let JobSource::Provider(setup) = &job.source else { panic!("not a provider") };
+        let JobSource::Provider(setup) = &job.source else {
+            panic!("not a provider")
+        };
         let client = Client::new(setup, &settings.http, &job.fetch, &settings.folder).unwrap();
         let as_of = parse_instant(AS_OF).unwrap();
-        let again = store.read(|c| Ok(c.query_row("SELECT count(*) FROM windows", [], |r| r.get::<_, i64>(0))?)).unwrap();
+        let again = store
+            .read(|c| Ok(c.query_row("SELECT count(*) FROM windows", [], |r| r.get::<_, i64>(0))?))
+            .unwrap();
         let as_of = as_of + chrono::TimeDelta::minutes(again);
         let stop = CancellationToken::new();
         let started = Instant::now();
@@ -79,7 +87,12 @@ pub fn compare(dir: &Path) -> Option<Duration> {
     let store = Store::open(&settings.database).unwrap();
     let as_of = parse_instant(AS_OF).unwrap();
     let business_day = last_day_over(as_of, job.fetch.settle, job.timezone);
-    let run = RunStart { job: &job.name, as_of, business_day, started_at: as_of };
+    let run = RunStart {
+        job: &job.name,
+        as_of,
+        business_day,
+        started_at: as_of,
+    };
     let run_id = begin_run(&store, &run).unwrap();
     let night = compare::Night {
         store: &store,

@@ -10,9 +10,16 @@ use reconciled::failure::{Class, Failure};
 /// A daemon, and what the books are afterwards: reads payment providers every night, compares with the ledger, mails the
 /// discrepancies.
 #[derive(Parser, Debug)]
-#[command(name = "reconciled", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 ok, 64 usage, 65 data, 69 provider down, 70 internal, 74 local i/o, 75 partial or \
-                        busy, 76 protocol, 77 auth, 78 config. Discrepancies alone are no failure.")]
+#[command(
+    name = "reconciled",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 ok, 64 usage, 65 data, 69 provider down, 70 internal, 74 local i/o, 75 partial or \
+                        busy, 76 protocol, 77 auth, 78 config. Discrepancies alone are no failure."
+)]
 pub struct Args {
     /// Settings file [default: reconciled.toml, then /etc/reconciled/reconciled.toml]
     #[arg(long, global = true, value_name = "FILE")]
@@ -181,9 +188,13 @@ pub fn man() -> Result<(), Failure> {
     let mut bytes = Vec::new();
     let mut command = Args::command();
     command.build();
-    clap_mangen::Man::new(command.clone()).render(&mut bytes).map_err(Failure::from)?;
+    clap_mangen::Man::new(command.clone())
+        .render(&mut bytes)
+        .map_err(Failure::from)?;
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        clap_mangen::Man::new(sub.clone()).render(&mut bytes).map_err(Failure::from)?;
+        clap_mangen::Man::new(sub.clone())
+            .render(&mut bytes)
+            .map_err(Failure::from)?;
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::new(Class::Internal, "the manual page is not text; please report it"))?;

@@ -29,8 +29,13 @@ pub fn report(args: &Args, job: &str, day: Option<NaiveDate>) -> Result<u8, Fail
 }
 
 fn last_reported(store: &Store, job: &str) -> Result<NaiveDate, Failure> {
-    let day: Option<String> = store
-        .read(|conn| Ok(conn.query_row("SELECT max(business_day) FROM files WHERE job = ?1", [job], |r| r.get(0))?))?;
+    let day: Option<String> = store.read(|conn| {
+        Ok(
+            conn.query_row("SELECT max(business_day) FROM files WHERE job = ?1", [job], |r| {
+                r.get(0)
+            })?,
+        )
+    })?;
     day.and_then(|day| day.parse().ok())
         .ok_or_else(|| Failure::new(Class::Usage, format!("no business day of {job} was reported yet")))
 }
@@ -44,7 +49,10 @@ pub fn replay(args: &Args, names: &[String]) -> Result<u8, Failure> {
     for job in &jobs {
         let replayed = replays::replay(&store, job)?;
         for found in &replayed.differences {
-            say(&format!("{}: {} {}: {}\n", found.job, found.table, found.row, found.what));
+            say(&format!(
+                "{}: {} {}: {}\n",
+                found.job, found.table, found.row, found.what
+            ));
         }
         differences += replayed.differences.len();
         let left_out = match replayed.left_out {
@@ -62,7 +70,9 @@ pub fn replay(args: &Args, names: &[String]) -> Result<u8, Failure> {
     if differences > 0 {
         return Err(Failure::new(
             Class::Internal,
-            format!("{differences} records are not what the archived pages say; the database was edited or a parser changed"),
+            format!(
+                "{differences} records are not what the archived pages say; the database was edited or a parser changed"
+            ),
         ));
     }
     Ok(0)
@@ -119,7 +129,8 @@ pub fn sql(args: &Args, check: &str, job: Option<&str>, as_of: Option<Instant>) 
         match compare::sql(check, job, as_of, day) {
             Some(text) => say(&text),
             None => {
-                let near = reconciled::config::section::nearest(check, compare::CHECKS.iter().map(|(name, _, _)| *name));
+                let near =
+                    reconciled::config::section::nearest(check, compare::CHECKS.iter().map(|(name, _, _)| *name));
                 let message = format!("there is no check {check:?}{near}; `reconciled sql list` names them");
                 return Err(Failure::new(Class::Usage, message));
             }

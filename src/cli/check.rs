@@ -18,7 +18,9 @@ pub async fn check(args: &Args, names: &[String], online: bool) -> Result<u8, Fa
     }
     let mut failures = Vec::new();
     for job in &jobs {
-        let JobSource::Provider(setup) = &job.source else { continue };
+        let JobSource::Provider(setup) = &job.source else {
+            continue;
+        };
         let answer = match fetch::Client::new(setup, &settings.http, &job.fetch, &settings.folder) {
             Ok(client) => fetch::check_online(setup, &client).await,
             Err(failure) => Err(failure),

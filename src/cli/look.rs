@@ -48,10 +48,17 @@ fn cell(value: &Value) -> String {
 
 fn table(header: &[&str], lines: &[Map<String, Value>]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+        .load_style(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header);
     for line in lines {
-        table.add_row(header.iter().map(|name| cell(line.get(*name).unwrap_or(&Value::Null))).collect::<Vec<_>>());
+        table.add_row(
+            header
+                .iter()
+                .map(|name| cell(line.get(*name).unwrap_or(&Value::Null)))
+                .collect::<Vec<_>>(),
+        );
     }
     format!("{table}\n")
 }
@@ -59,7 +66,11 @@ fn table(header: &[&str], lines: &[Map<String, Value>]) -> String {
 /// `reconciled status [--json]`.
 pub fn status(args: &Args, as_json: bool) -> Result<u8, Failure> {
     let (settings, jobs) = load(args)?;
-    let store = if settings.database.exists() { Some(Store::open_read_only(&settings.database)?) } else { None };
+    let store = if settings.database.exists() {
+        Some(Store::open_read_only(&settings.database)?)
+    } else {
+        None
+    };
     let mut lines = Vec::new();
     for job in &jobs {
         let mut line = match &store {
@@ -74,9 +85,21 @@ pub fn status(args: &Args, as_json: bool) -> Result<u8, Failure> {
     if as_json {
         say_json(&json!({ "schema": 1, "jobs": lines }));
     } else {
-        let header = ["job", "verdict", "business_day", "last_complete_day", "open", "new", "finished_at", "next_run_at"];
+        let header = [
+            "job",
+            "verdict",
+            "business_day",
+            "last_complete_day",
+            "open",
+            "new",
+            "finished_at",
+            "next_run_at",
+        ];
         say(&table(&header, &lines));
-        for line in lines.iter().filter(|line| line.get("message").is_some_and(Value::is_string)) {
+        for line in lines
+            .iter()
+            .filter(|line| line.get("message").is_some_and(Value::is_string))
+        {
             say(&format!("{}\n", cell(&line["message"])));
         }
     }
@@ -121,7 +144,10 @@ fn list(args: &Args, filter: &Filter) -> Result<u8, Failure> {
     let known = ["open", "acknowledged", "resolved", "all"];
     if let Some(state) = filter.state.as_deref().filter(|state| !known.contains(state)) {
         let near = reconciled::config::section::nearest(state, known);
-        return Err(Failure::new(Class::Usage, format!("there is no state {state:?}{near}; it is one of {}", known.join(", "))));
+        return Err(Failure::new(
+            Class::Usage,
+            format!("there is no state {state:?}{near}; it is one of {}", known.join(", ")),
+        ));
     }
     let (_, path) = database(args)?;
     let store = Store::open_read_only(&path)?;
@@ -138,7 +164,17 @@ fn list(args: &Args, filter: &Filter) -> Result<u8, Failure> {
     if filter.json {
         say_json(&json!({ "schema": 1, "discrepancies": found }));
     } else {
-        let header = ["discrepancy_id", "job", "kind", "state", "reference", "currency", "difference", "age_days", "what_differs"];
+        let header = [
+            "discrepancy_id",
+            "job",
+            "kind",
+            "state",
+            "reference",
+            "currency",
+            "difference",
+            "age_days",
+            "what_differs",
+        ];
         say(&table(&header, &found));
     }
     Ok(0)
@@ -158,7 +194,10 @@ fn show(args: &Args, id: &str, as_json: bool) -> Result<u8, Failure> {
         Ok((found, events))
     })?;
     let Some(found) = found.into_iter().next() else {
-        return Err(Failure::new(Class::Usage, format!("there is no discrepancy {id:?}; `reconciled discrepancies` lists them")));
+        return Err(Failure::new(
+            Class::Usage,
+            format!("there is no discrepancy {id:?}; `reconciled discrepancies` lists them"),
+        ));
     };
     if as_json {
         say_json(&json!({ "schema": 1, "discrepancy": found, "events": events }));
@@ -167,7 +206,10 @@ fn show(args: &Args, id: &str, as_json: bool) -> Result<u8, Failure> {
     for (name, value) in found.iter().filter(|(_, value)| !value.is_null()) {
         say(&format!("{name:22} {}\n", cell(value)));
     }
-    say(&table(&["at", "business_day", "event", "actor", "from_kind", "to_kind", "note"], &events));
+    say(&table(
+        &["at", "business_day", "event", "actor", "from_kind", "to_kind", "note"],
+        &events,
+    ));
     Ok(0)
 }
 
@@ -180,14 +222,23 @@ fn decide(args: &Args, id: &str, note: Option<&str>, acknowledge: bool) -> Resul
         let mut found = conn.prepare("SELECT job FROM discrepancies WHERE discrepancy_id = ?1")?;
         Ok(found.query_map([id], |row| row.get(0))?.next().transpose()?)
     })?;
-    let zone = jobs.iter().find(|j| Some(&j.name) == job.as_ref()).map_or(chrono_tz::UTC, |j| j.timezone);
-    let (now, actor) = (Utc::now(), std::env::var("USER").unwrap_or_else(|_| "operator".to_owned()));
+    let zone = jobs
+        .iter()
+        .find(|j| Some(&j.name) == job.as_ref())
+        .map_or(chrono_tz::UTC, |j| j.timezone);
+    let (now, actor) = (
+        Utc::now(),
+        std::env::var("USER").unwrap_or_else(|_| "operator".to_owned()),
+    );
     let day = day_of(now, zone);
     if acknowledge {
         compare::acknowledge(&store, id, note.unwrap_or_default(), &actor, now, day)?;
     } else {
         compare::reopen(&store, id, note.unwrap_or_default(), &actor, now, day)?;
     }
-    say(&format!("{id} {}\n", if acknowledge { "acknowledged" } else { "reopened" }));
+    say(&format!(
+        "{id} {}\n",
+        if acknowledge { "acknowledged" } else { "reopened" }
+    ));
     Ok(0)
 }

@@ -33,10 +33,17 @@ pub fn main() -> ExitCode {
         }
     };
     start_log(&args);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("reconciled: the runtime cannot start ({}): too few threads or files allowed?", error.kind());
+            eprintln!(
+                "reconciled: the runtime cannot start ({}): too few threads or files allowed?",
+                error.kind()
+            );
             return ExitCode::from(Class::LocalIo.code());
         }
     };
@@ -93,7 +100,10 @@ fn complain(problems: &[Problem]) -> Failure {
     }
     let count = problems.len();
     let noun = if count == 1 { "problem" } else { "problems" };
-    Failure::new(Class::Config, format!("{count} {noun} in the settings, named above; nothing was done"))
+    Failure::new(
+        Class::Config,
+        format!("{count} {noun} in the settings, named above; nothing was done"),
+    )
 }
 
 /// The jobs named, in the order of the files; none named: all.
@@ -112,8 +122,17 @@ fn choose(jobs: Vec<Job>, names: &[String]) -> Result<Vec<Job>, Failure> {
 
 /// The last line on stderr: what failed and whether the next run mends it.
 fn last_line(failure: &Failure) {
-    let mends = if failure.class.next_run_mends() { "; the next run mends it by itself" } else { "" };
-    eprintln!("reconciled: {} [{} {}]{mends}", failure.message, failure.class.name(), failure.class.code());
+    let mends = if failure.class.next_run_mends() {
+        "; the next run mends it by itself"
+    } else {
+        ""
+    };
+    eprintln!(
+        "reconciled: {} [{} {}]{mends}",
+        failure.message,
+        failure.class.name(),
+        failure.class.code()
+    );
 }
 
 /// Results go to stdout; a closed pipe ends the writing, not the work.
@@ -154,7 +173,9 @@ fn start_log(args: &Args) {
         (false, _) => "trace",
     };
     let filter = format!("warn,reconciled={level}");
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(EnvFilter::new(filter));
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::new(filter));
     let started = match args.log_format {
         args::LogFormat::Json => builder.json().try_init(),
         args::LogFormat::Text => {

@@ -17,7 +17,11 @@ pub struct Bars {
 impl Bars {
     pub fn new(quiet: bool) -> Self {
         let shown = !quiet && std::io::stderr().is_terminal();
-        Self { all: MultiProgress::new(), shown, bars: Mutex::new(BTreeMap::new()) }
+        Self {
+            all: MultiProgress::new(),
+            shown,
+            bars: Mutex::new(BTreeMap::new()),
+        }
     }
 
     fn with(&self, job: &str, act: impl FnOnce(&mut (ProgressBar, u64))) {
@@ -28,7 +32,11 @@ impl Bars {
         let bar = bars.entry(job.to_owned()).or_insert_with(|| {
             let style = ProgressStyle::with_template("{prefix:16} {bar:30} {pos}/{len} windows  {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
-            let bar = self.all.add(ProgressBar::new(0)).with_style(style).with_prefix(job.to_owned());
+            let bar = self
+                .all
+                .add(ProgressBar::new(0))
+                .with_style(style)
+                .with_prefix(job.to_owned());
             (bar, 0)
         });
         act(bar);

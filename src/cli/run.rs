@@ -28,7 +28,9 @@ pub async fn demo(dir: &Path, quiet: bool) -> Result<u8, Failure> {
 
 /// `reconciled sandbox`.
 pub async fn sandbox(port: Option<u16>, script: Option<&Path>) -> Result<u8, Failure> {
-    sandboxes::serve_forever(port, script, stop_on_signal(), say).await.map(|()| 0)
+    sandboxes::serve_forever(port, script, stop_on_signal(), say)
+        .await
+        .map(|()| 0)
 }
 
 /// `reconciled run`.
@@ -39,10 +41,16 @@ pub async fn run(args: &Args, wanted: &RunArgs) -> Result<u8, Failure> {
         return dry_run(&settings, &jobs, wanted);
     }
     let bars = Bars::new(args.quiet || wanted.json);
-    let options = Options { as_of: wanted.as_of, mail: !wanted.no_mail, stop: stop_on_signal() };
+    let options = Options {
+        as_of: wanted.as_of,
+        mail: !wanted.no_mail,
+        stop: stop_on_signal(),
+    };
     let outcomes = run_jobs(&settings, &jobs, &options, &bars).await;
     bars.clear();
-    let ok = outcomes.as_ref().is_ok_and(|outcomes| outcomes.iter().all(|o| o.class.is_none()));
+    let ok = outcomes
+        .as_ref()
+        .is_ok_and(|outcomes| outcomes.iter().all(|o| o.class.is_none()));
     if let Err(why) = alert::heartbeat(&settings.alerts, &settings.folder, ok).await {
         tracing::warn!("{why}");
     }
@@ -71,7 +79,12 @@ fn close(outcomes: &[JobOutcome], class: Option<Class>) {
     }
     let mut failures: Vec<Failure> = outcomes
         .iter()
-        .filter_map(|o| Some(Failure::new(o.class?, o.message.clone().unwrap_or_else(|| o.job.clone()))))
+        .filter_map(|o| {
+            Some(Failure::new(
+                o.class?,
+                o.message.clone().unwrap_or_else(|| o.job.clone()),
+            ))
+        })
         .collect();
     failures.sort_by_key(|failure| Some(failure.class) == class);
     failures.iter().for_each(last_line);
@@ -122,7 +135,11 @@ fn sentence(outcome: &JobOutcome) -> String {
         outcome.open,
     );
     let windows = outcome.windows;
-    let _ = write!(text, " ({} requests, {} rows, {} windows sealed", outcome.requests, outcome.rows, windows.sealed);
+    let _ = write!(
+        text,
+        " ({} requests, {} rows, {} windows sealed",
+        outcome.requests, outcome.rows, windows.sealed
+    );
     if windows.open + windows.unstable > 0 {
         let _ = write!(text, ", {} not", windows.open + windows.unstable);
     }
@@ -132,7 +149,11 @@ fn sentence(outcome: &JobOutcome) -> String {
 
 /// `--dry-run`: what would be asked. Asks nobody and writes nothing, not even a database.
 fn dry_run(settings: &Settings, jobs: &[Job], wanted: &RunArgs) -> Result<u8, Failure> {
-    let store = if settings.database.exists() { Some(Store::open_read_only(&settings.database)?) } else { None };
+    let store = if settings.database.exists() {
+        Some(Store::open_read_only(&settings.database)?)
+    } else {
+        None
+    };
     let as_of = wanted.as_of.unwrap_or_else(chrono::Utc::now);
     let mut documents = Vec::new();
     for job in jobs {
@@ -151,12 +172,22 @@ fn dry_run(settings: &Settings, jobs: &[Job], wanted: &RunArgs) -> Result<u8, Fa
         for feed in &planned {
             let span = match (feed.windows.first(), feed.windows.last()) {
                 (Some(first), Some(last)) => {
-                    format!(" from {} until {}", format_instant(first.from), format_instant(last.until))
+                    format!(
+                        " from {} until {}",
+                        format_instant(first.from),
+                        format_instant(last.until)
+                    )
                 }
                 _ => String::new(),
             };
             let (count, least) = (feed.windows.len(), feed.requests_at_least);
-            say_unless(wanted.json, &format!("{} {}: {count} windows{span}, at least {least} requests\n", job.name, feed.feed));
+            say_unless(
+                wanted.json,
+                &format!(
+                    "{} {}: {count} windows{span}, at least {least} requests\n",
+                    job.name, feed.feed
+                ),
+            );
             feeds.push(json!({
                 "feed": feed.feed,
                 "requests_at_least": least,

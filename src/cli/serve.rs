@@ -9,5 +9,7 @@ pub async fn serve(args: &Args) -> Result<u8, Failure> {
     let (settings, jobs) = load(args)?;
     let config = args.config.clone();
     let reload = move || reconciled::config::load(config.as_deref());
-    reconciled::serve::serve(settings, jobs, reload, stop_on_signal()).await.map(|()| 0)
+    reconciled::serve::serve(settings, jobs, reload, stop_on_signal())
+        .await
+        .map(|()| 0)
 }

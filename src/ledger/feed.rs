@@ -8,10 +8,10 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, params};
 
 use super::import::{Last, Taken, guard_not_empty, piped, same_digest};
-use super::spool::temporary;
+use super::spool::{Newest, temporary};
 use super::{Import, PutAside, Reader, Refusal, Row};
 use crate::config::{FileFeed, Job};
-use crate::day::{Instant, day_of, format_instant, last_day_over, next_day, start_of_day};
+use crate::day::{Instant, day_of, last_day_over, next_day, start_of_day};
 use crate::failure::{Class, Failure};
 use crate::record::{self, Direction, LedgerEntry, LedgerStatus, Status, TransactionKind};
 use crate::store::{FilePlace, FileRow, Store, apply_file_rows};
@@ -41,11 +41,10 @@ pub fn import_feed(
     }
     reader.wait_until_quiet()?;
     let sources = reader.sources();
-    let look = Look::at(&mut reader)?;
+    let look = Look::at(&mut reader, as_of)?;
     let what = format!("the export {}", sources.join(", "));
     guard_not_empty(&look.import, look.first.as_ref(), &what)?;
-    let newest = look.newest.map(format_instant);
-    Last::guard(last.as_ref(), newest.as_deref(), &what)?;
+    Last::guard(last.as_ref(), look.booked, &what)?;
     let place = FilePlace {
         job: &job.name,
         provider: &feed.provider,
@@ -67,7 +66,7 @@ pub fn import_feed(
             as_of,
             digest: &digest,
             import: look.import,
-            newest_booked_at: newest.as_deref(),
+            newest_booked_at: look.booked.binds(),
             sources: &sources,
         };
         Last::remember(tx, &taken)?;
@@ -96,16 +95,18 @@ struct Look {
     import: Import,
     oldest: Option<Instant>,
     newest: Option<Instant>,
+    booked: Newest,
     first: Option<PutAside>,
     digest: String,
 }
 
 impl Look {
-    fn at(reader: &mut Reader<'_>) -> Result<Self, Refusal> {
+    fn at(reader: &mut Reader<'_>, as_of: Instant) -> Result<Self, Refusal> {
         let mut look = Self {
             import: Import::default(),
             oldest: None,
             newest: None,
+            booked: Newest::new(as_of),
             first: None,
             digest: String::new(),
         };
@@ -122,6 +123,7 @@ impl Look {
                 self.import.entries += 1;
                 self.import.excluded += u64::from(entry.status == LedgerStatus::Excluded);
                 self.newest = self.newest.max(entry.booked_at);
+                self.booked.meet(entry.booked_at);
                 self.oldest = match (self.oldest, entry.booked_at) {
                     (Some(oldest), Some(at)) => Some(oldest.min(at)),
                     (oldest, at) => oldest.or(at),

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::spool::{COLUMNS, Entry, ORDER, Spool};
+use super::spool::{Entry, Newest, Spool, columns, order};
 use super::{Import, PutAside, Reader, Refusal, Row};
 use crate::config::{Job, Ledger};
 use crate::day::{Instant, format_instant};
@@ -36,13 +36,12 @@ pub fn import(store: &Store, job: &Job, ledger: &Ledger, folder: &Path, as_of: I
         return Ok(last.import);
     }
     reader.wait_until_quiet()?;
-    let spool = Spool::fill(&mut reader)?;
+    let spool = Spool::fill(&mut reader, as_of)?;
     same_digest(expected.as_deref(), &spool.digest)?;
     let sources = reader.sources();
     let what = format!("the ledger {}", sources.join(", "));
     guard_not_empty(&spool.import, spool.first.as_ref(), &what)?;
-    let newest = spool.newest.map(format_instant);
-    Last::guard(last.as_ref(), newest.as_deref(), &what)?;
+    Last::guard(last.as_ref(), spool.newest, &what)?;
     spool.guard_ids()?;
     // Old entries are read beside the transaction that changes them.
     let old = store.reader()?;
@@ -55,7 +54,7 @@ pub fn import(store: &Store, job: &Job, ledger: &Ledger, folder: &Path, as_of: I
             as_of,
             digest: &spool.digest,
             import: spool.import,
-            newest_booked_at: newest.as_deref(),
+            newest_booked_at: spool.newest.binds(),
             sources: &sources,
         };
         Last::remember(tx, &taken)
@@ -141,9 +140,9 @@ impl Last {
     }
 
     /// Refuses a reading whose newest booking lies before the last one's: yesterday's file.
-    pub(super) fn guard(last: Option<&Self>, newest: Option<&str>, what: &str) -> Result<(), Refusal> {
-        match (last.and_then(|last| last.newest_booked_at.as_deref()), newest) {
-            (Some(before), Some(now)) if now < before => Err(Refusal::NotReconciled(format!(
+    pub(super) fn guard(last: Option<&Self>, newest: Newest, what: &str) -> Result<(), Refusal> {
+        match (last.and_then(|last| last.newest_booked_at.as_deref()), newest.has()) {
+            (Some(before), Some(now)) if now.as_str() < before => Err(Refusal::NotReconciled(format!(
                 "{what} is older than the last one taken: its newest booked_at is {now}, the last one's was {before}; nothing was taken, put the current file there"
             ))),
             _ => Ok(()),
@@ -179,7 +178,7 @@ pub(super) struct Taken<'t> {
     pub(super) as_of: Instant,
     pub(super) digest: &'t str,
     pub(super) import: Import,
-    pub(super) newest_booked_at: Option<&'t str>,
+    pub(super) newest_booked_at: Option<String>,
     pub(super) sources: &'t [String],
 }
 
@@ -215,20 +214,24 @@ pub(super) fn guard_not_empty(import: &Import, first: Option<&PutAside>, what: &
 
 /// Walks old and new entries side by side in the same order. Entries with equal keys keep their row.
 fn merge(tx: &Transaction<'_>, old: &Connection, job: &str, spool: &Spool) -> Result<(), Failure> {
-    // Only constants are put together here; values are bound.
-    let insert = format!(
-        "INSERT INTO ledger_entries ({COLUMNS}, job)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
-    );
-    let mut insert = tx.prepare_cached(&insert)?;
+    let mut insert = tx.prepare_cached(concat!(
+        "INSERT INTO ledger_entries (",
+        columns!(),
+        ", job) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+    ))?;
     // No column of an index: such an update is cheap.
     let mut update = tx.prepare_cached(
         "UPDATE ledger_entries SET ledger_id = ?1, account = ?2, fee_minor = ?3, ledger_status = ?4, booked_at = ?5,
                 x_external_id = ?6, reference_no = ?7, source = ?8, source_line = ?9 WHERE entry_id = ?10",
     )?;
     let mut delete = tx.prepare_cached("DELETE FROM ledger_entries WHERE entry_id = ?1")?;
-    let select = format!("SELECT entry_id, {COLUMNS} FROM ledger_entries WHERE job = ?1 ORDER BY {ORDER}, entry_id");
-    let mut select = old.prepare(&select)?;
+    let mut select = old.prepare(concat!(
+        "SELECT entry_id, ",
+        columns!(),
+        " FROM ledger_entries WHERE job = ?1 ORDER BY ",
+        order!(),
+        ", entry_id"
+    ))?;
     let mut rows = select.query_map([job], |row| Ok((row.get::<_, i64>(0)?, Entry::read(row, 1)?)))?;
     let mut next = rows.next().transpose()?;
     spool.sorted(&mut |new| {

@@ -96,8 +96,8 @@ enum At {
     Quoted,
     /// Behind a quote inside a quoted cell: its end, or the first of a doubled one.
     Quote,
-    /// Behind a carriage return outside quotes; true: it ends a record, false: a blank line.
-    Cr(bool),
+    /// Behind a carriage return outside quotes.
+    Cr,
 }
 
 /// What the reader in front shares with the one who asks the crate for records.
@@ -155,85 +155,98 @@ impl<R: Read> Strict<R> {
         while i < chunk.len() {
             match self.at {
                 At::Start => {
-                    match chunk[i] {
-                        b'\n' => self.line += 1,
-                        b'\r' => self.at = At::Cr(false),
-                        byte => {
-                            self.record_line = self.line;
-                            self.seen.borrow_mut().lines.push_back(self.line);
-                            self.record_bytes = 0;
-                            record_from = i;
-                            if byte == b'"' {
-                                self.open();
-                            } else {
-                                self.at = At::Plain;
-                            }
-                        }
+                    if self.begin(chunk[i]) {
+                        record_from = i;
                     }
-                    i += 1;
                 }
                 At::Plain => {
                     let Some(found) = memchr::memchr3(b'"', b'\n', b'\r', &chunk[i..]) else {
                         break;
                     };
                     i += found;
-                    match chunk[i] {
-                        b'\n' => self.end_record(),
-                        b'\r' => self.at = At::Cr(true),
-                        _ => match if i == 0 { self.last } else { chunk[i - 1] } {
-                            before if before == self.delimiter => self.open(),
-                            before => {
-                                let formula = before == b'=';
-                                return Err(BadForm::StrayQuote {
-                                    line: self.line,
-                                    formula,
-                                });
-                            }
-                        },
-                    }
-                    i += 1;
+                    let before = if i == 0 { self.last } else { chunk[i - 1] };
+                    self.plain(chunk[i], before)?;
                 }
                 At::Quoted => {
                     let Some(found) = memchr::memchr2(b'"', b'\n', &chunk[i..]) else {
                         break;
                     };
                     i += found;
-                    if chunk[i] == b'"' {
-                        self.at = At::Quote;
-                    } else {
-                        self.line += 1;
-                        self.lines_in_cell += 1;
-                        if self.lines_in_cell > MAX_LINES_IN_CELL {
-                            return Err(BadForm::LongCell { line: self.opened });
-                        }
-                    }
-                    i += 1;
+                    self.quoted(chunk[i])?;
                 }
-                At::Quote => {
-                    match chunk[i] {
-                        b'"' => self.at = At::Quoted,
-                        b'\n' => self.end_record(),
-                        b'\r' => self.at = At::Cr(true),
-                        byte if byte == self.delimiter => self.at = At::Plain,
-                        _ => return Err(BadForm::AfterQuote { line: self.line }),
-                    }
-                    i += 1;
-                }
-                At::Cr(_) => {
-                    if chunk[i] != b'\n' {
-                        return Err(BadForm::LoneCr { line: self.line });
-                    }
-                    self.end_record();
-                    i += 1;
-                }
+                At::Quote => self.behind_quote(chunk[i])?,
+                At::Cr if chunk[i] == b'\n' => self.end_record(),
+                At::Cr => return Err(BadForm::LoneCr { line: self.line }),
             }
+            i += 1;
         }
         self.last = chunk.last().copied().unwrap_or(self.last);
-        if self.at != At::Start {
-            self.record_bytes += (chunk.len() - record_from) as u64;
-            if self.record_bytes > MAX_RECORD {
-                return Err(BadForm::LongRecord { line: self.record_line });
+        if self.at == At::Start {
+            return Ok(());
+        }
+        self.record_bytes += (chunk.len() - record_from) as u64;
+        if self.record_bytes > MAX_RECORD {
+            return Err(BadForm::LongRecord { line: self.record_line });
+        }
+        Ok(())
+    }
+
+    /// Between records; true where one begins.
+    fn begin(&mut self, byte: u8) -> bool {
+        match byte {
+            b'\n' => self.line += 1,
+            b'\r' => self.at = At::Cr,
+            _ => {
+                self.record_line = self.line;
+                self.record_bytes = 0;
+                self.seen.borrow_mut().lines.push_back(self.line);
+                self.at = At::Plain;
+                if byte == b'"' {
+                    self.open();
+                }
+                return true;
             }
+        }
+        false
+    }
+
+    /// A quote, LF or CR outside quotes, and the byte before it.
+    fn plain(&mut self, byte: u8, before: u8) -> Result<(), BadForm> {
+        match byte {
+            b'\n' => self.end_record(),
+            b'\r' => self.at = At::Cr,
+            _ if before == self.delimiter => self.open(),
+            _ => {
+                return Err(BadForm::StrayQuote {
+                    line: self.line,
+                    formula: before == b'=',
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A quote or LF inside quotes.
+    fn quoted(&mut self, byte: u8) -> Result<(), BadForm> {
+        if byte == b'"' {
+            self.at = At::Quote;
+            return Ok(());
+        }
+        self.line += 1;
+        self.lines_in_cell += 1;
+        if self.lines_in_cell > MAX_LINES_IN_CELL {
+            return Err(BadForm::LongCell { line: self.opened });
+        }
+        Ok(())
+    }
+
+    fn behind_quote(&mut self, byte: u8) -> Result<(), BadForm> {
+        match byte {
+            b'"' => self.at = At::Quoted,
+            b'\n' => self.end_record(),
+            b'\r' => self.at = At::Cr,
+            _ if byte == self.delimiter => self.at = At::Plain,
+            _ => return Err(BadForm::AfterQuote { line: self.line }),
         }
         Ok(())
     }
@@ -254,7 +267,7 @@ impl<R: Read> Strict<R> {
         match self.at {
             At::Start => Ok(()),
             At::Quoted => Err(BadForm::Unclosed { line: self.opened }),
-            At::Cr(_) => Err(BadForm::LoneCr { line: self.line }),
+            At::Cr => Err(BadForm::LoneCr { line: self.line }),
             At::Plain | At::Quote => Err(BadForm::Unfinished { line: self.record_line }),
         }
     }

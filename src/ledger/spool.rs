@@ -11,13 +11,22 @@ use crate::day::{Instant, format_instant};
 use crate::failure::Failure;
 use crate::record::LedgerStatus;
 
-/// Columns of an entry: first the ones of the index by which the comparison reads them, then the rest.
-pub(super) const COLUMNS: &str = "direction, reference, amount_minor, currency, status, provider_id, \
-                                  ledger_id, account, fee_minor, ledger_status, booked_at, x_external_id, reference_no, \
-                                  source, source_line";
+/// Columns of an entry: first the ones of the index by which the comparison reads them, then the rest. Literals, so that
+/// statements are put together by the compiler and never from data.
+macro_rules! columns {
+    () => {
+        "direction, reference, amount_minor, currency, status, provider_id, ledger_id, account, fee_minor, ledger_status, \
+         booked_at, x_external_id, reference_no, source, source_line"
+    };
+}
 
-/// The order of the books: that of their index, equal rows in the order of the files.
-pub(super) const ORDER: &str = "direction, reference, amount_minor, currency, status, provider_id";
+/// The order of the books: that of their index; equal rows follow in the order of the files.
+macro_rules! order {
+    () => {
+        "direction, reference, amount_minor, currency, status, provider_id"
+    };
+}
+pub(super) use {columns, order};
 
 /// A private temporary database: SQLite's file without a name, which spills to disk and is gone when it is closed.
 pub(super) fn temporary(tables: &str) -> Result<Connection, Failure> {
@@ -28,11 +37,45 @@ pub(super) fn temporary(tables: &str) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
+/// The newest booking of a reading.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newest {
+    as_of: Instant,
+    past: Option<Instant>,
+    any: Option<Instant>,
+}
+
+impl Newest {
+    pub(super) fn new(as_of: Instant) -> Self {
+        Self {
+            as_of,
+            past: None,
+            any: None,
+        }
+    }
+
+    pub(super) fn meet(&mut self, at: Option<Instant>) {
+        self.any = self.any.max(at);
+        self.past = self.past.max(at.filter(|at| *at <= self.as_of));
+    }
+
+    /// What this reading has.
+    pub(super) fn has(self) -> Option<String> {
+        self.any.map(format_instant)
+    }
+
+    /// What the next reading must have too. A booking of the future may be a slip of the pen: once it is corrected, the
+    /// ledger must not count as older for ever.
+    pub(super) fn binds(self) -> Option<String> {
+        self.past.or(self.any).map(format_instant)
+    }
+}
+
 /// Everything that was read, and what is known about it as a whole.
 pub(super) struct Spool {
     connection: Connection,
     pub(super) import: Import,
-    pub(super) newest: Option<Instant>,
+    pub(super) newest: Newest,
     /// The first row put aside.
     pub(super) first: Option<PutAside>,
     pub(super) digest: String,
@@ -40,7 +83,7 @@ pub(super) struct Spool {
 
 impl Spool {
     /// Reads everything, in a second thread.
-    pub(super) fn fill(reader: &mut Reader<'_>) -> Result<Self, Refusal> {
+    pub(super) fn fill(reader: &mut Reader<'_>, as_of: Instant) -> Result<Self, Refusal> {
         let connection = temporary(
             "CREATE TABLE entries (direction TEXT, reference TEXT, amount_minor INTEGER, currency TEXT, status TEXT,
                provider_id TEXT, ledger_id TEXT, account TEXT, fee_minor INTEGER, ledger_status TEXT, booked_at TEXT,
@@ -50,7 +93,7 @@ impl Spool {
         let mut spool = Self {
             connection,
             import: Import::default(),
-            newest: None,
+            newest: Newest::new(as_of),
             first: None,
             digest: String::new(),
         };
@@ -60,10 +103,11 @@ impl Spool {
     }
 
     fn take(&mut self, rows: &mut dyn Iterator<Item = super::Row>) -> Result<(), Failure> {
-        let sql = format!(
-            "INSERT INTO entries ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
-        );
-        let mut insert = self.connection.prepare(&sql)?;
+        let mut insert = self.connection.prepare(concat!(
+            "INSERT INTO entries (",
+            columns!(),
+            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+        ))?;
         let mut aside = self
             .connection
             .prepare("INSERT INTO aside (source, place, reason) VALUES (?1, ?2, ?3)")?;
@@ -72,7 +116,7 @@ impl Spool {
                 Ok(entry) => {
                     self.import.entries += 1;
                     self.import.excluded += u64::from(entry.status == LedgerStatus::Excluded);
-                    self.newest = self.newest.max(entry.booked_at);
+                    self.newest.meet(entry.booked_at);
                     insert.execute(params![
                         entry.direction.as_str(),
                         entry.reference,
@@ -129,8 +173,8 @@ impl Spool {
     /// Hands every entry on, in the order of the books.
     pub(super) fn sorted(&self, each: &mut dyn FnMut(Entry) -> Result<(), Failure>) -> Result<(), Failure> {
         // By rowid last: that is the order of files and lines.
-        let sql = format!("SELECT {COLUMNS} FROM entries ORDER BY {ORDER}, rowid");
-        let mut statement = self.connection.prepare(&sql)?;
+        let sql = concat!("SELECT ", columns!(), " FROM entries ORDER BY ", order!(), ", rowid");
+        let mut statement = self.connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             each(Entry::read(row, 0)?)?;
@@ -183,7 +227,7 @@ struct Rest {
 }
 
 impl Entry {
-    /// From a row of [`COLUMNS`] behind `skip` others.
+    /// From a row of `columns!` behind `skip` others.
     pub(super) fn read(row: &rusqlite::Row<'_>, skip: usize) -> rusqlite::Result<Self> {
         Ok(Self {
             key: Key {
@@ -208,7 +252,7 @@ impl Entry {
         })
     }
 
-    /// Binds [`COLUMNS`] to ?1 to ?15 and `last` to ?16, and runs the statement.
+    /// Binds `columns!` to ?1 to ?15 and `last` to ?16, and runs the statement.
     pub(super) fn write(&self, statement: &mut CachedStatement<'_>, last: &dyn rusqlite::ToSql) -> Result<(), Failure> {
         let (key, rest) = (&self.key, &self.rest);
         statement.execute(params![

@@ -94,7 +94,11 @@ pub(super) fn mailbox(text: &str, what: &str) -> Result<Mailbox, Failure> {
 /// INTERNAL when a template or the message cannot be put together.
 pub(super) fn compose(view: &View, envelope: &Envelope<'_>, files: &[Produced]) -> Result<Vec<u8>, Failure> {
     let whole: usize = files.iter().map(|file| file.bytes.len()).sum();
-    let attempts: &[&str] = if whole > envelope.zip_above_bytes { &["zip", "none"] } else { &["files", "zip", "none"] };
+    let attempts: &[&str] = if whole > envelope.zip_above_bytes {
+        &["zip", "none"]
+    } else {
+        &["files", "zip", "none"]
+    };
     for carried in attempts {
         let attached = match *carried {
             "files" => files.to_vec(),
@@ -135,7 +139,10 @@ fn put_together(
     let mut builder = Message::builder()
         .from(envelope.from.clone())
         .to(envelope.to.clone())
-        .subject(format!("[reconciled] {} – {} {}", view.headline, view.job, view.business_day))
+        .subject(format!(
+            "[reconciled] {} – {} {}",
+            view.headline, view.job, view.business_day
+        ))
         .date(system_time(envelope.as_of))
         .message_id(Some(ids.message_id.clone()))
         .in_reply_to(envelope.supersedes.unwrap_or(&ids.root).to_owned())
@@ -146,7 +153,10 @@ fn put_together(
     if let Some(replaced) = envelope.supersedes {
         builder = builder.header(Supersedes(replaced.to_owned()));
     }
-    let bytes = builder.multipart(mixed).map_err(|_| broken("the headers were refused"))?.formatted();
+    let bytes = builder
+        .multipart(mixed)
+        .map_err(|_| broken("the headers were refused"))?
+        .formatted();
     if !bytes.is_ascii() {
         return Err(broken("a part is not encoded"));
     }
@@ -157,11 +167,16 @@ fn put_together(
 fn bodies(view: &View, carried: &str, supersedes: bool) -> Result<(String, String), Failure> {
     let mut templates = Environment::new();
     // Lines that hold nothing but a tag leave no trace in the text.
-    let syntax = minijinja::syntax::SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    let syntax = minijinja::syntax::SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build();
     templates.set_syntax(syntax.map_err(|_| broken("the template syntax was refused"))?);
     let render = |templates: &Environment<'_>, name: &str| {
         let night = minijinja::Value::from(minijinja::value::Serde(view));
-        templates.get_template(name)?.render(context! { carried, supersedes, ..night })
+        templates
+            .get_template(name)?
+            .render(context! { carried, supersedes, ..night })
     };
     templates
         .add_template("letter.txt", include_str!("letter.txt"))
@@ -173,7 +188,11 @@ fn bodies(view: &View, carried: &str, supersedes: bool) -> Result<(String, Strin
 
 /// Byte-exact: base64 whatever it holds. The names are ASCII already.
 fn attachment(file: &Produced) -> Result<SinglePart, Failure> {
-    let kind = if file.name.ends_with(".zip") { "application/zip" } else { "text/csv; charset=utf-8" };
+    let kind = if file.name.ends_with(".zip") {
+        "application/zip"
+    } else {
+        "text/csv; charset=utf-8"
+    };
     let kind = ContentType::parse(kind).map_err(|_| broken("a content type was refused"))?;
     let body = Body::new_with_encoding(file.bytes.clone(), ContentTransferEncoding::Base64)
         .map_err(|_| broken("a file could not be encoded"))?;
@@ -195,8 +214,14 @@ fn zipped(view: &View, files: &[Produced]) -> Result<Produced, Failure> {
         Ok(())
     };
     write(&mut zip).map_err(|_| broken("the files could not be zipped"))?;
-    let bytes = zip.finish().map_err(|_| broken("the files could not be zipped"))?.into_inner();
-    Ok(Produced { name: format!("{}_{}.zip", view.business_day, view.job), bytes })
+    let bytes = zip
+        .finish()
+        .map_err(|_| broken("the files could not be zipped"))?
+        .into_inner();
+    Ok(Produced {
+        name: format!("{}_{}.zip", view.business_day, view.job),
+        bytes,
+    })
 }
 
 /// The same mail without its attachments, under an id of its own (`….small@`), with a part that names what is missing.
@@ -210,7 +235,10 @@ pub(super) fn without_attachments(message: &[u8]) -> Option<(String, Vec<u8>)> {
     let small = format!("{local}.small@{domain}");
     let delimiter = format!("\r\n--{boundary}");
     // The first part begins without a line end before its delimiter.
-    let mut parts = body.strip_prefix("--")?.strip_prefix(boundary)?.split(delimiter.as_str());
+    let mut parts = body
+        .strip_prefix("--")?
+        .strip_prefix(boundary)?
+        .split(delimiter.as_str());
     let first = parts.next()?;
     let names: Vec<&str> = parts.filter_map(|part| between(part, "filename=\"", "\"")).collect();
     if names.is_empty() || local.ends_with(".small") {

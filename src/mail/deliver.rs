@@ -73,14 +73,29 @@ pub async fn deliver(
         Transport::Folder(path) => {
             for due in outbox::due(store, now)? {
                 files::put(path, &[], &file_name(&due), &due.message)?;
-                outbox::record(store, due.mail_id, MailState::Sent, Some("written to the folder"), None, now)?;
+                outbox::record(
+                    store,
+                    due.mail_id,
+                    MailState::Sent,
+                    Some("written to the folder"),
+                    None,
+                    now,
+                )?;
                 delivery.sent += 1;
             }
         }
         Transport::Smtp { .. } => {
             let server = server(mail, http, folder)?;
             let from = compose::mailbox(&mail.from, "[mail] from")?;
-            Round { store, server: &server, from: &from.email, now, delivery: &mut delivery }.work_off().await?;
+            Round {
+                store,
+                server: &server,
+                from: &from.email,
+                now,
+                delivery: &mut delivery,
+            }
+            .work_off()
+            .await?;
         }
     }
     delivery.pending = waiting(store)?;
@@ -96,7 +111,11 @@ pub async fn check_online(mail: &Mail, http: &Http, folder: &Path) -> Result<Str
         return Ok("mails are written to a folder".to_owned());
     };
     let server = server(mail, http, folder)?;
-    let login = if server.credentials.is_some() { " and took the login" } else { "" };
+    let login = if server.credentials.is_some() {
+        " and took the login"
+    } else {
+        ""
+    };
     match smtp::greet(&server).await {
         Ok(()) => Ok(format!("the server {host}:{port} answered{login}")),
         Err(End::Login(why)) => Err(Failure::new(
@@ -108,7 +127,10 @@ pub async fn check_online(mail: &Mail, http: &Http, folder: &Path) -> Result<Str
             format!("the mail server {host}:{port} cannot be used: {why}"),
         )),
         Err(End::Accepted(reply) | End::Later(reply) | End::Refused(reply) | End::TooLarge(reply)) => {
-            Err(Failure::new(Class::ProviderDown, format!("the mail server {host}:{port} answered {reply}")))
+            Err(Failure::new(
+                Class::ProviderDown,
+                format!("the mail server {host}:{port} answered {reply}"),
+            ))
         }
     }
 }
@@ -152,7 +174,11 @@ impl Round<'_> {
                 }
                 End::Down { why, before_mail } => {
                     self.record(&due, MailState::Pending, &why, None)?;
-                    self.fail(&due, Class::Partial, &format!("{why}; it stays in the outbox, the next run sends it"));
+                    self.fail(
+                        &due,
+                        Class::Partial,
+                        &format!("{why}; it stays in the outbox, the next run sends it"),
+                    );
                     if before_mail {
                         // Every other mail would meet the same silence.
                         break;
@@ -162,7 +188,11 @@ impl Round<'_> {
         }
         for (due, failure) in refused {
             // Others of the same job left: a part is missing. Nobody was reached: the way is closed.
-            let class = if sent_for.contains(&due.job) { Class::Partial } else { failure.class };
+            let class = if sent_for.contains(&due.job) {
+                Class::Partial
+            } else {
+                failure.class
+            };
             self.fail(&due, class, &failure.message);
         }
         Ok(())
@@ -182,11 +212,16 @@ impl Round<'_> {
     fn wait(&mut self, due: &DueMail, reply: &Reply) -> Result<(), Failure> {
         if self.now - queued_at(self.store, due.mail_id)? >= GIVE_UP_AFTER {
             self.give_up(due, &reply.to_string())?;
-            let words = format!("put off for five days, last with {reply}; it is given up, write to the recipient yourself");
+            let words =
+                format!("put off for five days, last with {reply}; it is given up, write to the recipient yourself");
             self.fail(due, Class::ProviderDown, &words);
         } else {
             self.record(due, MailState::Pending, &reply.to_string(), Some(self.now + PATIENCE))?;
-            self.fail(due, Class::Partial, &format!("put off by the server ({reply}); tried again after five minutes"));
+            self.fail(
+                due,
+                Class::Partial,
+                &format!("put off by the server ({reply}); tried again after five minutes"),
+            );
         }
         Ok(())
     }
@@ -211,8 +246,19 @@ impl Round<'_> {
                 |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
             )?)
         })?;
-        self.record(due, MailState::Failed, &format!("{reply}; sent without attachments instead"), None)?;
-        let due = DueMail { mail_id, message_id, message, attempts: 0, ..due.clone() };
+        self.record(
+            due,
+            MailState::Failed,
+            &format!("{reply}; sent without attachments instead"),
+            None,
+        )?;
+        let due = DueMail {
+            mail_id,
+            message_id,
+            message,
+            attempts: 0,
+            ..due.clone()
+        };
         Ok((state == MailState::Pending.as_str()).then_some(due))
     }
 
@@ -226,7 +272,9 @@ impl Round<'_> {
         for mail in std::iter::once(due).chain(rest) {
             self.give_up(mail, &format!("{LOGIN_REFUSED}: {why}"))?;
         }
-        let words = format!("the mail server refused the login ({why}); check [mail] username and password, the next run tries again");
+        let words = format!(
+            "the mail server refused the login ({why}); check [mail] username and password, the next run tries again"
+        );
         self.fail(due, Class::Auth, &words);
         Ok(())
     }
@@ -241,13 +289,20 @@ impl Round<'_> {
     }
 
     fn fail(&mut self, due: &DueMail, class: Class, what: &str) {
-        let failure = Failure::new(class, format!("the mail about {} did not leave: {what}", due.business_day));
-        self.delivery.failures.push(Undelivered { job: due.job.clone(), failure });
+        let failure = Failure::new(
+            class,
+            format!("the mail about {} did not leave: {what}", due.business_day),
+        );
+        self.delivery.failures.push(Undelivered {
+            job: due.job.clone(),
+            failure,
+        });
     }
 }
 
 fn refused_by(reply: &Reply) -> Failure {
-    let what = format!("refused by the server ({reply}); it is not tried again, mend the address or ask the server's people");
+    let what =
+        format!("refused by the server ({reply}); it is not tried again, mend the address or ask the server's people");
     Failure::new(Class::ProviderDown, what)
 }
 
@@ -265,16 +320,28 @@ fn revive_refused_logins(store: &Store, now: Instant) -> Result<(), Failure> {
 
 fn queued_at(store: &Store, mail_id: i64) -> Result<Instant, Failure> {
     let text: String = store.read(|conn| {
-        Ok(conn.query_row("SELECT queued_at FROM mails WHERE mail_id = ?1", [mail_id], |row| row.get(0))?)
+        Ok(
+            conn.query_row("SELECT queued_at FROM mails WHERE mail_id = ?1", [mail_id], |row| {
+                row.get(0)
+            })?,
+        )
     })?;
     crate::day::parse_instant(&text).ok_or_else(|| {
-        Failure::new(Class::LocalIo, "a mail in the outbox has no readable date; `reconciled verify` says more")
+        Failure::new(
+            Class::LocalIo,
+            "a mail in the outbox has no readable date; `reconciled verify` says more",
+        )
     })
 }
 
 fn waiting(store: &Store) -> Result<u64, Failure> {
-    let count: i64 =
-        store.read(|conn| Ok(conn.query_row("SELECT count(*) FROM mails WHERE state = 'pending'", [], |row| row.get(0))?))?;
+    let count: i64 = store.read(|conn| {
+        Ok(
+            conn.query_row("SELECT count(*) FROM mails WHERE state = 'pending'", [], |row| {
+                row.get(0)
+            })?,
+        )
+    })?;
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
@@ -287,7 +354,14 @@ fn file_name(due: &DueMail) -> String {
 
 /// Settings and secrets -> where to connect.
 fn server(mail: &Mail, http: &Http, folder: &Path) -> Result<Server, Failure> {
-    let Transport::Smtp { host, port, tls, username, password } = &mail.transport else {
+    let Transport::Smtp {
+        host,
+        port,
+        tls,
+        username,
+        password,
+    } = &mail.transport
+    else {
         return Err(Failure::new(Class::Internal, "a folder was asked for a mail server"));
     };
     if *tls == SmtpTls::None && !is_loopback(host) {
@@ -296,7 +370,12 @@ fn server(mail: &Mail, http: &Http, folder: &Path) -> Result<Server, Failure> {
             "[mail] tls = \"none\" is for loopback addresses only; use \"starttls\" or \"wrapper\"",
         ));
     }
-    let unread = |why: String| Failure::new(Class::Auth, format!("the login of the mail server cannot be read: {why}"));
+    let unread = |why: String| {
+        Failure::new(
+            Class::Auth,
+            format!("the login of the mail server cannot be read: {why}"),
+        )
+    };
     let credentials = match (username, password) {
         (Some(username), Some(password)) => {
             let username = match username {
@@ -319,9 +398,19 @@ fn server(mail: &Mail, http: &Http, folder: &Path) -> Result<Server, Failure> {
         })?),
         None => None,
     };
-    Ok(Server { host: host.clone(), port: *port, tls: *tls, credentials, authority, timeout: mail.timeout })
+    Ok(Server {
+        host: host.clone(),
+        port: *port,
+        tls: *tls,
+        credentials,
+        authority,
+        timeout: mail.timeout,
+    })
 }
 
 fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }

@@ -59,13 +59,32 @@ pub fn queue(store: &Store, letter: &Letter<'_>, now: Instant) -> Result<Vec<Str
         facts::read(&snapshot, &night)?
     };
     let day = letter.business_day.to_string();
-    let place = letter.settings.out.join(&day).join(&letter.job.name).display().to_string();
-    let view = view(&facts, letter.job.locale, letter.job.report.flood_limit, letter.files, &place);
+    let place = letter
+        .settings
+        .out
+        .join(&day)
+        .join(&letter.job.name)
+        .display()
+        .to_string();
+    let view = view(
+        &facts,
+        letter.job.locale,
+        letter.job.report.flood_limit,
+        letter.files,
+        &place,
+    );
     let mails = mails(store, letter, &view)?;
     let part = index::part(&view)?;
     store.write(|tx| {
         for file in letter.files.iter().chain([&part]) {
-            files::put_file(tx, &letter.job.name, letter.business_day, letter.as_of, &file.name, &file.bytes)?;
+            files::put_file(
+                tx,
+                &letter.job.name,
+                letter.business_day,
+                letter.as_of,
+                &file.name,
+                &file.bytes,
+            )?;
         }
         let mut queued = Vec::new();
         for mail in &mails {
@@ -80,7 +99,10 @@ pub fn queue(store: &Store, letter: &Letter<'_>, now: Instant) -> Result<Vec<Str
 fn night(store: &Store, letter: &Letter<'_>) -> Result<Night, Failure> {
     let verdict: Option<String> = store.read(|conn| {
         let mut statement = conn.prepare("SELECT verdict FROM runs WHERE run_id = ?1")?;
-        Ok(statement.query_row([letter.run_id], |row| row.get(0)).optional()?.flatten())
+        Ok(statement
+            .query_row([letter.run_id], |row| row.get(0))
+            .optional()?
+            .flatten())
     })?;
     Ok(Night {
         run_id: letter.run_id,
@@ -106,7 +128,14 @@ fn mails(store: &Store, letter: &Letter<'_>, view: &View) -> Result<Vec<outbox::
         allowed(&to, settings)?;
         let address = to.email.to_string();
         let as_of = format_instant(letter.as_of);
-        let ids = Ids::new(&letter.job.name, &view.business_day, &address, &as_of, &values, from.email.domain());
+        let ids = Ids::new(
+            &letter.job.name,
+            &view.business_day,
+            &address,
+            &as_of,
+            &values,
+            from.email.domain(),
+        );
         let supersedes = match said_before(store, letter, &address, &ids)? {
             Before::Nothing => None,
             Before::TheSame => continue,
@@ -137,7 +166,10 @@ fn mails(store: &Store, letter: &Letter<'_>, view: &View) -> Result<Vec<outbox::
 
 /// Recipients come from job files only, and only inside the allowed domains.
 fn allowed(to: &lettre::message::Mailbox, settings: &Mail) -> Result<(), Failure> {
-    let inside = settings.allowed_domains.iter().any(|domain| domain.eq_ignore_ascii_case(to.email.domain()));
+    let inside = settings
+        .allowed_domains
+        .iter()
+        .any(|domain| domain.eq_ignore_ascii_case(to.email.domain()));
     if inside || settings.allowed_domains.is_empty() {
         return Ok(());
     }
@@ -178,7 +210,15 @@ fn said_before(store: &Store, letter: &Letter<'_>, recipient: &str, ids: &Ids) -
 /// Digest of what the night says, apart from when it was said: verdict, counts, sums, rows, and the files but for the
 /// coverage (whose instants move with every reading).
 fn values(view: &View, files: &[Produced]) -> Result<String, Failure> {
-    let said = (&view.verdict, &view.headline, &view.counts, &view.lines, &view.new, &view.persisting, &view.resolved);
+    let said = (
+        &view.verdict,
+        &view.headline,
+        &view.counts,
+        &view.lines,
+        &view.new,
+        &view.persisting,
+        &view.resolved,
+    );
     let rest = (&view.acknowledged, &view.pending, &view.proofs, view.complete);
     let text = serde_json::to_string(&(said, rest))
         .map_err(|_| Failure::new(Class::Internal, "the mail's values could not be written as JSON"))?;

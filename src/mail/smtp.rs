@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use lettre::Address;
+use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Ehlo, Mail, Quit, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
-use lettre::transport::smtp::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::SmtpTls;
@@ -111,11 +111,15 @@ async fn open(server: &Server, deadline: Instant) -> Result<AsyncSmtpConnection,
             Ok(Ok(_)) => {}
             Ok(Err(error)) if error.is_permanent() => {
                 let _ = timeout(QUIT_WITHIN, connection.command(Quit)).await;
-                return Err(End::Login(reply(&error).map_or_else(String::new, |reply| reply.to_string())));
+                return Err(End::Login(
+                    reply(&error).map_or_else(String::new, |reply| reply.to_string()),
+                ));
             }
             Ok(Err(error)) if error.is_client() => {
                 let _ = timeout(QUIT_WITHIN, connection.command(Quit)).await;
-                return Err(End::Login("the server offers no login that is known here (PLAIN, LOGIN)".to_owned()));
+                return Err(End::Login(
+                    "the server offers no login that is known here (PLAIN, LOGIN)".to_owned(),
+                ));
             }
             Ok(Err(error)) => return Err(fault(&error, "the login", true)),
             Err(_) => return Err(down("time-out at the login")),
@@ -128,10 +132,13 @@ fn tls(server: &Server) -> Result<TlsParameters, End> {
     let unusable = |what: &str| down(&format!("{what}; check [http] ca_file"));
     let mut builder = TlsParameters::builder(server.host.clone());
     if let Some(pem) = &server.authority {
-        let authority = Certificate::from_pem(pem).map_err(|_| unusable("the private authority is no PEM certificate"))?;
+        let authority =
+            Certificate::from_pem(pem).map_err(|_| unusable("the private authority is no PEM certificate"))?;
         builder = builder.add_root_certificate(authority);
     }
-    builder.build().map_err(|_| unusable("TLS could not be set up with the system's and the private authorities"))
+    builder
+        .build()
+        .map_err(|_| unusable("TLS could not be set up with the system's and the private authorities"))
 }
 
 /// MAIL, RCPT, DATA, the message. Err: it ended early, and how.
@@ -143,20 +150,40 @@ async fn conversation(
     message: &[u8],
 ) -> Result<End, End> {
     if message.len() > ASK_SIZE_ABOVE {
-        let ehlo = within(deadline, "EHLO", true, connection.command(Ehlo::new(ClientId::default()))).await?;
-        let announced = ehlo.message().find_map(|line| line.strip_prefix("SIZE ")?.trim().parse::<usize>().ok());
+        let ehlo = within(
+            deadline,
+            "EHLO",
+            true,
+            connection.command(Ehlo::new(ClientId::default())),
+        )
+        .await?;
+        let announced = ehlo
+            .message()
+            .find_map(|line| line.strip_prefix("SIZE ")?.trim().parse::<usize>().ok());
         if announced.is_some_and(|limit| limit > 0 && message.len() > limit) {
-            return Ok(End::TooLarge(Reply { code: 552, words: "larger than the announced SIZE".to_owned() }));
+            return Ok(End::TooLarge(Reply {
+                code: 552,
+                words: "larger than the announced SIZE".to_owned(),
+            }));
         }
     }
     let mail = Mail::new(Some(from.clone()), Vec::new());
-    within(deadline, "MAIL", true, connection.command(mail)).await.map_err(size)?;
+    within(deadline, "MAIL", true, connection.command(mail))
+        .await
+        .map_err(size)?;
     let rcpt = Rcpt::new(to.clone(), Vec::new());
     within(deadline, "RCPT", true, connection.command(rcpt)).await?;
-    within(deadline, "DATA", true, connection.command(Data)).await.map_err(size)?;
-    let accepted = within(deadline, "the message", false, connection.message(message)).await.map_err(size)?;
+    within(deadline, "DATA", true, connection.command(Data))
+        .await
+        .map_err(size)?;
+    let accepted = within(deadline, "the message", false, connection.message(message))
+        .await
+        .map_err(size)?;
     let words = accepted.message().next().unwrap_or_default();
-    Ok(End::Accepted(Reply { code: u16::from(accepted.code()), words: harmless(words) }))
+    Ok(End::Accepted(Reply {
+        code: u16::from(accepted.code()),
+        words: harmless(words),
+    }))
 }
 
 /// A refusal that speaks of size. At RCPT 552 means a full mailbox; it is not asked there.
@@ -177,7 +204,10 @@ async fn within<T>(
     match timeout_at(deadline, work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(fault(&error, stage, before_mail)),
-        Err(_) => Err(End::Down { why: format!("time-out at {stage}"), before_mail }),
+        Err(_) => Err(End::Down {
+            why: format!("time-out at {stage}"),
+            before_mail,
+        }),
     }
 }
 
@@ -189,7 +219,10 @@ fn fault(error: &Error, stage: &str, before_mail: bool) -> End {
         None if error.is_tls() => {
             down("the TLS handshake failed: certificate, host name or authority do not fit ([http] ca_file)")
         }
-        None if error.is_timeout() => End::Down { why: format!("time-out at {stage}"), before_mail },
+        None if error.is_timeout() => End::Down {
+            why: format!("time-out at {stage}"),
+            before_mail,
+        },
         None => {
             let why = match root_cause(error) {
                 Some(std::io::ErrorKind::InvalidData) => {
@@ -215,13 +248,21 @@ fn root_cause(error: &Error) -> Option<std::io::ErrorKind> {
 }
 
 fn down(why: &str) -> End {
-    End::Down { why: why.to_owned(), before_mail: true }
+    End::Down {
+        why: why.to_owned(),
+        before_mail: true,
+    }
 }
 
 fn reply(error: &Error) -> Option<Reply> {
     let code = u16::from(error.status()?);
-    let words = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    Some(Reply { code, words: harmless(&words) })
+    let words = std::error::Error::source(error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    Some(Reply {
+        code,
+        words: harmless(&words),
+    })
 }
 
 /// The first words of a server's text: no address, no markup, no control characters, at most 80 characters.
@@ -252,9 +293,15 @@ mod tests {
 
     #[test]
     fn only_a_refusal_that_speaks_of_size_makes_a_mail_too_large() {
-        let reply = Reply { code: 552, words: "5.3.4 message too big".to_owned() };
+        let reply = Reply {
+            code: 552,
+            words: "5.3.4 message too big".to_owned(),
+        };
         assert_eq!(size(End::Refused(reply.clone())), End::TooLarge(reply));
-        let other = End::Refused(Reply { code: 550, words: "no".to_owned() });
+        let other = End::Refused(Reply {
+            code: 550,
+            words: "no".to_owned(),
+        });
         assert_eq!(size(other.clone()), other);
     }
 }

@@ -202,7 +202,8 @@ pub struct PageHead {
     pub rows: u32,
     /// One 64-bit digest per row's identity, in order ([`identity`]).
     pub ids: Vec<u64>,
-    /// Cursor to the page after it; None on the last one.
+    /// Cursor to the page after it; None on the last one. Providers of numbered pages keep here what their own walk must
+    /// know (that a page was full, in which order it stood).
     pub next: Option<String>,
     /// Rows over all pages, where the provider says so.
     pub total: Option<u64>,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use minijinja::{Environment, context};
 
 use super::view::View;
-use super::{Produced, files};
+use super::{Produced, files, words};
 use crate::day::BusinessDay;
 use crate::failure::{Class, Failure};
 use crate::store::{Store, files as store_files};
@@ -37,7 +37,7 @@ pub fn part(view: &View) -> Result<Produced, Failure> {
 /// LOCAL-IO for database and disk, INTERNAL when the template fails.
 pub fn write_index(store: &Store, out: &Path, business_day: BusinessDay) -> Result<PathBuf, Failure> {
     let day = business_day.to_string();
-    let html = render(&day, &parts(store, business_day)?)?;
+    let html = render(&day, &parts(store, business_day)?, &failed(store, &day)?)?;
     files::put(out, &[&day], "index.html", html.as_bytes())
 }
 
@@ -66,17 +66,35 @@ fn parts(store: &Store, business_day: BusinessDay) -> Result<Vec<serde_json::Val
     Ok(parts)
 }
 
+/// Jobs whose last run for the day failed before it could be reported, and why.
+fn failed(store: &Store, day: &str) -> Result<Vec<(String, String)>, Failure> {
+    store.read(|conn| {
+        // Bare columns beside max() come from the row of the maximum.
+        let mut statement = conn.prepare(
+            "SELECT job, verdict, message FROM (SELECT job, verdict, message, max(run_id) FROM runs
+                                                 WHERE business_day = ?1 AND finished_at IS NOT NULL GROUP BY job)
+              WHERE verdict IS NULL OR verdict = 'failed' ORDER BY job",
+        )?;
+        let rows = statement.query_map([day], |row| {
+            let message: Option<String> = row.get(2)?;
+            Ok((row.get(0)?, words::shown(&message.unwrap_or_default())))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    })
+}
+
 /// Renders the page. Names ending in `.html` are escaped by the template engine.
-fn render(day: &str, parts: &[serde_json::Value]) -> Result<String, Failure> {
+fn render(day: &str, parts: &[serde_json::Value], failed: &[(String, String)]) -> Result<String, Failure> {
+    let shown = context! {
+        business_day => day,
+        jobs => minijinja::Value::from(minijinja::value::Serde(parts)),
+        failed => minijinja::Value::from(minijinja::value::Serde(failed)),
+    };
     let mut templates = Environment::new();
     templates
         .add_template("page.html", include_str!("page.html"))
-        .and_then(|()| {
-            templates.get_template("page.html")?.render(
-                context! { business_day => day, jobs => minijinja::Value::from(minijinja::value::Serde(parts)) },
-            )
-        })
-        // The engine names template and line; values of the context stay out of its short form.
+        .and_then(|()| templates.get_template("page.html")?.render(shown))
+        // Only the kind: a template error's long form shows values.
         .map_err(|error| {
             Failure::new(
                 Class::Internal,

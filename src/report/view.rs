@@ -178,7 +178,12 @@ pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced
         verdict_means: words::verdict_means(facts.night.verdict),
         tone: tone(facts.night.verdict),
         message: facts.night.message.as_deref().map(words::shown),
-        warnings: facts.night.warnings.iter().map(|warning| words::shown(warning)).collect(),
+        warnings: facts
+            .night
+            .warnings
+            .iter()
+            .map(|warning| words::shown(warning))
+            .collect(),
         headline: headline(facts),
         counts: CountsView {
             previous_open: counts.previous_open,
@@ -259,7 +264,7 @@ fn lines(facts: &Facts, locale: Locale) -> Vec<LineView> {
         title: words::kind(&line.kind).to_owned(),
         count: line.count,
         sum: match (line.kind.as_str(), line.currency.as_str()) {
-            ("excluded", _) | (_, "") => String::new(),
+            ("excluded" | "currency_mismatch", _) | (_, "") => String::new(),
             (_, currency) => words::money(line.sum_minor, currency, locale),
         },
         new: line.new,

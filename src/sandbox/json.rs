@@ -69,7 +69,7 @@ pub fn base64(bytes: &[u8]) -> String {
 
 /// The bytes of a base64 text; None when it is none.
 pub fn from_base64(text: &str) -> Option<Vec<u8>> {
-    if text.is_empty() || text.len() % 4 != 0 {
+    if text.is_empty() || !text.len().is_multiple_of(4) {
         return None;
     }
     let letters = text.trim_end_matches('=');

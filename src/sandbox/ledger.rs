@@ -1,9 +1,12 @@
 //! The merchant's books: what was booked, and the CSV exports of each night. Every job's export has its own dialect, so
 //! that the mappings of the job files are used.
 
+use chrono::TimeDelta;
+
 use crate::day::{Instant, format_instant};
 
 use super::json::two_decimals;
+use super::world::tupay::Column;
 use super::world::{Absence, Life, World, listed};
 
 /// One entry of the merchant's ledger over its life.
@@ -104,4 +107,47 @@ fn line(job: &str, b: &Booking, e: &Entry) -> String {
             )
         }
     }
+}
+
+/// The statement of the merchant's bank at `now`: every sweep and every settlement is a credit of the morning after; a
+/// settlement taken back is a debit.
+pub fn bank_statement(world: &World, now: Instant) -> String {
+    let mut lines: Vec<(Instant, String)> = Vec::new();
+    let mut add = |moved: Instant, word: &str, minor: i64, currency: &str, text: String| {
+        let booked = (moved + TimeDelta::days(1)).date_naive();
+        if booked <= now.date_naive() && minor != 0 {
+            let day = booked.format("%d/%m/%Y");
+            lines.push((
+                moved,
+                format!("{day},{word},{},{currency},{text}\r\n", two_decimals(minor)),
+            ));
+        }
+    };
+    for sweep in &world.payvyne.sweeps {
+        let left_out = world
+            .uncredited
+            .iter()
+            .any(|(account, day, absence)| (*account, *day) == (sweep.account, sweep.day) && !listed(&[*absence], now));
+        if !left_out {
+            let currency = world.payvyne.accounts[sweep.account].currency;
+            add(
+                sweep.created_at,
+                "CR",
+                sweep.transferred,
+                currency,
+                format!("VYNE {}", sweep.id),
+            );
+        }
+    }
+    for event in &world.tupay.events {
+        let (day, currency) = (event.at.format("%Y%m%d"), event.currency);
+        match event.column {
+            Column::Settlement => add(event.at, "CR", event.amount, currency, format!("TUPAY {day}")),
+            Column::CancelledSettlement => add(event.at, "DR", event.amount, currency, format!("TUPAY {day} RETURN")),
+            _ => {}
+        }
+    }
+    lines.sort();
+    let lines: String = lines.into_iter().map(|(_, line)| line).collect();
+    format!("Date,Type,Amount,Currency,Reference\r\n{lines}")
 }

@@ -152,13 +152,13 @@ fn invitation(world: &World, port: u16, start: chrono::NaiveDate) -> String {
          export ONE2PAYS_API_KEY='{}'\nexport ONE2PAYS_SECRET_KEY='{}'\n\n\
          # jobs/payvyne-uk.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"Europe/London\"\nrecipients = []\n\
          [provider]\nkind = \"payvyne\"\nbase_url = \"{}\"\nclient_id = \"{}\"\n\
-         client_secret = \"env:PAYVYNE_SECRET\"\nexpected_merchant = \"{}\"\n[fetch]\nstart = {start}\n\n\
+         client_secret = \"env:PAYVYNE_SECRET\"\nexpected_merchant = \"{}\"\nmax_rps = 100\n[fetch]\nstart = {start}\n\n\
          # jobs/tupay-pe.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"America/Lima\"\nrecipients = []\n\
          [provider]\nkind = \"tupay\"\nbase_url = \"{}\"\naccess_key = \"env:TUPAY_ACCESS_KEY\"\n\
-         secret_key = \"env:TUPAY_SECRET_KEY\"\nexpected_merchant_id = {}\n[fetch]\nstart = {start}\n\n\
+         secret_key = \"env:TUPAY_SECRET_KEY\"\nexpected_merchant_id = {}\nmax_rps = 100\n[fetch]\nstart = {start}\n\n\
          # jobs/one2pays-th.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"Asia/Bangkok\"\nrecipients = []\n\
          [provider]\nkind = \"one2pays\"\nbase_url = \"{}\"\napi_key = \"env:ONE2PAYS_API_KEY\"\n\
-         secret_key = \"env:ONE2PAYS_SECRET_KEY\"\nenvironment = \"sandbox\"\n[fetch]\nstart = {start}\n\n",
+         secret_key = \"env:ONE2PAYS_SECRET_KEY\"\nenvironment = \"sandbox\"\nrequests_per_minute = 800\n[fetch]\nstart = {start}\n\n",
         doors.payvyne.client_secret,
         doors.tupay.access_key,
         doors.tupay.secret_key,

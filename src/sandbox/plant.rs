@@ -61,7 +61,7 @@ pub fn demo_world(seed: u64) -> World {
     gardener.across();
     gardener.payvyne();
     world.close();
-    payvyne::name_the_sweep(&mut world);
+    payvyne::about_sweeps(&mut world);
     world
 }
 

@@ -64,6 +64,8 @@ pub struct World {
     pub one2pays: one2pays::One2pays,
     /// The merchant's books over all jobs.
     pub bookings: Vec<Booking>,
+    /// Sweeps (account and day) whose credit the bank's statement leaves out for a time.
+    pub uncredited: Vec<(usize, BusinessDay, Absence)>,
     /// Differences put in on purpose.
     pub planted: Vec<Planted>,
     /// Credentials, sessions, limits.
@@ -88,6 +90,7 @@ impl World {
             clock: Clock::Virtual(crate::day::start_of_day(setup.first_day, chrono_tz::UTC)),
             setup,
             bookings,
+            uncredited: Vec::new(),
             planted: Vec::new(),
             doors: Doors::default(),
         }

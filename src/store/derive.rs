@@ -8,6 +8,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::bulk::PutOff;
 use super::fees::Touched;
 use super::pages::{decompress, expect_open};
 use super::rows::{Became, Origin, Records, Row, store_balance};
@@ -159,7 +160,12 @@ pub(super) fn derive(
         Some(former) => former.proves && d.state == WindowState::Sealed && same_pages(tx, d, former)?,
         None => false,
     };
-    let mut tables = Tables::new(tx, d, former.is_none(), known)?;
+    let touched = Touched::new(tx, d.job)?;
+    let put_off = match former {
+        None => Some(PutOff::indexes(tx, d)?),
+        Some(_) => None,
+    };
+    let mut tables = Tables::new(tx, d, touched, former.is_none(), known)?;
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(PAGES_AHEAD);
         let archive = &mut *archive;
@@ -174,6 +180,9 @@ pub(super) fn derive(
         }
         Ok::<_, Failure>(())
     })?;
+    if let Some(put_off) = put_off {
+        put_off.build(tx)?;
+    }
     let proves = d.state == WindowState::Sealed;
     if proves && !known && former.is_some() {
         tables.sealed.vanished = vanish::mark(
@@ -320,7 +329,13 @@ struct Tables<'c> {
 }
 
 impl<'c> Tables<'c> {
-    fn new(tx: &'c Connection, d: &Derivation<'c>, first: bool, known: bool) -> Result<Self, Failure> {
+    fn new(
+        tx: &'c Connection,
+        d: &Derivation<'c>,
+        touched: Touched,
+        first: bool,
+        known: bool,
+    ) -> Result<Self, Failure> {
         let proves = d.state == WindowState::Sealed;
         Ok(Tables {
             tx,
@@ -329,7 +344,7 @@ impl<'c> Tables<'c> {
             as_of: format_instant(d.ask.as_of),
             known,
             records: Records::new(tx, d.job, d.provider_name, d.ask.as_of, proves, first)?,
-            touched: Touched::new(tx, d.job)?,
+            touched,
             unreadable_pages: Vec::new(),
             subjects: HashSet::new(),
             sealed: Sealed::default(),

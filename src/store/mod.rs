@@ -17,6 +17,7 @@ use crate::day::Instant;
 use crate::failure::{Class, Failure};
 
 pub mod backup;
+mod bulk;
 pub mod derive;
 mod fees;
 mod file_rows;

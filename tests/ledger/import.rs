@@ -31,6 +31,7 @@ fn job(name: &str) -> Job {
             requests_per_minute: 60,
             max_in_flight: 1,
             request_timeout: Duration::from_secs(30),
+            max_retry_wait: std::time::Duration::from_secs(900),
         },
         ledger: None,
         matching: Match {
@@ -264,6 +265,18 @@ fn a_ledger_that_must_not_be_believed_leaves_the_last_one_in_place() {
     assert_eq!(desk.entries(), before);
     assert_eq!(desk.rows("SELECT count(*), max(import_id) FROM ledger_imports"), bytes);
     assert_eq!(desk.rows("SELECT count(*) FROM unreadable_rows"), ["0"]);
+}
+
+#[test]
+fn a_booking_dated_into_the_future_by_mistake_may_be_corrected() {
+    let desk = Desk::new();
+    let row = |year: &str| {
+        format!("1,A1,,1.00,PEN,2026-03-04T15:00:00Z,paid,m\n2,A2,,1.00,PEN,{year}-03-04T16:00:00Z,paid,m\n")
+    };
+    desk.file("ledger.csv", &row("2062"));
+    desk.import("2026-03-05").unwrap();
+    desk.file("ledger.csv", &row("2026"));
+    assert_eq!(desk.import("2026-03-05"), Ok(counts(2, 0, 0, false)));
 }
 
 #[test]

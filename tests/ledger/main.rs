@@ -372,46 +372,6 @@ fn equal_digests_mean_equal_settings_names_and_contents() {
     assert_ne!(digest(&ledger("*.csv")), plain, "another name");
 }
 
-/// Resident memory of this process in kB.
-fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-#[test]
-fn memory_does_not_grow_with_the_file() {
-    use std::io::Write;
-    let folder = tempfile::tempdir().unwrap();
-    let mut file = std::io::BufWriter::new(fs::File::create(folder.path().join("big.csv")).unwrap());
-    file.write_all(b"order_id,amount,currency,text\n").unwrap();
-    let text = "x".repeat(100);
-    let rows = 300_000_u64;
-    for number in 0..rows {
-        writeln!(file, "R{number:010},{}.25,PEN,\"{text}\"", number % 1000).unwrap();
-    }
-    drop(file);
-    assert!(fs::metadata(folder.path().join("big.csv")).unwrap().len() > 35_000_000);
-    let (mut seen, mut peak) = (0, 0);
-    let before = resident();
-    ledger::read(&ledger("big.csv"), folder.path(), &mut |row| {
-        assert!(row.is_ok());
-        seen += 1;
-        if seen % 10_000 == 0 {
-            peak = peak.max(resident());
-        }
-        Ok(())
-    })
-    .unwrap();
-    assert_eq!(seen, rows);
-    // The other tests of this file run beside this one; they are small.
-    assert!(
-        peak.saturating_sub(before) < 16_000,
-        "grew by {} kB",
-        peak.saturating_sub(before)
-    );
-}
-
 #[test]
 fn settings_under_which_no_row_could_be_read_are_refused_at_once() {
     use LedgerColumn as C;

@@ -18,7 +18,11 @@ pub const JOB: &str = "tupay-pe";
 pub const DAY: &str = "2026-03-04";
 pub const RUN: i64 = 7;
 
-pub const GERMAN: Locale = Locale { name: "de", decimal: ',', separator: ';' };
+pub const GERMAN: Locale = Locale {
+    name: "de",
+    decimal: ',',
+    separator: ';',
+};
 
 pub fn at(text: &str) -> Instant {
     parse_instant(text).unwrap()
@@ -135,7 +139,7 @@ pub fn job() -> Job {
             requests_per_minute: 120,
             max_in_flight: 1,
             request_timeout: Duration::from_secs(30),
-            max_retry_wait: std::time::Duration::from_secs(900),
+            max_retry_wait: Duration::from_secs(600),
         },
         ledger: None,
         matching: Match {
@@ -146,7 +150,9 @@ pub fn job() -> Job {
             suggest_days: 2,
         },
         report: Report {
-            reports: ["discrepancies", "summary", "statement", "coverage"].map(str::to_owned).to_vec(),
+            reports: ["discrepancies", "summary", "statement", "coverage"]
+                .map(str::to_owned)
+                .to_vec(),
             flood_limit: 200,
             reject_threshold: 0,
         },
@@ -166,7 +172,13 @@ pub fn mail(transport: Transport) -> Mail {
 }
 
 pub fn smtp(port: u16, tls: SmtpTls) -> Transport {
-    Transport::Smtp { host: "localhost".to_owned(), port, tls, username: None, password: None }
+    Transport::Smtp {
+        host: "localhost".to_owned(),
+        port,
+        tls,
+        username: None,
+        password: None,
+    }
 }
 
 pub fn settings(dir: &Path, mail: Option<Mail>) -> Settings {
@@ -187,7 +199,10 @@ pub fn settings(dir: &Path, mail: Option<Mail>) -> Settings {
 
 /// RFC 4180 to the letter, for what we wrote ourselves: panics where the text leaves the grammar.
 pub fn strict_csv(bytes: &[u8], separator: char) -> Vec<BTreeMap<String, String>> {
-    let text = std::str::from_utf8(bytes).unwrap().strip_prefix('\u{feff}').expect("a byte-order mark");
+    let text = std::str::from_utf8(bytes)
+        .unwrap()
+        .strip_prefix('\u{feff}')
+        .expect("a byte-order mark");
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {

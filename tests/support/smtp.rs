@@ -75,7 +75,10 @@ impl Sink {
     pub async fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(Mutex::new(State { script, ..State::default() }));
+        let state = Arc::new(Mutex::new(State {
+            script,
+            ..State::default()
+        }));
         let serving = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -176,8 +179,11 @@ async fn session<S: AsyncRead + AsyncWrite + Unpin>(
                     lines.push("STARTTLS".to_owned());
                 }
                 let last = lines.len() - 1;
-                let answer: Vec<String> =
-                    lines.iter().enumerate().map(|(n, l)| format!("250{}{l}", if n == last { ' ' } else { '-' })).collect();
+                let answer: Vec<String> = lines
+                    .iter()
+                    .enumerate()
+                    .map(|(n, l)| format!("250{}{l}", if n == last { ' ' } else { '-' }))
+                    .collect();
                 act(&mut stream, script.verbs.get("EHLO"), &answer.join("\n")).await?;
             }
             "STARTTLS" => {
@@ -193,7 +199,10 @@ async fn session<S: AsyncRead + AsyncWrite + Unpin>(
             }
             "RCPT" => {
                 let address = path();
-                let rule = script.recipients.get(address.as_str()).or_else(|| script.verbs.get("RCPT"));
+                let rule = script
+                    .recipients
+                    .get(address.as_str())
+                    .or_else(|| script.verbs.get("RCPT"));
                 if act(&mut stream, rule, "250 ok").await? {
                     to.push(address);
                 }
@@ -208,7 +217,12 @@ async fn session<S: AsyncRead + AsyncWrite + Unpin>(
                 let rule = if fits { script.verbs.get(".") } else { Some(&too_big) };
                 let taken = !matches!(rule, Some(Act::Say(text)) if !text.starts_with('2'));
                 if taken {
-                    let mail = Received { from: from.clone(), to: to.clone(), bytes, encrypted };
+                    let mail = Received {
+                        from: from.clone(),
+                        to: to.clone(),
+                        bytes,
+                        encrypted,
+                    };
                     state.lock().unwrap().mails.push(mail);
                 }
                 act(&mut stream, rule, "250 taken").await?;
@@ -241,7 +255,8 @@ async fn message<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> std::io::Re
 pub fn authority_and_server(name: &str) -> (String, Arc<rustls::ServerConfig>) {
     let mut root = rcgen::CertificateParams::new(Vec::new()).unwrap();
     root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    root.distinguished_name.push(rcgen::DnType::CommonName, "authority of the tests");
+    root.distinguished_name
+        .push(rcgen::DnType::CommonName, "authority of the tests");
     let root_key = rcgen::KeyPair::generate().unwrap();
     let root_cert = root.self_signed(&root_key).unwrap();
     let issuer = rcgen::Issuer::new(root, root_key);

@@ -276,7 +276,7 @@ fn a_newest_first_list_is_left_early_only_when_its_pages_prove_the_order() {
     let old = head(2, &[(7, "10"), (6, "02")]);
     let step = |heads: &[PageHead]| sorted.next(&ask(PAYMENTS), heads);
     assert_eq!(
-        step(&[first.clone()]),
+        step(std::slice::from_ref(&first)),
         Step::Get {
             number: 2,
             confirms: false

@@ -18,6 +18,7 @@ use crate::day::{Instant, day_of, next_day};
 use crate::failure::Class;
 use crate::record::Direction;
 
+mod figures;
 mod relations;
 mod session;
 mod walk;

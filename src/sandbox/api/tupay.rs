@@ -152,7 +152,7 @@ struct Range {
 }
 
 /// Reads the parameters of a list. Bad parameters are 412 (section 10); the code for a span too long is not documented.
-fn range(world: &World, call: &Call, more: &[&str], twist: &Twist) -> Result<Range, Answer> {
+fn range(call: &Call, more: &[&str], twist: &Twist) -> Result<Range, Answer> {
     let bad = |why: &str| error(412, 412, why);
     let allowed: Vec<&str> = ["from", "to", "page"].iter().chain(more).copied().collect();
     let mut given = call.parameters(&allowed).map_err(|why| bad(&why))?;
@@ -176,7 +176,6 @@ fn range(world: &World, call: &Call, more: &[&str], twist: &Twist) -> Result<Ran
     } else {
         usize::try_from(page).unwrap_or(usize::MAX / MAX_ROWS)
     };
-    let _ = world;
     Ok(Range {
         from,
         to,
@@ -225,7 +224,7 @@ fn check_status(range: &Range, known: &[&str]) -> Result<(), Answer> {
 
 fn deposits(world: &World, call: &Call, twist: &Twist) -> Result<Answer, Answer> {
     let more = ["country", "paymentMethod", "clienteDocument", "status"];
-    let range = range(world, call, &more, twist)?;
+    let range = range(call, &more, twist)?;
     check_status(&range, &DEPOSIT_STATUSES)?;
     let now = world.now();
     let rows: Vec<(&Deposit, &(Instant, DepositState))> = world
@@ -275,12 +274,7 @@ fn deposit_row(world: &World, d: &Deposit, changed: Instant, s: &DepositState) -
 }
 
 fn cashouts(world: &World, call: &Call, twist: &Twist) -> Result<Answer, Answer> {
-    let range = range(
-        world,
-        call,
-        &["country", "paymentMethod", "clienteDocument", "status"],
-        twist,
-    )?;
+    let range = range(call, &["country", "paymentMethod", "clienteDocument", "status"], twist)?;
     check_status(&range, &CASHOUT_STATUSES)?;
     let now = world.now();
     let rows: Vec<(&Cashout, &(Instant, CashoutState))> = world
@@ -324,7 +318,7 @@ fn cashout_row(world: &World, c: &Cashout, changed: Instant, s: &CashoutState) -
 
 /// A line belongs to the range when its day touches it, whatever the hour.
 fn report(world: &World, call: &Call, twist: &Twist) -> Result<Answer, Answer> {
-    let range = range(world, call, &[], twist)?;
+    let range = range(call, &[], twist)?;
     let day = |at: i64| DateTime::from_timestamp(at, 0).map_or(NaiveDate::MAX, |t| t.date_naive());
     let days = day(range.from)..=day(range.to);
     let rows = world.tupay.report(world.now());
@@ -375,7 +369,6 @@ fn balance(world: &World, call: &Call) -> Result<Answer, Answer> {
 /// New pending deposits (or cashouts) at the front of the asked range, and rows taken from its front.
 pub fn drift(world: &mut World, call: &Call, insert: u32, delete: u32) {
     let Ok(range) = range(
-        world,
         call,
         &["country", "paymentMethod", "clienteDocument", "status"],
         &Twist::default(),

@@ -117,10 +117,40 @@ impl Gardener<'_> {
     }
 }
 
-/// The sweep's id is known once the sweeps are folded.
-pub(super) fn name_the_sweep(world: &mut World) {
-    let id = world.payvyne.sweep_of(POUNDS, day(SHORT_SWEEP)).map(|s| s.id.clone());
+/// Sweeps without a credit at the bank: day of the world, night that finds it, night that finds the corrected statement.
+/// A transfer may take three days.
+const UNCREDITED: [(u64, usize, Option<usize>); 2] = [(1, 0, Some(3)), (4, 2, None)];
+
+/// What hangs on sweeps, whose ids are known once they are folded.
+pub(super) fn about_sweeps(world: &mut World) {
+    let id = |world: &World, n| world.payvyne.sweep_of(POUNDS, day(n)).map(|s| s.id.clone());
+    let short = id(world, SHORT_SWEEP);
     for planted in world.planted.iter_mut().filter(|p| p.kind == Kind::SettlementMismatch) {
-        planted.hints.extend(id.clone());
+        planted.hints.extend(short.clone());
+    }
+    for (n, opens_on_night, resolves_on_night) in UNCREDITED {
+        let until = resolves_on_night.map(|night| noon(covered(night)));
+        world.uncredited.push((
+            POUNDS,
+            day(n),
+            Absence {
+                from: Instant::MIN_UTC,
+                until,
+            },
+        ));
+        let what = match resolves_on_night {
+            Some(_) => "a sweep without its credit at the bank, until the statement is corrected",
+            None => "a sweep that never reached the bank",
+        };
+        let hints = id(world, n).into_iter().collect();
+        let kind = Kind::MissingInBank;
+        world.planted.push(Planted {
+            job: "bank",
+            kind,
+            hints,
+            opens_on_night,
+            resolves_on_night,
+            what,
+        });
     }
 }

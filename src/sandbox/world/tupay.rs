@@ -437,21 +437,28 @@ impl Deposit {
         if self.life.0[0].1.status == "DECLINED" {
             return None;
         }
+        let mut before = "";
         let entries = self.life.0.iter().map(|(at, s)| {
             let state = match s.status {
                 "COMPLETED" => "paid",
                 "PENDING" => "pending",
                 _ => "failed",
             };
-            let fee = (state == "paid").then_some(s.fee);
+            // Approved by hand after it had expired: the merchant waits on the line. A failed entry knows no grace.
+            let behind = if before == "failed" {
+                0
+            } else {
+                90 - i64::from(at.second() % 30)
+            };
+            before = state;
             let entry = Entry {
                 kind: "deposit",
                 currency: self.currency,
                 amount: s.amount,
-                fee,
+                fee: (state == "paid").then_some(s.fee),
                 state,
             };
-            (*at + TimeDelta::seconds(90 - i64::from(at.second() % 30)), entry)
+            (*at + TimeDelta::seconds(behind), entry)
         });
         Some(Booking {
             job: "tupay-pe",
