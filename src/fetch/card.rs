@@ -152,9 +152,9 @@ fn number_from(text: &[u8], from: usize) -> Option<Number> {
         if length + (end - at) > MAX_DIGITS {
             break;
         }
-        for position in at..end {
+        for (position, digit) in (at..end).zip(&text[at..end]) {
             positions[length] = position;
-            digits[length] = text[position];
+            digits[length] = *digit;
             length += 1;
         }
         let in_one_piece = length == end - at;
