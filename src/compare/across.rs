@@ -21,7 +21,9 @@ pub fn find(conn: &Connection, case: &Case<'_>, jobs: &[String]) -> Result<Vec<D
     let mut group: Vec<Record> = Vec::new();
     for id in ids {
         let record = rows.record(id?)?;
-        let same = group.first().is_some_and(|f| (f.direction, &f.reference) == (record.direction, &record.reference));
+        let same = group
+            .first()
+            .is_some_and(|f| (f.direction, &f.reference) == (record.direction, &record.reference));
         if !same {
             all.extend(twice(&group, &mut places)?);
             group.clear();
@@ -36,17 +38,34 @@ fn twice(group: &[Record], places: &mut Places<'_>) -> Result<Option<Discrepancy
     let [first, again @ ..] = group else { return Ok(None) };
     let Some(second) = again.first() else { return Ok(None) };
     let reference = first.reference.as_deref().unwrap_or_default();
-    let mut found =
-        Discrepancy::new(Kind::CrossProviderDuplicate, format!("across|{}|{reference}", first.direction)).with_record(second);
+    let mut found = Discrepancy::new(
+        Kind::CrossProviderDuplicate,
+        format!("across|{}|{reference}", first.direction),
+    )
+    .with_record(second);
     let one_currency = again.iter().all(|r| r.currency == second.currency);
-    let surplus = again.iter().try_fold(0_i64, |sum, r| sum.checked_add(r.amount)).filter(|_| one_currency);
+    let surplus = again
+        .iter()
+        .try_fold(0_i64, |sum, r| sum.checked_add(r.amount))
+        .filter(|_| one_currency);
     found.provider_amount = surplus;
     found.difference = surplus;
     let told: Vec<String> = group
         .iter()
-        .map(|r| format!("{} {} at {} (`{}`)", format_minor(r.amount, r.currency), r.currency, r.provider, r.provider_id))
+        .map(|r| {
+            format!(
+                "{} {} at {} (`{}`)",
+                format_minor(r.amount, r.currency),
+                r.currency,
+                r.provider,
+                r.provider_id
+            )
+        })
         .collect();
-    let paid: Vec<String> = group.iter().map(|r| format!("{} {}", r.provider, format_minor(r.amount, r.currency))).collect();
+    let paid: Vec<String> = group
+        .iter()
+        .map(|r| format!("{} {}", r.provider, format_minor(r.amount, r.currency)))
+        .collect();
     found.what_differs = format!("settled: once -> {}", paid.join(" + "));
     found.detail = format!("one reference was settled {} times: {}", group.len(), told.join(", "));
     let evidence: Vec<String> = group.iter().map(|r| places.of(r.id)).collect::<Result<_, _>>()?;

@@ -32,26 +32,36 @@ impl<'a> Twins<'a> {
     }
 
     fn empty(rules: &'a Rules<'a>) -> Self {
-        Self { rules, accounts: HashSet::new(), equal: HashSet::new(), entries: HashSet::new() }
+        Self {
+            rules,
+            accounts: HashSet::new(),
+            equal: HashSet::new(),
+            entries: HashSet::new(),
+        }
     }
 
     pub fn add_record(&mut self, record: &'a Record) {
         if record.status == Status::Settled && record.kind != TransactionKind::Fee {
             self.accounts.insert(&record.account);
-            self.equal.insert((&record.account, record.currency, record.amount, record.kind));
+            self.equal
+                .insert((&record.account, record.currency, record.amount, record.kind));
         }
     }
 
     pub fn add_entry(&mut self, entry: &'a Entry) {
         if entry.status == LedgerStatus::Settled {
-            self.entries.insert((entry.direction, &entry.reference, self.account(entry)));
+            self.entries
+                .insert((entry.direction, &entry.reference, self.account(entry)));
         }
     }
 
     /// Refunds of different amounts are partial refunds, not twins; without a ledger that could say otherwise only equal
     /// records count.
     pub fn has_record(&self, record: &Record) -> bool {
-        let equal = || self.equal.contains(&(record.account.as_str(), record.currency, record.amount, record.kind));
+        let equal = || {
+            self.equal
+                .contains(&(record.account.as_str(), record.currency, record.amount, record.kind))
+        };
         match (self.rules.ledger, record.kind == TransactionKind::Refund) {
             (true, false) => self.accounts.contains(record.account.as_str()),
             (true, true) | (false, false) => equal(),
@@ -60,7 +70,10 @@ impl<'a> Twins<'a> {
     }
 
     pub fn has_entry(&self, entry: &'a Entry) -> bool {
-        !entry.reference.is_empty() && self.entries.contains(&(entry.direction, &entry.reference, self.account(entry)))
+        !entry.reference.is_empty()
+            && self
+                .entries
+                .contains(&(entry.direction, &entry.reference, self.account(entry)))
     }
 
     fn account(&self, entry: &'a Entry) -> Option<&'a str> {
@@ -76,14 +89,26 @@ pub fn record(position: usize, record: &Record, twin: bool, rules: &Rules<'_>) -
         entries: Vec::new(),
         difference: Some(record.amount),
     };
-    let pending = |becomes, day| Piece::Pending { record: Some(position), entry: None, becomes, day, unproved: false };
+    let pending = |becomes, day| Piece::Pending {
+        record: Some(position),
+        entry: None,
+        becomes,
+        day,
+        unproved: false,
+    };
     if record.is_unclassified() {
         return differs(Kind::Unclassified);
     }
     let place = rules.scope.place(record.born());
     match record.status {
-        Status::Failed => Piece::NoMoney { record: Some(position), entry: None },
-        _ if place == Place::Before => Piece::NoMoney { record: Some(position), entry: None },
+        Status::Failed => Piece::NoMoney {
+            record: Some(position),
+            entry: None,
+        },
+        _ if place == Place::Before => Piece::NoMoney {
+            record: Some(position),
+            entry: None,
+        },
         Status::Open | Status::Unknown => match grace::until(record.born(), rules.timing.stale, &rules.timing) {
             Some(day) => pending(Kind::StalePending, day),
             None => differs(Kind::StalePending),
@@ -115,7 +140,12 @@ pub fn entry(position: usize, entry: &Entry, twin: bool, rules: &Rules<'_>) -> P
     };
     let (kind, patience) = match entry.status {
         LedgerStatus::Unknown => return differs(Kind::Unclassified),
-        LedgerStatus::Failed | LedgerStatus::Excluded => return Piece::NoMoney { record: None, entry: Some(position) },
+        LedgerStatus::Failed | LedgerStatus::Excluded => {
+            return Piece::NoMoney {
+                record: None,
+                entry: Some(position),
+            };
+        }
         LedgerStatus::Open => (Kind::MissingInProvider, Some(rules.timing.stale)),
         LedgerStatus::Settled if twin => (Kind::DuplicateInLedger, None),
         LedgerStatus::Settled => (Kind::MissingInProvider, Some(rules.timing.grace_provider)),
@@ -123,7 +153,10 @@ pub fn entry(position: usize, entry: &Entry, twin: bool, rules: &Rules<'_>) -> P
     let place = entry.booked_at.map_or(Place::Inside, |at| rules.scope.place(at));
     let tomorrow = next_day(rules.business_day);
     if place == Place::Before {
-        return Piece::NoMoney { record: None, entry: Some(position) };
+        return Piece::NoMoney {
+            record: None,
+            entry: Some(position),
+        };
     }
     // An entry without a date has waited as long as anybody could wait.
     if let (Some(at), Some(patience)) = (entry.booked_at, patience)

@@ -56,7 +56,9 @@ pub fn find(conn: &Connection, case: &Case<'_>, file: &FileFeed) -> Result<Bank,
     for due in &dues {
         let from = credits.partition_point(|c| (c.0, c.1, c.2) < (due.currency, due.amount, shift(due.on, -1)));
         let arrived = (from..credits.len())
-            .take_while(|&i| (credits[i].0, credits[i].1) == (due.currency, due.amount) && credits[i].2 <= shift(due.on, LAG_DAYS))
+            .take_while(|&i| {
+                (credits[i].0, credits[i].1) == (due.currency, due.amount) && credits[i].2 <= shift(due.on, LAG_DAYS)
+            })
             .find(|&i| !used[i]);
         if let Some(i) = arrived {
             used[i] = true;
@@ -64,12 +66,16 @@ pub fn find(conn: &Connection, case: &Case<'_>, file: &FileFeed) -> Result<Bank,
         }
         let last = shift(due.on, LAG_DAYS);
         let zone = case.job.timezone;
-        let span = Window { from: start_of_day(due.on, zone), until: start_of_day(next_day(last), zone) };
+        let span = Window {
+            from: start_of_day(due.on, zone),
+            until: start_of_day(next_day(last), zone),
+        };
         let discrepancy = missing(due);
         if last <= case.business_day && scope::covers(&read, span) {
             bank.found.push(discrepancy);
         } else {
-            bank.unseen.insert(identity::number(&case.job.name, &discrepancy.identity));
+            bank.unseen
+                .insert(identity::number(&case.job.name, &discrepancy.identity));
         }
     }
     Ok(bank)
@@ -108,7 +114,11 @@ fn credits(conn: &Connection, case: &Case<'_>) -> Result<Vec<(Currency, i64, Bus
     let mut rows = statement.query((&case.job.name, Direction::In.as_str()))?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        all.push((word(row, 0, "transactions.currency")?, row.get(1)?, day(row, 2, "transactions.business_day")?));
+        all.push((
+            word(row, 0, "transactions.currency")?,
+            row.get(1)?,
+            day(row, 2, "transactions.business_day")?,
+        ));
     }
     all.sort_unstable();
     Ok(all)
@@ -136,7 +146,11 @@ fn missing(due: &Due) -> Discrepancy {
         "{} of {} stated a transfer of {amount} {} on {}; no credit of that amount within {LAG_DAYS} days is on the statement",
         due.item, due.job, due.currency, due.on
     );
-    found.evidence = if due.subject.is_empty() { format!("{} {}", due.feed, due.on) } else { format!("{} {}", due.feed, due.subject) };
+    found.evidence = if due.subject.is_empty() {
+        format!("{} {}", due.feed, due.on)
+    } else {
+        format!("{} {}", due.feed, due.subject)
+    };
     found
 }
 

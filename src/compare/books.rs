@@ -61,7 +61,9 @@ fn balances(conn: &Connection, job: &str, provider: &dyn Provider) -> Result<Vec
     while let Some(row) = rows.next()? {
         let name: String = row.get(1)?;
         // A feed that this version of the provider does not know has no arithmetic either.
-        let Some(feed) = feeds.iter().find(|f| f.name == name) else { continue };
+        let Some(feed) = feeds.iter().find(|f| f.name == name) else {
+            continue;
+        };
         all.push(Balance {
             account: row.get(0)?,
             feed: feed.name,
@@ -86,14 +88,21 @@ fn totals(conn: &Connection, job: &str, zone: Tz) -> Result<Vec<Total>, Failure>
         [job],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    let how = if mine > all / 6 { "NOT INDEXED" } else { "INDEXED BY transactions_by_id" };
+    let how = if mine > all / 6 {
+        "NOT INDEXED"
+    } else {
+        "INDEXED BY transactions_by_id"
+    };
     let mut statement = conn.prepare(&format!(
         "SELECT account, feed, subject, kind, status, currency, coalesce(changed_at, occurred_at), amount_minor,
                 CASE WHEN fee_currency IS currency OR fee_currency IS NULL THEN coalesce(fee_minor, 0) ELSE 0 END
            FROM transactions {how} WHERE job = ?1 AND vanished_at IS NULL"
     ))?;
     let mut rows = statement.query([job])?;
-    let mut days = Days { zone, known: HashMap::new() };
+    let mut days = Days {
+        zone,
+        known: HashMap::new(),
+    };
     let mut sums: HashMap<Key, (i64, i128, i128)> = HashMap::new();
     // Rows of one group mostly stand together.
     let mut last: Option<(Key, (i64, i128, i128))> = None;
@@ -109,7 +118,15 @@ fn totals(conn: &Connection, job: &str, zone: Tz) -> Result<Vec<Total>, Failure>
         let slot = match &mut last {
             Some((_, slot)) => slot,
             none => {
-                let key = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, day);
+                let key = (
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                    row.get(5)?,
+                    day,
+                );
                 &mut none.insert((key, (0, 0, 0))).1
             }
         };
@@ -120,7 +137,11 @@ fn totals(conn: &Connection, job: &str, zone: Tz) -> Result<Vec<Total>, Failure>
     if let Some((key, sum)) = last {
         add(&mut sums, key, sum);
     }
-    sums.into_iter().collect::<BTreeMap<_, _>>().into_iter().map(total).collect()
+    sums.into_iter()
+        .collect::<BTreeMap<_, _>>()
+        .into_iter()
+        .map(total)
+        .collect()
 }
 
 fn same(row: &Row<'_>, key: &Key) -> Result<bool, Failure> {
@@ -164,7 +185,9 @@ struct Days {
 
 impl Days {
     fn of(&mut self, row: &Row<'_>, column: usize) -> Result<Option<BusinessDay>, Failure> {
-        let rusqlite::types::ValueRef::Text(text) = row.get_ref(column)? else { return Ok(None) };
+        let rusqlite::types::ValueRef::Text(text) = row.get_ref(column)? else {
+            return Ok(None);
+        };
         let mut key = [0; 15];
         key.copy_from_slice(text.get(..15).ok_or_else(|| damaged("transactions.changed_at"))?);
         // `2026-03-04T15:2` names ten minutes; an offset may change inside only at a quarter, so the quarters' tens are not
@@ -172,7 +195,10 @@ impl Days {
         if let Some(day) = self.known.get(&key) {
             return Ok(Some(*day));
         }
-        let at = std::str::from_utf8(text).ok().and_then(parse_instant).ok_or_else(|| damaged("transactions.changed_at"))?;
+        let at = std::str::from_utf8(text)
+            .ok()
+            .and_then(parse_instant)
+            .ok_or_else(|| damaged("transactions.changed_at"))?;
         let day = day_of(at, self.zone);
         if !matches!(key[14], b'1' | b'4') {
             self.known.insert(key, day);
@@ -230,7 +256,11 @@ fn repeated_ids(conn: &Connection, job: &str, provider: &dyn Provider) -> Result
             AND vanished_at IS NULL
           ORDER BY account, provider_id, subject",
     )?;
-    for feed in provider.feeds().iter().filter(|f| matches!(f.shape, Shape::Children { .. })) {
+    for feed in provider
+        .feeds()
+        .iter()
+        .filter(|f| matches!(f.shape, Shape::Children { .. }))
+    {
         let mut rows = statement.query((job, feed.name))?;
         let mut last: Option<(String, String)> = None;
         while let Some(row) = rows.next()? {
@@ -254,7 +284,12 @@ fn sealed_subjects(conn: &Connection, job: &str) -> Result<BTreeSet<String>, Fai
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-fn gaps(conn: &Connection, job: &Job, provider: &dyn Provider, day: BusinessDay) -> Result<Vec<(String, Window)>, Failure> {
+fn gaps(
+    conn: &Connection,
+    job: &Job,
+    provider: &dyn Provider,
+    day: BusinessDay,
+) -> Result<Vec<(String, Window)>, Failure> {
     let until = start_of_day(next_day(day), job.timezone);
     let mut all = Vec::new();
     for feed in provider.feeds() {
@@ -271,7 +306,13 @@ fn gaps(conn: &Connection, job: &Job, provider: &dyn Provider, day: BusinessDay)
         let mut from = start_of_day(first, job.timezone);
         for sealed in scope::sealed(conn, &job.name, feed.name)? {
             if sealed.from > from && from < until {
-                all.push((feed.name.to_owned(), Window { from, until: sealed.from.min(until) }));
+                all.push((
+                    feed.name.to_owned(),
+                    Window {
+                        from,
+                        until: sealed.from.min(until),
+                    },
+                ));
             }
             from = from.max(sealed.until);
         }

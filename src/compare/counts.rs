@@ -44,7 +44,15 @@ pub fn write(conn: &Connection, case: &Case<'_>, findings: &Findings) -> Result<
     for c in &counts {
         let life = (c.previous, c.new, c.reopened, c.resolved);
         insert.execute((
-            case.run_id, &c.currency, c.kind.as_str(), c.open, c.difference, life.0, life.1, life.2, life.3,
+            case.run_id,
+            &c.currency,
+            c.kind.as_str(),
+            c.open,
+            c.difference,
+            life.0,
+            life.1,
+            life.2,
+            life.3,
         ))?;
     }
     let mut outcome = outcome(case, &counts);
@@ -57,7 +65,11 @@ pub fn write(conn: &Connection, case: &Case<'_>, findings: &Findings) -> Result<
             slot.0 += 1;
             slot.1 += i128::from(item.amount);
         }
-        for (name, sums) in [("matched", &found.matched), ("pending", &pending), ("excluded", &found.excluded)] {
+        for (name, sums) in [
+            ("matched", &found.matched),
+            ("pending", &pending),
+            ("excluded", &found.excluded),
+        ] {
             for (currency, (count, sum)) in sums.iter().filter(|(_, sum)| sum.0 > 0) {
                 let currency = std::str::from_utf8(currency).unwrap_or_default();
                 let sum = i64::try_from(*sum).map_err(|_| damaged("a sum of amounts"))?;
@@ -65,7 +77,8 @@ pub fn write(conn: &Connection, case: &Case<'_>, findings: &Findings) -> Result<
             }
         }
         let total = |sums: &Sums| sums.values().map(|s| s.0).sum();
-        (outcome.matched, outcome.pending, outcome.excluded) = (total(&found.matched), total(&pending), total(&found.excluded));
+        (outcome.matched, outcome.pending, outcome.excluded) =
+            (total(&found.matched), total(&pending), total(&found.excluded));
     }
     outcome.verdict = verdict(case, &counts, &outcome);
     Ok(outcome)
@@ -94,8 +107,18 @@ fn read(conn: &Connection, case: &Case<'_>) -> Result<Vec<Count>, Failure> {
 
 fn outcome(case: &Case<'_>, counts: &[Count]) -> Outcome {
     let sum = |of: fn(&Count) -> i64| counts.iter().map(of).sum::<i64>().unsigned_abs();
-    let (open, new, reopened, resolved) = (sum(|c| c.open), sum(|c| c.new), sum(|c| c.reopened), sum(|c| c.resolved));
-    let unclassified = counts.iter().filter(|c| c.kind == Kind::Unclassified).map(|c| c.open).sum::<i64>().unsigned_abs();
+    let (open, new, reopened, resolved) = (
+        sum(|c| c.open),
+        sum(|c| c.new),
+        sum(|c| c.reopened),
+        sum(|c| c.resolved),
+    );
+    let unclassified = counts
+        .iter()
+        .filter(|c| c.kind == Kind::Unclassified)
+        .map(|c| c.open)
+        .sum::<i64>()
+        .unsigned_abs();
     let previous = sum(|c| c.previous);
     Outcome {
         matched: 0,
@@ -108,7 +131,11 @@ fn outcome(case: &Case<'_>, counts: &[Count]) -> Outcome {
         reopened,
         open,
         unclassified,
-        verdict: if matches!(case.ledger, LedgerLeg::Refused(_)) { Verdict::NotReconciled } else { Verdict::Reconciled },
+        verdict: if matches!(case.ledger, LedgerLeg::Refused(_)) {
+            Verdict::NotReconciled
+        } else {
+            Verdict::Reconciled
+        },
     }
 }
 
@@ -119,7 +146,10 @@ fn verdict(case: &Case<'_>, counts: &[Count], outcome: &Outcome) -> Verdict {
         Verdict::NotReconciled
     } else if !case.reading_complete || open(Kind::IncompleteWindow) {
         Verdict::Incomplete
-    } else if counts.iter().any(|c| c.kind != Kind::Unclassified && c.unacknowledged > 0) {
+    } else if counts
+        .iter()
+        .any(|c| c.kind != Kind::Unclassified && c.unacknowledged > 0)
+    {
         Verdict::Discrepancies
     } else if outcome.open > 0 {
         // Words nobody declared, and what a person has already looked at.

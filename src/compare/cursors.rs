@@ -50,7 +50,11 @@ pub struct Merged {
 
 impl Merged {
     /// Keeps a group for the rich rules.
-    pub fn push_rich(&mut self, records: impl ExactSizeIterator<Item = i64>, entries: impl ExactSizeIterator<Item = i64>) {
+    pub fn push_rich(
+        &mut self,
+        records: impl ExactSizeIterator<Item = i64>,
+        entries: impl ExactSizeIterator<Item = i64>,
+    ) {
         self.rich.push(records.len() as i64);
         self.rich.push(entries.len() as i64);
         self.rich.extend(records);
@@ -108,7 +112,8 @@ const ENTRIES: &str = "SELECT entry_id, reference, amount_minor, currency, statu
  ORDER BY reference";
 
 /// The same rows for one reference, for a group that must be looked at again.
-const RECORDS_OF: &str = "SELECT transaction_id, reference, amount_minor, currency, status, kind, fee_minor, fee_currency,
+const RECORDS_OF: &str =
+    "SELECT transaction_id, reference, amount_minor, currency, status, kind, fee_minor, fee_currency,
        provider_id, account
   FROM transactions INDEXED BY transactions_by_reference
  WHERE job = ?1 AND direction = ?2 AND vanished_at IS NULL AND reference = ?3";
@@ -182,11 +187,16 @@ fn account_for(group: &Group, setup: &Setup<'_>, merged: &mut Merged) {
     match classify(records, entries, setup) {
         Class::Empty => {}
         Class::Matched => {
-            let Some(record) = records.iter().find(|r| r.kind != KindClass::Fee) else { return };
+            let Some(record) = records.iter().find(|r| r.kind != KindClass::Fee) else {
+                return;
+            };
             count(&mut merged.matched, record, 1);
             merged.equal_not_zero += u64::from(record.amount != 0);
         }
-        Class::NoMoney => records.iter().filter(|r| r.kind != KindClass::Fee).for_each(|r| count(&mut merged.no_money, r, 1)),
+        Class::NoMoney => records
+            .iter()
+            .filter(|r| r.kind != KindClass::Fee)
+            .for_each(|r| count(&mut merged.no_money, r, 1)),
         Class::Uncompared => merged.uncompared += 1,
         Class::Rich => {
             merged.push_rich(records.iter().map(|r| r.id), entries.iter().map(|e| e.id));
@@ -203,7 +213,9 @@ fn account_for(group: &Group, setup: &Setup<'_>, merged: &mut Merged) {
 
 /// Takes back what a group contributed when it was passed over, for one that an entry elsewhere lays claim to.
 pub fn take_back(merged: &mut Merged, class: Class, records: &[Lean]) {
-    let Some(record) = records.iter().find(|r| r.kind != KindClass::Fee) else { return };
+    let Some(record) = records.iter().find(|r| r.kind != KindClass::Fee) else {
+        return;
+    };
     match class {
         Class::Matched => {
             count(&mut merged.matched, record, -1);
@@ -356,7 +368,14 @@ struct Side<'s, 'a> {
 
 impl<'s, 'a> Side<'s, 'a> {
     fn new(rows: Rows<'s>, source: Source, setup: &'a Setup<'a>) -> Result<Self, Failure> {
-        let mut side = Self { rows, source, setup, next: Lean::default(), open: true, excluded: Sums::new() };
+        let mut side = Self {
+            rows,
+            source,
+            setup,
+            next: Lean::default(),
+            open: true,
+            excluded: Sums::new(),
+        };
         side.advance()?;
         Ok(side)
     }
@@ -416,8 +435,18 @@ fn read_row(row: &Row<'_>, source: Source, setup: &Setup<'_>, into: &mut Lean) -
         },
         _ => None,
     };
-    optional(&mut into.provider_id, if setup.ids { row.get_ref(id)? } else { ValueRef::Null });
-    optional(&mut into.account, if setup.accounts.is_empty() { ValueRef::Null } else { row.get_ref(account)? });
+    optional(
+        &mut into.provider_id,
+        if setup.ids { row.get_ref(id)? } else { ValueRef::Null },
+    );
+    optional(
+        &mut into.account,
+        if setup.accounts.is_empty() {
+            ValueRef::Null
+        } else {
+            row.get_ref(account)?
+        },
+    );
     Ok(())
 }
 

@@ -130,7 +130,10 @@ pub fn of_item(item: &Item, identity: String, rows: &Rows, zone: Tz) -> Discrepa
     found.what_differs = what_differs(item.kind, rows);
     found.detail = detail(item.kind, record, entry, rows);
     let places = rows.records.iter().map(|r| r.1.clone());
-    found.evidence = places.chain(rows.entries.iter().map(entry_place)).collect::<Vec<_>>().join("; ");
+    found.evidence = places
+        .chain(rows.entries.iter().map(entry_place))
+        .collect::<Vec<_>>()
+        .join("; ");
     if item.kind == Kind::Suggested {
         found.suggested_match = entry.map(name_of_entry);
     }
@@ -140,7 +143,9 @@ pub fn of_item(item: &Item, identity: String, rows: &Rows, zone: Tz) -> Discrepa
 fn sum(amounts: impl Iterator<Item = (Currency, i64)>) -> Option<i64> {
     let all: Vec<_> = amounts.collect();
     let one_currency = all.windows(2).all(|w| w[0].0 == w[1].0);
-    one_currency.then(|| all.iter().try_fold(0_i64, |sum, a| sum.checked_add(a.1))).flatten()
+    one_currency
+        .then(|| all.iter().try_fold(0_i64, |sum, a| sum.checked_add(a.1)))
+        .flatten()
 }
 
 /// File and line of an entry.
@@ -179,7 +184,11 @@ fn what_differs(kind: Kind, rows: &Rows) -> String {
 
 fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Rows) -> String {
     let theirs = record.map_or_else(String::new, |r| {
-        format!("the provider shows {} as `{}`", money(r.amount, r.currency), r.provider_status)
+        format!(
+            "the provider shows {} as `{}`",
+            money(r.amount, r.currency),
+            r.provider_status
+        )
     });
     let ours = entry.map_or_else(String::new, |e| {
         let word = e.ledger_status.as_deref().unwrap_or(e.status.as_str());
@@ -198,7 +207,9 @@ fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Row
             rows.records.len(),
             rows.entries.len()
         ),
-        Kind::Suggested => format!("{theirs}, {ours}: the only ones of this amount around that day, under different references"),
+        Kind::Suggested => {
+            format!("{theirs}, {ours}: the only ones of this amount around that day, under different references")
+        }
         Kind::StalePending => format!("{theirs} and it is open beyond its age limit"),
         Kind::ReversedAfterBooking => format!("{theirs}; it was settled before, and {ours}"),
         Kind::Unclassified if record.is_some_and(Record::is_unclassified) => {
@@ -206,6 +217,10 @@ fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Row
             format!("{theirs} (type `{kind}`), a status or type that the settings do not name")
         }
         Kind::Unclassified => format!("{ours}, a status that the settings do not name"),
-        _ => [theirs, ours].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "),
+        _ => [theirs, ours]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }

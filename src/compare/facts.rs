@@ -30,7 +30,10 @@ pub fn find(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Fail
 }
 
 fn key(record: &Record) -> String {
-    format!("{}|{}|{}|{}", record.feed, record.account, record.subject, record.provider_id)
+    format!(
+        "{}|{}|{}|{}",
+        record.feed, record.account, record.subject, record.provider_id
+    )
 }
 
 fn vanished(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Failure> {
@@ -69,7 +72,9 @@ fn version(row: &Row<'_>, at: usize) -> Result<Version, Failure> {
         currency: Currency::from_str(&word(at)?).map_err(|_| damaged("superseded_versions.currency"))?,
         amount: row.get(at + 1)?,
         fee: row.get(at + 2)?,
-        status: word(at + 3)?.parse().map_err(|()| damaged("superseded_versions.status"))?,
+        status: word(at + 3)?
+            .parse()
+            .map_err(|()| damaged("superseded_versions.status"))?,
         word: word(at + 4)?,
     })
 }
@@ -83,10 +88,15 @@ fn changed(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Failu
     while let Some(row) = rows.next()? {
         let record = records.record(row.get(0)?)?;
         let (old, new) = (version(row, 2)?, version(row, 7)?);
-        let mut found = Discrepancy::new(Kind::ChangedAfterFinal, format!("changed|{}", key(&record))).with_record(&record);
+        let mut found =
+            Discrepancy::new(Kind::ChangedAfterFinal, format!("changed|{}", key(&record))).with_record(&record);
         found.currency = Some(new.currency);
         found.provider_amount = Some(new.amount);
-        found.difference = if old.currency == new.currency { new.amount.checked_sub(old.amount) } else { None };
+        found.difference = if old.currency == new.currency {
+            new.amount.checked_sub(old.amount)
+        } else {
+            None
+        };
         found.what_differs = versions_differ(&old, &new);
         let number: i64 = row.get(1)?;
         found.detail = format!(
@@ -104,7 +114,11 @@ fn changed(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Failu
 }
 
 fn text(version: &Version) -> String {
-    format!("{} {}", format_minor(version.amount, version.currency), version.currency)
+    format!(
+        "{} {}",
+        format_minor(version.amount, version.currency),
+        version.currency
+    )
 }
 
 /// `amount: 100.00 -> 90.00`, the final version first.
@@ -117,7 +131,10 @@ fn versions_differ(old: &Version, new: &Version) -> String {
         parts.push(format!("status: {} -> {}", old.status, new.status));
     }
     if old.amount != new.amount || old.currency != new.currency {
-        let (old, new) = (format_minor(old.amount, old.currency), format_minor(new.amount, new.currency));
+        let (old, new) = (
+            format_minor(old.amount, old.currency),
+            format_minor(new.amount, new.currency),
+        );
         parts.push(format!("amount: {old} -> {new}"));
     }
     if old.fee.is_some() && old.fee != new.fee {
@@ -143,7 +160,10 @@ fn unreadable(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Fa
                 let page = page.unwrap_or_default();
                 let begins = from.map(format_instant).unwrap_or_default();
                 let what = place_name(&feed, &subject, from, case.job.timezone);
-                (format!("unreadable|{feed}|{begins}|{subject}|{page}|{place}"), format!("{what}, page {page}, {place}"))
+                (
+                    format!("unreadable|{feed}|{begins}|{subject}|{page}|{place}"),
+                    format!("{what}, page {page}, {place}"),
+                )
             }
         };
         let mut found = Discrepancy::new(Kind::Unreadable, identity);
@@ -203,9 +223,13 @@ fn holes(conn: &Connection, case: &Case<'_>) -> Result<Vec<Hole>, Failure> {
     let zone = case.job.timezone;
     let until = start_of_day(next_day(case.business_day), zone);
     let snapshots: Vec<&str> = match &case.job.source {
-        JobSource::Provider(setup) => {
-            setup.provider.feeds().iter().filter(|f| f.shape == Shape::Snapshot).map(|f| f.name).collect()
-        }
+        JobSource::Provider(setup) => setup
+            .provider
+            .feeds()
+            .iter()
+            .filter(|f| f.shape == Shape::Snapshot)
+            .map(|f| f.name)
+            .collect(),
         _ => Vec::new(),
     };
     let mut statement = conn.prepare(include_str!("incomplete.sql"))?;
@@ -220,11 +244,18 @@ fn holes(conn: &Connection, case: &Case<'_>) -> Result<Vec<Hole>, Failure> {
             continue;
         }
         let state: String = row.get(4)?;
-        let why = row.get::<_, Option<String>>(5)?.unwrap_or_else(|| match state.as_str() {
-            "unstable" => "it moved while it was read, every time".to_owned(),
-            _ => "the reading was cut".to_owned(),
+        let why = row
+            .get::<_, Option<String>>(5)?
+            .unwrap_or_else(|| match state.as_str() {
+                "unstable" => "it moved while it was read, every time".to_owned(),
+                _ => "the reading was cut".to_owned(),
+            });
+        holes.push(Hole {
+            feed,
+            subject,
+            span: Window { from, until },
+            why,
         });
-        holes.push(Hole { feed, subject, span: Window { from, until }, why });
     }
     if let JobSource::Provider(setup) = &case.job.source {
         for feed in setup.provider.feeds() {
@@ -242,7 +273,12 @@ fn never_begun(
     until: Instant,
 ) -> Result<Vec<Hole>, Failure> {
     let job = &case.job.name;
-    let hole = |subject: String, span| Hole { feed: feed.to_owned(), subject, span, why: "it was never asked for".to_owned() };
+    let hole = |subject: String, span| Hole {
+        feed: feed.to_owned(),
+        subject,
+        span,
+        why: "it was never asked for".to_owned(),
+    };
     let first = match shape {
         Shape::Days(_) | Shape::Listing => case.job.fetch.start,
         Shape::Snapshot => case.business_day,
@@ -250,7 +286,8 @@ fn never_begun(
         Shape::Children { of } => {
             // Those that were begun stand in the windows already.
             let unread = scope::unread_subjects(conn, job, feed, of)?;
-            let mut begun = conn.prepare("SELECT EXISTS (SELECT 1 FROM windows WHERE job = ?1 AND feed = ?2 AND subject = ?3)")?;
+            let mut begun =
+                conn.prepare("SELECT EXISTS (SELECT 1 FROM windows WHERE job = ?1 AND feed = ?2 AND subject = ?3)")?;
             let mut holes = Vec::new();
             for (subject, span) in unread {
                 let known: bool = begun.query_row((job, feed, &subject), |row| row.get(0))?;
@@ -261,7 +298,10 @@ fn never_begun(
             return Ok(holes);
         }
     };
-    let wanted = Window { from: start_of_day(first_wanted(first, case.business_day), case.job.timezone), until };
+    let wanted = Window {
+        from: start_of_day(first_wanted(first, case.business_day), case.job.timezone),
+        until,
+    };
     let gaps = scope::never_begun(conn, job, feed, wanted)?;
     Ok(gaps.into_iter().map(|span| hole(String::new(), span)).collect())
 }

@@ -30,13 +30,31 @@ pub struct Rules<'a> {
 /// Where rows of a group ended. Numbers are positions in the group's records and entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    Matched { record: usize, entry: usize, difference: i64 },
-    Pending { record: Option<usize>, entry: Option<usize>, becomes: Kind, day: BusinessDay, unproved: bool },
+    Matched {
+        record: usize,
+        entry: usize,
+        difference: i64,
+    },
+    Pending {
+        record: Option<usize>,
+        entry: Option<usize>,
+        becomes: Kind,
+        day: BusinessDay,
+        unproved: bool,
+    },
     /// No part of the money flow, or outside the span of the books.
-    NoMoney { record: Option<usize>, entry: Option<usize> },
+    NoMoney {
+        record: Option<usize>,
+        entry: Option<usize>,
+    },
     /// A settled record of a job without a ledger.
     Uncompared { record: usize },
-    Differs { kind: Kind, records: Vec<usize>, entries: Vec<usize>, difference: Option<i64> },
+    Differs {
+        kind: Kind,
+        records: Vec<usize>,
+        entries: Vec<usize>,
+        difference: Option<i64>,
+    },
 }
 
 /// Sorts a group into pieces. Pairs come first, then rows that stand alone, both in order of time.
@@ -102,13 +120,24 @@ impl<'a> Table<'a> {
             pair::judge(r, e, &self.rules.timing, &self.rules.tolerance)
         };
         self.pieces.push(match judged {
-            Judged::Matched { difference } => Piece::Matched { record, entry, difference },
-            Judged::Pending { becomes, day } => {
-                Piece::Pending { record: Some(record), entry: Some(entry), becomes, day, unproved: false }
-            }
-            Judged::Differs { kind, difference } => {
-                Piece::Differs { kind, records: vec![record], entries: vec![entry], difference }
-            }
+            Judged::Matched { difference } => Piece::Matched {
+                record,
+                entry,
+                difference,
+            },
+            Judged::Pending { becomes, day } => Piece::Pending {
+                record: Some(record),
+                entry: Some(entry),
+                becomes,
+                day,
+                unproved: false,
+            },
+            Judged::Differs { kind, difference } => Piece::Differs {
+                kind,
+                records: vec![record],
+                entries: vec![entry],
+                difference,
+            },
         });
     }
 
@@ -147,7 +176,9 @@ impl<'a> Table<'a> {
                 }
             }
             for &entry in &claimants {
-                let same_way = bearers.iter().any(|&r| self.records[r].direction == self.entries[entry].direction);
+                let same_way = bearers
+                    .iter()
+                    .any(|&r| self.records[r].direction == self.entries[entry].direction);
                 self.surplus[entry] = self.entry_free[entry] && same_way;
             }
         }
@@ -161,16 +192,32 @@ impl<'a> Table<'a> {
             .copied()
             .filter(|&r| self.record_free[r] && self.records[r].kind != TransactionKind::Fee)
             .collect();
-        let entries: Vec<usize> =
-            self.entry_order.iter().copied().filter(|&e| self.entry_free[e] && self.entries[e].provider_id.is_none()).collect();
-        let named = |e: &usize| self.entries[*e].account.as_ref().filter(|a| self.rules.accounts.contains(*a));
+        let entries: Vec<usize> = self
+            .entry_order
+            .iter()
+            .copied()
+            .filter(|&e| self.entry_free[e] && self.entries[e].provider_id.is_none())
+            .collect();
+        let named = |e: &usize| {
+            self.entries[*e]
+                .account
+                .as_ref()
+                .filter(|a| self.rules.accounts.contains(*a))
+        };
         if self.rules.accounts.is_empty() || !entries.iter().all(|e| named(e).is_some()) {
             return vec![Part { records, entries }];
         }
         let mut parts: BTreeMap<&str, Part> = BTreeMap::new();
-        let empty = || Part { records: Vec::new(), entries: Vec::new() };
+        let empty = || Part {
+            records: Vec::new(),
+            entries: Vec::new(),
+        };
         for r in records {
-            parts.entry(&self.records[r].account).or_insert_with(empty).records.push(r);
+            parts
+                .entry(&self.records[r].account)
+                .or_insert_with(empty)
+                .records
+                .push(r);
         }
         for e in entries {
             let account = named(&e).map_or("", String::as_str);
@@ -199,16 +246,25 @@ impl<'a> Table<'a> {
             }
             (0, _) => {
                 // Booked, and the provider shows nothing but failed attempts.
-                let mut rest = Part { records: dead_records, entries: live_entries };
+                let mut rest = Part {
+                    records: dead_records,
+                    entries: live_entries,
+                };
                 self.same_amount(&mut rest, |_| true, |_| true);
                 self.one_against_one(rest);
             }
             (_, 0) => {
-                let mut rest = Part { records: live_records, entries: dead_entries };
+                let mut rest = Part {
+                    records: live_records,
+                    entries: dead_entries,
+                };
                 self.same_amount(&mut rest, |_| true, |_| true);
                 self.one_against_one(rest);
             }
-            _ => self.one_against_one(Part { records: live_records, entries: live_entries }),
+            _ => self.one_against_one(Part {
+                records: live_records,
+                entries: live_entries,
+            }),
         }
     }
 
@@ -223,7 +279,13 @@ impl<'a> Table<'a> {
 
     /// Equal in currency and amount, whatever the status, among the rows that `alive` admits.
     fn same_amount(&mut self, part: &mut Part, records: impl Fn(usize) -> bool, entries: impl Fn(usize) -> bool) {
-        self.cancel(part, records, entries, |r| (r.currency, r.amount), |e| (e.currency, e.amount));
+        self.cancel(
+            part,
+            records,
+            entries,
+            |r| (r.currency, r.amount),
+            |e| (e.currency, e.amount),
+        );
     }
 
     /// Pairs rows with the same key, first with first, and removes them from the part.
@@ -240,7 +302,10 @@ impl<'a> Table<'a> {
             waiting.entry(record_key(&self.records[r])).or_default().push_back(r);
         }
         for &e in part.entries.iter().filter(|&&e| admits_entry(e)) {
-            if let Some(r) = waiting.get_mut(&entry_key(&self.entries[e])).and_then(|queue| queue.pop_front()) {
+            if let Some(r) = waiting
+                .get_mut(&entry_key(&self.entries[e]))
+                .and_then(|queue| queue.pop_front())
+            {
                 self.pair(r, e);
             }
         }
@@ -259,13 +324,26 @@ impl<'a> Table<'a> {
                 .collect();
             sorted.sort_unstable();
             let mut edges = Vec::new();
-            for &r in part.records.iter().filter(|&&r| table.records[r].status != Status::Failed) {
+            for &r in part
+                .records
+                .iter()
+                .filter(|&&r| table.records[r].status != Status::Failed)
+            {
                 let record = &table.records[r];
                 let tolerance = table.rules.tolerance.minor(record.currency);
-                let (low, high) = (record.amount.saturating_sub(tolerance), record.amount.saturating_add(tolerance));
+                let (low, high) = (
+                    record.amount.saturating_sub(tolerance),
+                    record.amount.saturating_add(tolerance),
+                );
                 let from = sorted.partition_point(|&(c, a, _)| (c, a) < (record.currency, low));
                 // Two are enough to know that it is not the only one.
-                edges.extend(sorted[from..].iter().take_while(|&&(c, a, _)| c == record.currency && a <= high).take(2).map(|s| (r, s.2)));
+                edges.extend(
+                    sorted[from..]
+                        .iter()
+                        .take_while(|&&(c, a, _)| c == record.currency && a <= high)
+                        .take(2)
+                        .map(|s| (r, s.2)),
+                );
             }
             edges
         };
@@ -306,11 +384,18 @@ impl<'a> Table<'a> {
 
     /// Provider − ledger over several rows; None where they are of several currencies.
     fn total(&self, part: &Part) -> Option<i64> {
-        let records = part.records.iter().map(|&r| (self.records[r].currency, i128::from(self.records[r].amount)));
-        let entries = part.entries.iter().map(|&e| (self.entries[e].currency, -i128::from(self.entries[e].amount)));
+        let records = part
+            .records
+            .iter()
+            .map(|&r| (self.records[r].currency, i128::from(self.records[r].amount)));
+        let entries = part
+            .entries
+            .iter()
+            .map(|&e| (self.entries[e].currency, -i128::from(self.entries[e].amount)));
         let all: Vec<_> = records.chain(entries).collect();
         let one = all.windows(2).all(|w| w[0].0 == w[1].0);
-        one.then(|| all.iter().map(|a| a.1).sum::<i128>()).and_then(|sum| i64::try_from(sum).ok())
+        one.then(|| all.iter().map(|a| a.1).sum::<i128>())
+            .and_then(|sum| i64::try_from(sum).ok())
     }
 
     /// A fee record needs no entry, but an entry that books exactly it has found its record.
@@ -324,24 +409,33 @@ impl<'a> Table<'a> {
             .entry_order
             .iter()
             .copied()
-            .filter(|&e| self.entry_free[e] && self.entries[e].provider_id.is_none() && self.entries[e].status == LedgerStatus::Settled)
+            .filter(|&e| {
+                self.entry_free[e]
+                    && self.entries[e].provider_id.is_none()
+                    && self.entries[e].status == LedgerStatus::Settled
+            })
             .collect();
         self.same_amount(&mut Part { records, entries }, |_| true, |_| true);
     }
 
     /// Rows that found nobody.
     fn singles(&mut self) {
-        let taken = (0..self.records.len()).filter(|&r| !self.record_free[r]).map(|r| &self.records[r]);
+        let taken = (0..self.records.len())
+            .filter(|&r| !self.record_free[r])
+            .map(|r| &self.records[r]);
         let mut twins = Twins::of_records(taken, self.rules);
         for &r in &self.record_order {
             let record = &self.records[r];
             if self.record_free[r] && record.kind != TransactionKind::Fee {
-                self.pieces.push(alone::record(r, record, twins.has_record(record), self.rules));
+                self.pieces
+                    .push(alone::record(r, record, twins.has_record(record), self.rules));
                 twins.add_record(record);
             }
         }
         self.record_free.fill(false);
-        let taken = (0..self.entries.len()).filter(|&e| !self.entry_free[e]).map(|e| &self.entries[e]);
+        let taken = (0..self.entries.len())
+            .filter(|&e| !self.entry_free[e])
+            .map(|e| &self.entries[e]);
         let mut twins = Twins::of_entries(taken, self.rules);
         for &e in &self.entry_order {
             let entry = &self.entries[e];

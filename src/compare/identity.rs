@@ -23,11 +23,17 @@ enum Which {
 
 impl Suffix {
     pub fn record() -> Self {
-        Self { which: Which::Record, ordinal: 0 }
+        Self {
+            which: Which::Record,
+            ordinal: 0,
+        }
     }
 
     pub fn entry() -> Self {
-        Self { which: Which::Entry, ordinal: 0 }
+        Self {
+            which: Which::Entry,
+            ordinal: 0,
+        }
     }
 
     pub fn is_plain(self) -> bool {
@@ -63,8 +69,15 @@ pub fn text(record: Option<&Record>, entry: Option<&Entry>, suffix: Suffix) -> S
 
 /// First eight bytes of SHA-256 over job and identity.
 pub fn number(job: &str, identity: &str) -> u64 {
-    let digest = Sha256::new().chain_update(job).chain_update([0]).chain_update(identity).finalize();
-    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    let digest = Sha256::new()
+        .chain_update(job)
+        .chain_update([0])
+        .chain_update(identity)
+        .finalize();
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// The number as it stands in the database: 16 hex digits.

@@ -37,11 +37,15 @@ pub struct Item {
 
 impl Item {
     pub fn records(&self) -> usize {
-        self.several.as_ref().map_or(usize::from(self.record.is_some()), |s| s.0.len())
+        self.several
+            .as_ref()
+            .map_or(usize::from(self.record.is_some()), |s| s.0.len())
     }
 
     pub fn entries(&self) -> usize {
-        self.several.as_ref().map_or(usize::from(self.entry.is_some()), |s| s.1.len())
+        self.several
+            .as_ref()
+            .map_or(usize::from(self.entry.is_some()), |s| s.1.len())
     }
 }
 
@@ -89,7 +93,12 @@ pub struct Found {
 pub fn find(conn: &Connection, case: &Case<'_>, ledger: bool) -> Result<Found, Failure> {
     let job = &case.job.name;
     let accounts = accounts(conn, job)?;
-    let setup = Setup { job, ledger, ids: ledger && carries_ids(conn, job)?, accounts: &accounts };
+    let setup = Setup {
+        job,
+        ledger,
+        ids: ledger && carries_ids(conn, job)?,
+        accounts: &accounts,
+    };
     let mut merged = cursors::merge(conn, &setup)?;
     let claims = Claims::resolve(conn, &setup, &mut merged)?;
     let matching = &case.job.matching;
@@ -204,7 +213,11 @@ impl Work<'_, '_> {
     fn place(&mut self, piece: Piece, records: &[Record], entries: &[Entry], texts: &mut HashMap<String, u16>) {
         let found = &mut self.found;
         match piece {
-            Piece::Matched { record, entry, difference } => {
+            Piece::Matched {
+                record,
+                entry,
+                difference,
+            } => {
                 let (record, entry) = (&records[record], &entries[entry]);
                 self.units.pair(record, entry);
                 add(&mut found.matched, record.currency, record.amount);
@@ -223,7 +236,13 @@ impl Work<'_, '_> {
                     found.placed_entries += 1;
                 }
             }
-            Piece::Pending { record, entry, becomes, day, unproved } => {
+            Piece::Pending {
+                record,
+                entry,
+                becomes,
+                day,
+                unproved,
+            } => {
                 let (record, entry) = (record.map(|r| &records[r]), entry.map(|e| &entries[e]));
                 if let (Some(record), Some(entry)) = (record, entry) {
                     self.units.pair(record, entry);
@@ -236,8 +255,9 @@ impl Work<'_, '_> {
                     self.item(becomes, suffix, difference, record, entry);
                     return;
                 }
-                let Some((currency, amount)) =
-                    record.map(|r| (r.currency, r.amount)).or(entry.map(|e| (e.currency, e.amount)))
+                let Some((currency, amount)) = record
+                    .map(|r| (r.currency, r.amount))
+                    .or(entry.map(|e| (e.currency, e.amount)))
                 else {
                     return;
                 };
@@ -254,7 +274,12 @@ impl Work<'_, '_> {
                     spot: self.spot(becomes, record, entry),
                 });
             }
-            Piece::Differs { kind, records: rs, entries: es, difference } => {
+            Piece::Differs {
+                kind,
+                records: rs,
+                entries: es,
+                difference,
+            } => {
                 let record = rs.first().map(|&r| &records[r]);
                 let entry = es.first().map(|&e| &entries[e]);
                 if let (Some(record), Some(entry), 1, 1) = (record, entry, rs.len(), es.len()) {
@@ -266,7 +291,10 @@ impl Work<'_, '_> {
                 // Fee records are not among those that must have a place.
                 self.found.records += fees;
                 if rs.len() > 1 || es.len() > 1 {
-                    let ids = (rs.iter().map(|&r| records[r].id).collect(), es.iter().map(|&e| entries[e].id).collect());
+                    let ids = (
+                        rs.iter().map(|&r| records[r].id).collect(),
+                        es.iter().map(|&e| entries[e].id).collect(),
+                    );
                     if let Some(item) = self.found.items.last_mut() {
                         item.several = Some(Box::new(ids));
                     }
@@ -298,7 +326,11 @@ impl Work<'_, '_> {
         };
         let mut text = identity::text(record, entry, choice);
         if choice.is_plain() && texts.contains_key(&text) {
-            choice = if record.is_some() { Suffix::record() } else { Suffix::entry() };
+            choice = if record.is_some() {
+                Suffix::record()
+            } else {
+                Suffix::entry()
+            };
             text = identity::text(record, entry, choice);
         }
         let seen = texts.entry(text).or_default();
@@ -317,14 +349,25 @@ impl Work<'_, '_> {
     ) {
         let spot = self.spot(kind, record, entry);
         let (record, entry) = (record.map(|r| r.id), entry.map(|e| e.id));
-        self.found.items.push(Item { suffix, kind, difference, record, entry, several: None, spot });
+        self.found.items.push(Item {
+            suffix,
+            kind,
+            difference,
+            record,
+            entry,
+            several: None,
+            spot,
+        });
     }
 
     fn spot(&self, kind: Kind, record: Option<&Record>, entry: Option<&Entry>) -> Option<Spot> {
         match (kind, record, entry) {
-            (Kind::MissingInLedger, Some(r), None) => {
-                Some(Spot { direction: r.direction, currency: r.currency, amount: r.amount, day: r.business_day })
-            }
+            (Kind::MissingInLedger, Some(r), None) => Some(Spot {
+                direction: r.direction,
+                currency: r.currency,
+                amount: r.amount,
+                day: r.business_day,
+            }),
             (Kind::MissingInProvider, None, Some(e)) => Some(Spot {
                 direction: e.direction,
                 currency: e.currency,
@@ -427,7 +470,8 @@ pub fn places(conn: &Connection, job: &str) -> Result<Vec<(String, String)>, Fai
         "SELECT feed, account FROM transactions
           WHERE job = ?1 AND (feed, account) > (?2, ?3) ORDER BY feed, account LIMIT 1",
     )?;
-    let mut first = conn.prepare("SELECT feed, account FROM transactions WHERE job = ?1 ORDER BY feed, account LIMIT 1")?;
+    let mut first =
+        conn.prepare("SELECT feed, account FROM transactions WHERE job = ?1 ORDER BY feed, account LIMIT 1")?;
     let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let mut places: Vec<(String, String)> = first.query_map([job], pair)?.collect::<Result<_, _>>()?;
     while let Some((feed, account)) = places.last() {

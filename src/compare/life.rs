@@ -66,14 +66,26 @@ mod tests {
     use super::*;
 
     fn past(state: State) -> Option<Past> {
-        Some(Past { kind: Kind::AmountMismatch, state })
+        Some(Past {
+            kind: Kind::AmountMismatch,
+            state,
+        })
     }
 
     #[test]
     fn a_discrepancy_is_opened_persists_is_resolved_and_reopened() {
-        assert_eq!(next(None, Tonight::Found { same: false }), Some((State::Open, Some(Event::Opened))));
-        assert_eq!(next(past(State::Open), Tonight::Found { same: true }), Some((State::Open, None)));
-        assert_eq!(next(past(State::Open), Tonight::Gone), Some((State::Resolved, Some(Event::Resolved))));
+        assert_eq!(
+            next(None, Tonight::Found { same: false }),
+            Some((State::Open, Some(Event::Opened)))
+        );
+        assert_eq!(
+            next(past(State::Open), Tonight::Found { same: true }),
+            Some((State::Open, None))
+        );
+        assert_eq!(
+            next(past(State::Open), Tonight::Gone),
+            Some((State::Resolved, Some(Event::Resolved)))
+        );
         assert_eq!(
             next(past(State::Resolved), Tonight::Found { same: true }),
             Some((State::Open, Some(Event::Reopened)))
@@ -84,7 +96,10 @@ mod tests {
 
     #[test]
     fn an_acknowledged_one_stays_so_only_while_its_values_do() {
-        assert_eq!(next(past(State::Acknowledged), Tonight::Found { same: true }), Some((State::Acknowledged, None)));
+        assert_eq!(
+            next(past(State::Acknowledged), Tonight::Found { same: true }),
+            Some((State::Acknowledged, None))
+        );
         assert_eq!(
             next(past(State::Acknowledged), Tonight::Found { same: false }),
             Some((State::Open, Some(Event::Changed)))
@@ -100,8 +115,16 @@ mod tests {
 
     #[test]
     fn a_change_after_final_ends_by_a_persons_word_and_not_before() {
-        let past = |state| Some(Past { kind: Kind::ChangedAfterFinal, state });
-        assert_eq!(next(past(State::Open), Tonight::Found { same: true }), Some((State::Open, None)));
+        let past = |state| {
+            Some(Past {
+                kind: Kind::ChangedAfterFinal,
+                state,
+            })
+        };
+        assert_eq!(
+            next(past(State::Open), Tonight::Found { same: true }),
+            Some((State::Open, None))
+        );
         assert_eq!(next(past(State::Open), Tonight::Gone), None);
         let ended = Some((State::Resolved, Some(Event::Resolved)));
         assert_eq!(next(past(State::Acknowledged), Tonight::Found { same: true }), ended);

@@ -188,9 +188,17 @@ pub fn acknowledge(
     business_day: BusinessDay,
 ) -> Result<(), Failure> {
     if note.trim().is_empty() {
-        return Err(Failure::new(Class::Usage, "an acknowledgement needs a note: who reads it later must know why"));
+        return Err(Failure::new(
+            Class::Usage,
+            "an acknowledgement needs a note: who reads it later must know why",
+        ));
     }
-    store.write(|tx| decided(id, write::decide(tx, id, life::State::Acknowledged, note, actor, at, business_day)?))
+    store.write(|tx| {
+        decided(
+            id,
+            write::decide(tx, id, life::State::Acknowledged, note, actor, at, business_day)?,
+        )
+    })
 }
 
 /// Takes an acknowledgement back. Fails as [`acknowledge`] does; a note is not needed.
@@ -202,7 +210,12 @@ pub fn reopen(
     at: Instant,
     business_day: BusinessDay,
 ) -> Result<(), Failure> {
-    store.write(|tx| decided(id, write::decide(tx, id, life::State::Open, note, actor, at, business_day)?))
+    store.write(|tx| {
+        decided(
+            id,
+            write::decide(tx, id, life::State::Open, note, actor, at, business_day)?,
+        )
+    })
 }
 
 /// What a decision met.
@@ -213,6 +226,10 @@ fn decided(id: &str, state: Option<life::State>) -> Result<(), Failure> {
         None => "does not exist; `reconciled discrepancies list` shows the open ones",
     };
     // An id is 16 hex digits; anything else a person typed is not repeated.
-    let shown = if id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()) { id } else { "of that id" };
+    let shown = if id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        id
+    } else {
+        "of that id"
+    };
     Err(Failure::new(Class::Usage, format!("discrepancy {shown} {why}")))
 }

@@ -28,7 +28,9 @@ pub struct Tolerance {
 impl Tolerance {
     /// `major`: major units as written in the job file.
     pub fn new(major: &str) -> Self {
-        Self { major: major.to_owned() }
+        Self {
+            major: major.to_owned(),
+        }
     }
 
     /// Minor units. A tolerance finer than the currency's minor unit tolerates nothing there.
@@ -40,10 +42,16 @@ impl Tolerance {
 /// Judges a pair. The order of the tests is the order of kinds for one identity: currency, direction, status, amount, fee.
 pub fn judge(record: &Record, entry: &Entry, timing: &Timing, tolerance: &Tolerance) -> Judged {
     if record.currency != entry.currency {
-        return Judged::Differs { kind: Kind::CurrencyMismatch, difference: None };
+        return Judged::Differs {
+            kind: Kind::CurrencyMismatch,
+            difference: None,
+        };
     }
     let difference = record.amount.saturating_sub(entry.amount);
-    let differs = |kind| Judged::Differs { kind, difference: Some(difference) };
+    let differs = |kind| Judged::Differs {
+        kind,
+        difference: Some(difference),
+    };
     if record.direction != entry.direction {
         return differs(Kind::DirectionMismatch);
     }
@@ -60,7 +68,10 @@ pub fn judge(record: &Record, entry: &Entry, timing: &Timing, tolerance: &Tolera
     }
     match (pending, fee_difference(record, entry)) {
         (Some(pending), _) => pending,
-        (None, Some(fee)) => Judged::Differs { kind: Kind::FeeMismatch, difference: Some(fee) },
+        (None, Some(fee)) => Judged::Differs {
+            kind: Kind::FeeMismatch,
+            difference: Some(fee),
+        },
         (None, None) => Judged::Matched { difference },
     }
 }
@@ -122,12 +133,18 @@ pub fn what_differs(record: &Record, entry: &Entry) -> String {
     }
     if record.amount != entry.amount || record.currency != entry.currency {
         let ours = format_minor(entry.amount, entry.currency);
-        parts.push(format!("amount: {ours} -> {}", format_minor(record.amount, record.currency)));
+        parts.push(format!(
+            "amount: {ours} -> {}",
+            format_minor(record.amount, record.currency)
+        ));
     }
     if let (Some(theirs), Some(ours)) = (record.fee, entry.fee)
         && fee_difference(record, entry).is_some()
     {
-        let (ours, theirs) = (format_minor(ours, entry.currency), format_minor(theirs, record.currency));
+        let (ours, theirs) = (
+            format_minor(ours, entry.currency),
+            format_minor(theirs, record.currency),
+        );
         parts.push(format!("fee: {ours} -> {theirs}"));
     }
     parts.join("; ")

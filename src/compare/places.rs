@@ -29,7 +29,9 @@ impl<'c> Places<'c> {
     /// `settlement.csv line 12`.
     pub fn of(&mut self, transaction_id: i64) -> Result<String, Failure> {
         let mut rows = self.statement.query([transaction_id])?;
-        let Some(row) = rows.next()? else { return Ok(String::new()) };
+        let Some(row) = rows.next()? else {
+            return Ok(String::new());
+        };
         let (feed, subject): (String, String) = (row.get(0)?, row.get(1)?);
         let (source, line): (Option<String>, Option<i64>) = (row.get(2)?, row.get(3)?);
         if let Some(source) = source {
@@ -39,7 +41,11 @@ impl<'c> Places<'c> {
             Some(from) => day_of(from, self.zone).to_string(),
             None => row.get(4)?,
         };
-        let what = if subject.is_empty() { format!("{feed} {day}") } else { format!("{feed} of {subject}") };
+        let what = if subject.is_empty() {
+            format!("{feed} {day}")
+        } else {
+            format!("{feed} of {subject}")
+        };
         Ok(match row.get::<_, Option<i64>>(5)? {
             Some(page) => format!("{what}, page {page}, row {}", line.unwrap_or_default()),
             None => what,

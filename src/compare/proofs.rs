@@ -37,14 +37,19 @@ pub struct Line {
 pub fn find(conn: &Connection, case: &Case<'_>, setup: &ProviderSetup) -> Result<Proofs, Failure> {
     let provider = setup.provider.as_ref();
     let books = super::books::books(conn, case.job, case.job.timezone, case.as_of, case.business_day)?;
-    let mut proofs = Proofs::default();
-    proofs.statement = provider.statement(&books).into_iter().map(own_line).collect();
+    let statement = provider.statement(&books).into_iter().map(own_line).collect();
+    let mut proofs = Proofs {
+        statement,
+        ..Proofs::default()
+    };
     let mut position = ADVISORY_POSITION;
     for relation in provider.relations(&books) {
         let residual = relation.stated_minor.checked_sub(relation.computed_minor);
         if relation.advisory && !setup.strict_balance {
             if let Some(amount) = residual.filter(|r| *r != 0) {
-                proofs.statement.push(advisory_line(provider.name(), &relation, amount, position));
+                proofs
+                    .statement
+                    .push(advisory_line(provider.name(), &relation, amount, position));
                 position += 1;
             }
             continue;
@@ -52,7 +57,9 @@ pub fn find(conn: &Connection, case: &Case<'_>, setup: &ProviderSetup) -> Result
         let identity = relation_identity(&relation);
         proofs.looked_at.insert(identity::number(&case.job.name, &identity));
         if residual != Some(0) {
-            proofs.found.push(discrepancy(provider.name(), relation, identity, residual));
+            proofs
+                .found
+                .push(discrepancy(provider.name(), relation, identity, residual));
         }
     }
     proofs.found.extend(row_residuals(conn, case, provider.name())?);
@@ -85,12 +92,23 @@ fn advisory_line(provider: &str, relation: &Relation, amount: i64, position: u32
 }
 
 fn relation_identity(relation: &Relation) -> String {
-    let Relation { name, account, subject, currency, business_day, .. } = relation;
+    let Relation {
+        name,
+        account,
+        subject,
+        currency,
+        business_day,
+        ..
+    } = relation;
     format!("relation|{name}|{account}|{subject}|{business_day}|{currency}")
 }
 
 fn discrepancy(provider: &str, relation: Relation, identity: String, residual: Option<i64>) -> Discrepancy {
-    let kind = if relation.settlement { Kind::SettlementMismatch } else { Kind::BalanceResidual };
+    let kind = if relation.settlement {
+        Kind::SettlementMismatch
+    } else {
+        Kind::BalanceResidual
+    };
     let mut found = Discrepancy::new(kind, identity);
     let money = |minor| format_minor(minor, relation.currency);
     found.provider = Some(provider.to_owned());
@@ -101,9 +119,18 @@ fn discrepancy(provider: &str, relation: Relation, identity: String, residual: O
     found.difference = residual;
     found.occurred_at = Some(relation.at);
     found.business_day = Some(relation.business_day);
-    found.what_differs = format!("{}: {} -> {}", relation.name, money(relation.computed_minor), money(relation.stated_minor));
+    found.what_differs = format!(
+        "{}: {} -> {}",
+        relation.name,
+        money(relation.computed_minor),
+        money(relation.stated_minor)
+    );
     found.detail = format!("{provider} {}: {}", relation.name, relation.detail);
-    found.evidence = if relation.subject.is_empty() { String::new() } else { format!("of {}", relation.subject) };
+    found.evidence = if relation.subject.is_empty() {
+        String::new()
+    } else {
+        format!("of {}", relation.subject)
+    };
     found.reference = relation.reference;
     found
 }
@@ -120,15 +147,22 @@ fn row_residuals(conn: &Connection, case: &Case<'_>, provider: &str) -> Result<V
         let text: String = row.get(1)?;
         let residuals: Vec<RowResidual> = serde_json::from_str(&text).map_err(|_| damaged("transactions.residuals"))?;
         for residual in residuals {
-            let key = format!("{}|{}|{}|{}", record.feed, record.account, record.subject, record.provider_id);
+            let key = format!(
+                "{}|{}|{}|{}",
+                record.feed, record.account, record.subject, record.provider_id
+            );
             let identity = format!("row|{}|{key}", residual.relation);
             let mut one = Discrepancy::new(Kind::BalanceResidual, identity).with_record(&record);
             let money = |minor| format_minor(minor, record.currency);
             one.provider_amount = Some(residual.stated_minor);
             one.ledger_amount = Some(residual.computed_minor);
             one.difference = residual.stated_minor.checked_sub(residual.computed_minor);
-            one.what_differs =
-                format!("{}: {} -> {}", residual.relation, money(residual.computed_minor), money(residual.stated_minor));
+            one.what_differs = format!(
+                "{}: {} -> {}",
+                residual.relation,
+                money(residual.computed_minor),
+                money(residual.stated_minor)
+            );
             one.detail = format!("{provider} {}: {}", residual.relation, residual.detail);
             one.evidence = places.of(record.id)?;
             all.push(one);

@@ -169,7 +169,11 @@ fn read_entry(row: &Row<'_>) -> Result<Entry, Failure> {
 /// A word of a closed set, or a currency.
 pub fn word<T: FromStr>(row: &Row<'_>, column: usize, place: &str) -> Result<T, Failure> {
     let value = row.get_ref(column)?;
-    value.as_str().ok().and_then(|t| t.parse().ok()).ok_or_else(|| damaged(place))
+    value
+        .as_str()
+        .ok()
+        .and_then(|t| t.parse().ok())
+        .ok_or_else(|| damaged(place))
 }
 
 fn optional_word<T: FromStr>(row: &Row<'_>, column: usize, place: &str) -> Result<Option<T>, Failure> {

@@ -57,12 +57,21 @@ impl Scope {
                 let sealed = sealed(conn, &job.name, &file.feed)?;
                 let directions = Direction::ALL.to_vec();
                 let none = TimeDelta::zero();
-                vec![Cover { directions, sealed, holes: Vec::new(), before: none, after: none, keys: None }]
+                vec![Cover {
+                    directions,
+                    sealed,
+                    holes: Vec::new(),
+                    before: none,
+                    after: none,
+                    keys: None,
+                }]
             }
             JobSource::Provider(setup) => {
                 let feeds = setup.provider.feeds();
                 let wanted = feeds.iter().filter(|feed| !feed.directions.is_empty());
-                wanted.map(|feed| cover(conn, &job.name, feed, grace_provider)).collect::<Result<_, _>>()?
+                wanted
+                    .map(|feed| cover(conn, &job.name, feed, grace_provider))
+                    .collect::<Result<_, _>>()?
             }
             JobSource::Across(_) => Vec::new(),
         };
@@ -100,7 +109,10 @@ impl Scope {
                         // Half open: the booking's own instant is asked for, too.
                         until: (at + cover.after + TimeDelta::milliseconds(1)).min(self.end),
                     },
-                    None => Window { from: self.start, until: self.end },
+                    None => Window {
+                        from: self.start,
+                        until: self.end,
+                    },
                 };
                 covers(&cover.sealed, span) && !cover.holes.iter().any(|hole| overlap(*hole, span))
             }
@@ -115,19 +127,30 @@ fn cover(conn: &Connection, job: &str, feed: &Feed, grace_provider: TimeDelta) -
         Shape::Children { of } => {
             // The record stands under a subject that may close days after the booking.
             (before, after) = (EDGE, grace_provider.max(EDGE));
-            holes = unread_subjects(conn, job, feed.name, of)?.into_iter().map(|(_, window)| window).collect();
+            holes = unread_subjects(conn, job, feed.name, of)?
+                .into_iter()
+                .map(|(_, window)| window)
+                .collect();
             sealed(conn, job, of)?
         }
         Shape::Lookups => {
-            let mut statement =
-                conn.prepare("SELECT subject FROM windows WHERE job = ?1 AND feed = ?2 AND state = 'sealed' AND subject <> ''")?;
+            let mut statement = conn.prepare(
+                "SELECT subject FROM windows WHERE job = ?1 AND feed = ?2 AND state = 'sealed' AND subject <> ''",
+            )?;
             let found = statement.query_map((job, feed.name), |row| row.get(0))?;
             keys = Some(found.collect::<Result<_, _>>()?);
             Vec::new()
         }
         Shape::Days(_) | Shape::Listing | Shape::Snapshot => sealed(conn, job, feed.name)?,
     };
-    Ok(Cover { directions, sealed, holes, before, after, keys })
+    Ok(Cover {
+        directions,
+        sealed,
+        holes,
+        before,
+        after,
+        keys,
+    })
 }
 
 /// Sealed spans of one feed, touching ones made one.
@@ -148,7 +171,12 @@ pub fn sealed(conn: &Connection, job: &str, feed: &str) -> Result<Vec<Window>, F
 }
 
 /// Subjects of a child feed that were listed, or begun, and not read to their end.
-pub fn unread_subjects(conn: &Connection, job: &str, feed: &str, parent: &str) -> Result<Vec<(String, Window)>, Failure> {
+pub fn unread_subjects(
+    conn: &Connection,
+    job: &str,
+    feed: &str,
+    parent: &str,
+) -> Result<Vec<(String, Window)>, Failure> {
     let mut found = Vec::new();
     let mut begun = conn.prepare(
         "SELECT subject, from_at, until_at FROM windows
@@ -156,7 +184,10 @@ pub fn unread_subjects(conn: &Connection, job: &str, feed: &str, parent: &str) -
     )?;
     let mut rows = begun.query((job, feed))?;
     while let Some(row) = rows.next()? {
-        found.push((row.get(0)?, window(row.get_ref(1)?.as_str().ok(), row.get_ref(2)?.as_str().ok())?));
+        found.push((
+            row.get(0)?,
+            window(row.get_ref(1)?.as_str().ok(), row.get_ref(2)?.as_str().ok())?,
+        ));
     }
     let mut listed = conn.prepare(
         "SELECT b.subject, min(b.as_of) FROM balances AS b
@@ -168,7 +199,13 @@ pub fn unread_subjects(conn: &Connection, job: &str, feed: &str, parent: &str) -
     while let Some(row) = rows.next()? {
         let at = row.get_ref(1)?.as_str().ok().and_then(parse_instant);
         let from = at.ok_or_else(|| damaged("balances.as_of"))?;
-        found.push((row.get(0)?, Window { from, until: from + TimeDelta::milliseconds(1) }));
+        found.push((
+            row.get(0)?,
+            Window {
+                from,
+                until: from + TimeDelta::milliseconds(1),
+            },
+        ));
     }
     Ok(found)
 }
@@ -184,19 +221,28 @@ pub fn never_begun(conn: &Connection, job: &str, feed: &str, wanted: Window) -> 
     while let Some(row) = rows.next()? {
         let window = window(row.get_ref(0)?.as_str().ok(), row.get_ref(1)?.as_str().ok())?;
         if window.from > from && from < wanted.until {
-            gaps.push(Window { from, until: window.from.min(wanted.until) });
+            gaps.push(Window {
+                from,
+                until: window.from.min(wanted.until),
+            });
         }
         from = from.max(window.until);
     }
     if from < wanted.until {
-        gaps.push(Window { from, until: wanted.until });
+        gaps.push(Window {
+            from,
+            until: wanted.until,
+        });
     }
     Ok(gaps)
 }
 
 fn window(from: Option<&str>, until: Option<&str>) -> Result<Window, Failure> {
     let read = |text: Option<&str>| text.and_then(parse_instant).ok_or_else(|| damaged("windows.from_at"));
-    Ok(Window { from: read(from)?, until: read(until)? })
+    Ok(Window {
+        from: read(from)?,
+        until: read(until)?,
+    })
 }
 
 /// Whether one merged span holds all of `wanted`; an empty span is always held.
@@ -214,7 +260,10 @@ mod tests {
 
     fn span(from: i64, until: i64) -> Window {
         let at = |day| Instant::default() + TimeDelta::days(day);
-        Window { from: at(from), until: at(until) }
+        Window {
+            from: at(from),
+            until: at(until),
+        }
     }
 
     #[test]

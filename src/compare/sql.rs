@@ -6,17 +6,57 @@ use crate::money::parse_minor;
 
 /// Name, what it answers, the query.
 pub const CHECKS: &[(&str, &str, &str)] = &[
-    ("ledger", "records and entries of one reference that differ or are missing on one side", include_str!("ledger.sql")),
-    ("duplicates", "references that stand twice on one side", include_str!("duplicates.sql")),
-    ("matches", "pairs found equal or within tolerance", include_str!("matches.sql")),
-    ("changed", "records changed after a final version", include_str!("changed.sql")),
-    ("vanished", "records listed once and not any more", include_str!("vanished.sql")),
-    ("residuals", "records that do not close in themselves", include_str!("residuals.sql")),
+    (
+        "ledger",
+        "records and entries of one reference that differ or are missing on one side",
+        include_str!("ledger.sql"),
+    ),
+    (
+        "duplicates",
+        "references that stand twice on one side",
+        include_str!("duplicates.sql"),
+    ),
+    (
+        "matches",
+        "pairs found equal or within tolerance",
+        include_str!("matches.sql"),
+    ),
+    (
+        "changed",
+        "records changed after a final version",
+        include_str!("changed.sql"),
+    ),
+    (
+        "vanished",
+        "records listed once and not any more",
+        include_str!("vanished.sql"),
+    ),
+    (
+        "residuals",
+        "records that do not close in themselves",
+        include_str!("residuals.sql"),
+    ),
     ("unreadable", "rows put aside", include_str!("unreadable.sql")),
-    ("incomplete", "windows not read to their end", include_str!("incomplete.sql")),
-    ("across", "references settled at two providers", include_str!("across.sql")),
-    ("bank", "transfers that a bank statement must show", include_str!("bank.sql")),
-    ("counts", "open discrepancies and what a day did to them", include_str!("counts.sql")),
+    (
+        "incomplete",
+        "windows not read to their end",
+        include_str!("incomplete.sql"),
+    ),
+    (
+        "across",
+        "references settled at two providers",
+        include_str!("across.sql"),
+    ),
+    (
+        "bank",
+        "transfers that a bank statement must show",
+        include_str!("bank.sql"),
+    ),
+    (
+        "counts",
+        "open discrepancies and what a day did to them",
+        include_str!("counts.sql"),
+    ),
 ];
 
 /// A check with the parameters of a job's night filled in; None for a name that is no check.
@@ -38,17 +78,30 @@ fn parameters(job: &Job, as_of: Instant, day: BusinessDay) -> Vec<(&'static str,
         _ => &[],
     };
     let currency = job.ledger.as_ref().and_then(|l| l.currency_default);
-    let tolerance = currency.and_then(|c| parse_minor(&job.matching.amount_tolerance, c, crate::money::Unit::Major).ok());
+    let tolerance =
+        currency.and_then(|c| parse_minor(&job.matching.amount_tolerance, c, crate::money::Unit::Major).ok());
     vec![
         (":jobs", quote(&serde_json::Value::from(across).to_string())),
         (":job", quote(&job.name)),
         (":as_of", quote(&format_instant(as_of))),
         (":day", quote(&day.to_string())),
-        (":start", quote(&format_instant(start_of_day(job.fetch.start, job.timezone)))),
-        (":until", quote(&format_instant(start_of_day(next_day(day), job.timezone)))),
+        (
+            ":start",
+            quote(&format_instant(start_of_day(job.fetch.start, job.timezone))),
+        ),
+        (
+            ":until",
+            quote(&format_instant(start_of_day(next_day(day), job.timezone))),
+        ),
         (":grace_ledger_s", job.matching.grace_ledger.num_seconds().to_string()),
-        (":grace_provider_s", job.matching.grace_provider.num_seconds().to_string()),
-        (":stale_s", job.matching.stale_pending_days.saturating_mul(86_400).to_string()),
+        (
+            ":grace_provider_s",
+            job.matching.grace_provider.num_seconds().to_string(),
+        ),
+        (
+            ":stale_s",
+            job.matching.stale_pending_days.saturating_mul(86_400).to_string(),
+        ),
         (":tolerance_minor", tolerance.unwrap_or_default().to_string()),
     ]
 }

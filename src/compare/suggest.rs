@@ -18,11 +18,19 @@ pub fn pair_up(found: &mut Found, days: i64) {
         return;
     }
     let (mut records, mut entries) = (Vec::new(), Vec::new());
-    let all = found.items.iter().enumerate().map(|(i, item)| (item.spot, item.kind, Some(i)));
+    let all = found
+        .items
+        .iter()
+        .enumerate()
+        .map(|(i, item)| (item.spot, item.kind, Some(i)));
     let pending = found.pending.iter().map(|p| (p.spot, p.becomes, None));
     for (spot, kind, item) in all.chain(pending) {
         if let Some(spot) = spot {
-            let side = if kind == Kind::MissingInLedger { &mut records } else { &mut entries };
+            let side = if kind == Kind::MissingInLedger {
+                &mut records
+            } else {
+                &mut entries
+            };
             side.push(Lonely { spot, item });
         }
     }
@@ -43,7 +51,9 @@ pub fn pair_up(found: &mut Found, days: i64) {
             item.difference = Some(0);
         }
     }
-    found.items.retain(|item| item.kind != Kind::Suggested || item.record.is_some());
+    found
+        .items
+        .retain(|item| item.kind != Kind::Suggested || item.record.is_some());
 }
 
 /// The one row of the same direction, currency and amount within `days`; None for none or several.
@@ -51,7 +61,9 @@ fn only_one(side: &[Lonely], spot: Spot, days: i64) -> Option<Lonely> {
     let same = |s: &Spot| (s.direction, s.currency, s.amount) == (spot.direction, spot.currency, spot.amount);
     let first = move_day(spot.day, -days);
     let from = side.partition_point(|l| l.spot < Spot { day: first, ..spot });
-    let mut near = side[from..].iter().take_while(|l| same(&l.spot) && (l.spot.day - spot.day).num_days() <= days);
+    let mut near = side[from..]
+        .iter()
+        .take_while(|l| same(&l.spot) && (l.spot.day - spot.day).num_days() <= days);
     match (near.next(), near.next()) {
         (Some(one), None) => Some(*one),
         _ => None,
@@ -59,5 +71,7 @@ fn only_one(side: &[Lonely], spot: Spot, days: i64) -> Option<Lonely> {
 }
 
 fn move_day(day: BusinessDay, days: i64) -> BusinessDay {
-    chrono::TimeDelta::try_days(days).and_then(|d| day.checked_add_signed(d)).unwrap_or(day)
+    chrono::TimeDelta::try_days(days)
+        .and_then(|d| day.checked_add_signed(d))
+        .unwrap_or(day)
 }

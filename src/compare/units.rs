@@ -16,7 +16,11 @@ pub struct Units {
 impl Units {
     /// `equal`: pairs passed over as equal whose amount is not zero.
     pub fn new(equal: u64) -> Self {
-        Self { pairs: equal, hundredfold: 0, hundredth: 0 }
+        Self {
+            pairs: equal,
+            hundredfold: 0,
+            hundredth: 0,
+        }
     }
 
     /// Takes note of a pair. Zero is zero in every unit, and another currency is another fault.

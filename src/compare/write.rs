@@ -86,7 +86,13 @@ impl<'c, 'a> Writer<'c, 'a> {
              VALUES (?1, ?2, ?3, ?4, 'run', ?5, ?6)",
         )?;
         let upsert = conn.prepare(include_str!("upsert.sql"))?;
-        Ok(Self { case, seen: HashSet::new(), past, upsert, event })
+        Ok(Self {
+            case,
+            seen: HashSet::new(),
+            past,
+            upsert,
+            event,
+        })
     }
 
     fn items(&mut self, conn: &Connection, found: &Found) -> Result<(), Failure> {
@@ -94,8 +100,7 @@ impl<'c, 'a> Writer<'c, 'a> {
         let mut places = Places::new(conn, self.case.job.timezone)?;
         for item in &found.items {
             let rows = self.rows_of(item, &mut rows, &mut places)?;
-            let identity =
-                identity::text(rows.records.first().map(|r| &r.0), rows.entries.first(), item.suffix);
+            let identity = identity::text(rows.records.first().map(|r| &r.0), rows.entries.first(), item.suffix);
             self.store(discrepancy::of_item(item, identity, &rows, self.case.job.timezone))?;
         }
         Ok(())
@@ -107,7 +112,10 @@ impl<'c, 'a> Writer<'c, 'a> {
         let records = record_ids.iter().map(|&id| Ok((rows.record(id)?, places.of(id)?)));
         Ok(discrepancy::Rows {
             records: records.collect::<Result<_, Failure>>()?,
-            entries: entry_ids.iter().map(|&id| rows.entry(id)).collect::<Result<_, Failure>>()?,
+            entries: entry_ids
+                .iter()
+                .map(|&id| rows.entry(id))
+                .collect::<Result<_, Failure>>()?,
         })
     }
 
@@ -145,7 +153,10 @@ impl<'c, 'a> Writer<'c, 'a> {
     fn known(&mut self, hex: &str, found: &Discrepancy) -> Result<Option<Known>, Failure> {
         let mut rows = self.past.query([hex])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let past = Past { kind: word(row, 0, "discrepancies.kind")?, state: word(row, 1, "discrepancies.state")? };
+        let past = Past {
+            kind: word(row, 0, "discrepancies.kind")?,
+            state: word(row, 1, "discrepancies.state")?,
+        };
         let text = |column: usize| row.get::<_, Option<String>>(column);
         let same = past.kind == found.kind
             && text(2)?.as_deref() == found.currency.as_ref().map(|c| c.code())
@@ -194,7 +205,8 @@ impl<'c, 'a> Writer<'c, 'a> {
     fn log(&mut self, hex: &str, event: Event, from: Option<Kind>, to: Option<Kind>) -> Result<(), Failure> {
         let at = format_instant(self.case.as_of);
         let (from, to) = (from.map(Kind::as_str), to.map(Kind::as_str));
-        self.event.execute((hex, at, self.case.business_day.to_string(), event.as_str(), from, to))?;
+        self.event
+            .execute((hex, at, self.case.business_day.to_string(), event.as_str(), from, to))?;
         Ok(())
     }
 
@@ -210,7 +222,10 @@ impl<'c, 'a> Writer<'c, 'a> {
         let mut missing: Vec<(String, Past)> = Vec::new();
         while let Some(row) = rows.next()? {
             let hex: String = row.get(0)?;
-            let past = Past { kind: word(row, 1, "discrepancies.kind")?, state: word(row, 2, "discrepancies.state")? };
+            let past = Past {
+                kind: word(row, 1, "discrepancies.kind")?,
+                state: word(row, 2, "discrepancies.state")?,
+            };
             if !self.seen.contains(&identity::from_hex(&hex)?) {
                 missing.push((hex, past));
             }
@@ -308,7 +323,11 @@ pub fn decide(
     day: BusinessDay,
 ) -> Result<Option<State>, Failure> {
     let state = conn
-        .query_row("SELECT state FROM discrepancies WHERE discrepancy_id = ?1", [id], |row| row.get::<_, String>(0))
+        .query_row(
+            "SELECT state FROM discrepancies WHERE discrepancy_id = ?1",
+            [id],
+            |row| row.get::<_, String>(0),
+        )
         .optional()?;
     let Some(state) = state else { return Ok(None) };
     let state: State = state.parse().map_err(|()| damaged("discrepancies.state"))?;
@@ -316,7 +335,11 @@ pub fn decide(
         return Ok(Some(state));
     }
     // Taking a word back is no change of the numbers: `reopened` is for what was resolved.
-    let event = if to == State::Acknowledged { Event::Acknowledged } else { Event::Noted };
+    let event = if to == State::Acknowledged {
+        Event::Acknowledged
+    } else {
+        Event::Noted
+    };
     let text = Some(note).filter(|n| !n.is_empty());
     conn.execute(
         "UPDATE discrepancies SET state = ?2, note = coalesce(?3, note) WHERE discrepancy_id = ?1",

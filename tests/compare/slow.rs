@@ -78,7 +78,12 @@ impl Slow<'_> {
             .map(|r| self.records[r].id.clone())
             .or_else(|| e.and_then(|e| self.entries[e].provider_id.clone()));
         let ledger_id = e.map(|e| self.entries[e].id.clone());
-        self.truth.open.push(Seen { kind: kind.into(), provider_id, ledger_id, difference });
+        self.truth.open.push(Seen {
+            kind: kind.into(),
+            provider_id,
+            ledger_id,
+            difference,
+        });
     }
 
     fn vanished(&mut self) {
@@ -176,8 +181,11 @@ impl Slow<'_> {
         let alive = |s: &Self, r: usize, e: usize| s.records[r].status != "failed" && s.entries[e].status != "failed";
         self.pair_all(|s, r, e| alive(s, r, e) && s.same_amount(r, e));
         self.near();
-        let mut keys: Vec<(&'static str, String)> =
-            self.entries.iter().map(|e| (e.direction, e.reference.clone())).collect();
+        let mut keys: Vec<(&'static str, String)> = self
+            .entries
+            .iter()
+            .map(|e| (e.direction, e.reference.clone()))
+            .collect();
         keys.sort();
         keys.dedup();
         for (direction, reference) in keys {
@@ -230,7 +238,13 @@ impl Slow<'_> {
             })
             .collect();
         let live = |s: &Self, of: &[usize], records: bool| -> Vec<usize> {
-            let status = |i: usize| if records { s.records[i].status } else { s.entries[i].status };
+            let status = |i: usize| {
+                if records {
+                    s.records[i].status
+                } else {
+                    s.entries[i].status
+                }
+            };
             of.iter().copied().filter(|&i| status(i) != "failed").collect()
         };
         let (mut live_r, mut live_e) = (live(self, &records, true), live(self, &entries, false));
@@ -303,9 +317,11 @@ impl Slow<'_> {
             ("failed", "settled") if record.was_settled => Some("reversed_after_booking"),
             ("failed", "settled") => Some("status_mismatch"),
             ("settled", "open") => late(age(record.at(), hours(24)), "status_mismatch", &mut waits),
-            ("open", "settled") => {
-                late(age(entry.at().unwrap_or(record.at()), hours(72)), "status_mismatch", &mut waits)
-            }
+            ("open", "settled") => late(
+                age(entry.at().unwrap_or(record.at()), hours(72)),
+                "status_mismatch",
+                &mut waits,
+            ),
             ("open", _) => late(stale, "stale_pending", &mut waits),
             ("failed", "open") => late(stale, "status_mismatch", &mut waits),
             other => panic!("no rule for {other:?}"),
@@ -386,7 +402,11 @@ impl Slow<'_> {
             let lost = entry.provider_id.is_some() && !self.surplus[e];
             let twin = !lost && entry.status == "settled" && (self.surplus[e] || self.entry_twin(e));
             let (before, after) = entry.at().map_or((false, false), |at| self.inside(at));
-            let patience = if entry.status == "open" { TimeDelta::days(14) } else { hours(72) };
+            let patience = if entry.status == "open" {
+                TimeDelta::days(14)
+            } else {
+                hours(72)
+            };
             let young = !twin && entry.at().is_some_and(|at| as_of() - at < patience);
             if entry.status == "unknown" {
                 self.say("unclassified", None, Some(e), Some(-entry.amount));
@@ -412,7 +432,8 @@ impl Slow<'_> {
         record.reference.is_some()
             && (0..self.records.len()).any(|o| {
                 let other = &self.records[o];
-                let equal = other.amount == record.amount && other.currency == record.currency && other.kind == record.kind;
+                let equal =
+                    other.amount == record.amount && other.currency == record.currency && other.kind == record.kind;
                 o != r
                     && self.record_first[o]
                     && other.direction == record.direction
@@ -437,10 +458,11 @@ impl Slow<'_> {
     /// An entry that found its record elsewhere by id stands there, not under its own reference.
     fn same_group(&self, other: usize, entry: usize) -> bool {
         let (other, entry) = (&self.entries[other], &self.entries[entry]);
-        let record = other.provider_id.as_ref().and_then(|id| self.records.iter().find(|r| !r.vanished && r.id == *id));
-        record.is_none_or(|r| {
-            r.reference.as_ref() == Some(&entry.reference) && r.direction == entry.direction
-        })
+        let record = other
+            .provider_id
+            .as_ref()
+            .and_then(|id| self.records.iter().find(|r| !r.vanished && r.id == *id));
+        record.is_none_or(|r| r.reference.as_ref() == Some(&entry.reference) && r.direction == entry.direction)
     }
 
     fn proved(&self, entry: &Ent) -> bool {

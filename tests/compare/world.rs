@@ -136,8 +136,15 @@ impl World {
     /// read from the start to the last day over.
     pub fn new() -> Self {
         let conn = Connection::open_in_memory().expect("a database in memory");
-        conn.execute_batch(include_str!("../../schema.sql")).expect("the schema");
-        let mut world = Self { conn, job: job(JOB), ledger: LedgerLeg::Present, reading_complete: true, runs: 0 };
+        conn.execute_batch(include_str!("../../schema.sql"))
+            .expect("the schema");
+        let mut world = Self {
+            conn,
+            job: job(JOB),
+            ledger: LedgerLeg::Present,
+            reading_complete: true,
+            runs: 0,
+        };
         world.read_until(day("2026-03-19"));
         world
     }
@@ -153,14 +160,18 @@ impl World {
     pub fn read_until(&mut self, last: BusinessDay) {
         let from = start_of_day(self.job.fetch.start, ZONE);
         let until = start_of_day(next_day(last), ZONE);
-        self.sql(&format!("DELETE FROM windows WHERE job = '{JOB}'"));
+        self.sql(&format!(
+            "DELETE FROM windows WHERE job = '{JOB}' AND from_at <> '{}'",
+            format_instant(from)
+        ));
         self.window(from, until, "sealed");
     }
 
     pub fn window(&self, from: Instant, until: Instant, state: &str) {
         self.conn
             .execute(
-                "INSERT INTO windows (job, feed, from_at, until_at, state) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO windows (job, feed, from_at, until_at, state) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (job, feed, subject, from_at) DO UPDATE SET until_at = excluded.until_at, state = excluded.state",
                 (JOB, FEED, format_instant(from), format_instant(until), state),
             )
             .expect("a window");
@@ -258,7 +269,12 @@ impl World {
         self.conn
             .execute(
                 "INSERT INTO runs (run_id, job, as_of, business_day, started_at) VALUES (?1, ?2, ?3, ?4, ?3)",
-                (self.runs, &self.job.name, format_instant(as_of), business_day.to_string()),
+                (
+                    self.runs,
+                    &self.job.name,
+                    format_instant(as_of),
+                    business_day.to_string(),
+                ),
             )
             .expect("a run");
         let case = Case {
@@ -287,7 +303,12 @@ impl World {
         );
         let mut statement = self.conn.prepare(&sql).expect("a select");
         let rows = statement.query_map([], |row| {
-            Ok(Seen { kind: row.get(0)?, provider_id: row.get(1)?, ledger_id: row.get(2)?, difference: row.get(3)? })
+            Ok(Seen {
+                kind: row.get(0)?,
+                provider_id: row.get(1)?,
+                ledger_id: row.get(2)?,
+                difference: row.get(3)?,
+            })
         });
         rows.expect("rows").map(|r| r.expect("a row")).collect()
     }
@@ -299,12 +320,17 @@ impl World {
 
     pub fn texts(&self, sql: &str) -> Vec<String> {
         let mut statement = self.conn.prepare(sql).expect("a select");
-        let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0)).expect("rows");
+        let rows = statement
+            .query_map([], |row| row.get::<_, Option<String>>(0))
+            .expect("rows");
         rows.map(|r| r.expect("a row").unwrap_or_default()).collect()
     }
 
     pub fn text(&self, sql: &str) -> String {
-        self.conn.query_row(sql, [], |row| row.get::<_, Option<String>>(0)).expect("one row").unwrap_or_default()
+        self.conn
+            .query_row(sql, [], |row| row.get::<_, Option<String>>(0))
+            .expect("one row")
+            .unwrap_or_default()
     }
 
     pub fn number(&self, sql: &str) -> i64 {
@@ -314,7 +340,13 @@ impl World {
     /// Everything that a comparison writes, run numbers apart.
     pub fn dump(&self) -> Vec<String> {
         let mut all = Vec::new();
-        for table in ["discrepancies", "discrepancy_events", "pending_items", "chosen_pairs", "statement_lines"] {
+        for table in [
+            "discrepancies",
+            "discrepancy_events",
+            "pending_items",
+            "chosen_pairs",
+            "statement_lines",
+        ] {
             all.extend(self.rows(&format!("SELECT * FROM {table} ORDER BY 1, 2")));
         }
         let last = self.runs;
@@ -329,8 +361,9 @@ impl World {
         let mut statement = self.conn.prepare(sql).expect("a select");
         let columns = statement.column_count();
         let rows = statement.query_map([], |row| {
-            let cells: Result<Vec<String>, _> =
-                (0..columns).map(|i| row.get::<_, rusqlite::types::Value>(i).map(|v| format!("{v:?}"))).collect();
+            let cells: Result<Vec<String>, _> = (0..columns)
+                .map(|i| row.get::<_, rusqlite::types::Value>(i).map(|v| format!("{v:?}")))
+                .collect();
             Ok(cells?.join("|"))
         });
         rows.expect("rows").map(|r| r.expect("a row")).collect()
@@ -339,7 +372,9 @@ impl World {
 
 pub fn table() -> Ledger {
     Ledger {
-        kind: LedgerKind::Csv { pattern: "ledger/*.csv".into() },
+        kind: LedgerKind::Csv {
+            pattern: "ledger/*.csv".into(),
+        },
         columns: BTreeMap::new(),
         currency_default: Some("PEN".parse().expect("a currency")),
         delimiter: None,
@@ -362,7 +397,12 @@ pub fn job(name: &str) -> Job {
         timezone: ZONE,
         recipients: Vec::new(),
         locale: Locale::default(),
-        source: JobSource::File(FileFeed { feed: FEED.into(), provider: "tupay".into(), table: table(), bank: false }),
+        source: JobSource::File(FileFeed {
+            feed: FEED.into(),
+            provider: "tupay".into(),
+            table: table(),
+            bank: false,
+        }),
         fetch: Fetch {
             start: day("2026-01-01"),
             lookback: TimeDelta::days(60),
@@ -379,12 +419,19 @@ pub fn job(name: &str) -> Job {
             stale_pending_days: 14,
             suggest_days: 2,
         },
-        report: Report { reports: Vec::new(), flood_limit: 200, reject_threshold: 0 },
+        report: Report {
+            reports: Vec::new(),
+            flood_limit: 200,
+            reject_threshold: 0,
+        },
         shape: String::new(),
     }
 }
 
-pub fn provider_source(provider: std::sync::Arc<dyn reconciled::providers::Provider>, strict_balance: bool) -> JobSource {
+pub fn provider_source(
+    provider: std::sync::Arc<dyn reconciled::providers::Provider>,
+    strict_balance: bool,
+) -> JobSource {
     JobSource::Provider(ProviderSetup {
         provider,
         base_url: url::Url::parse("http://127.0.0.1/").expect("a URL"),
