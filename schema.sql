@@ -52,6 +52,7 @@ CREATE TABLE windows (
   state        TEXT    NOT NULL CHECK (state IN ('open', 'sealed', 'unstable')), -- 'open' until it was read to its end
   sealed_at    TEXT,                          -- as-of instant of the run that read it to its end last
   reading      INTEGER NOT NULL DEFAULT 1,    -- how often it was begun
+  begun_at     TEXT    NOT NULL DEFAULT '',   -- as-of instant of the run that began the present reading
   pages        INTEGER NOT NULL DEFAULT 0,    -- of the last complete reading
   rows         INTEGER NOT NULL DEFAULT 0,    -- rows in them
   shape        TEXT    NOT NULL DEFAULT '',   -- digest of the settings that shaped the requests; a cut reading is only
@@ -98,7 +99,8 @@ CREATE TABLE seals (
   window_id    INTEGER NOT NULL REFERENCES windows (window_id), -- the window
   reading      INTEGER NOT NULL,              -- the reading that was complete
   pass         INTEGER NOT NULL,              -- and its last pass
-  until_at     TEXT    NOT NULL,              -- end of the window then; the last window of a feed may grow
+  from_at      TEXT    NOT NULL,              -- the window as it was then: the last one of a feed may grow
+  until_at     TEXT    NOT NULL,              -- first instant after it
   state        TEXT    NOT NULL CHECK (state IN ('sealed', 'unstable')), -- what the window became
   as_of        TEXT    NOT NULL               -- as-of instant of the run that sealed it
 ) STRICT;
@@ -159,6 +161,7 @@ CREATE INDEX transactions_by_reference ON transactions (job, direction, referenc
                                                         fee_minor, fee_currency, vanished_at, provider_id, account);
 CREATE INDEX transactions_vanished ON transactions (job) WHERE vanished_at IS NOT NULL;
 CREATE INDEX transactions_with_residuals ON transactions (job) WHERE residuals IS NOT NULL;
+CREATE INDEX transactions_fees ON transactions (job, feed, account, related_id) WHERE kind = 'fee';
 CREATE INDEX transactions_by_related ON transactions (job, related_id) WHERE related_id IS NOT NULL;
 
 -- Versions that a later one replaced. `transaction_versions` shows them together with the current ones.
@@ -265,13 +268,16 @@ CREATE INDEX ledger_by_provider_id ON ledger_entries (job, provider_id) WHERE pr
 CREATE TABLE ledger_imports (
   import_id     INTEGER PRIMARY KEY,          -- counts up
   job           TEXT    NOT NULL,             -- name of the job file
+  feed          TEXT    NOT NULL DEFAULT '',  -- feed of an export (jobs of kind `file`); '' for the ledger
   as_of         TEXT    NOT NULL,             -- of the run that read it
-  digest        TEXT    NOT NULL,             -- SHA-256 over names and contents; an unchanged ledger is not read again
-  entries       INTEGER NOT NULL,             -- rows read
+  digest        TEXT    NOT NULL,             -- SHA-256 over settings, names and contents; an unchanged ledger is not read again
+  entries       INTEGER NOT NULL,             -- rows read, excluded ones among them
+  excluded      INTEGER NOT NULL DEFAULT 0,   -- rows that are no part of the money flow
+  unreadable    INTEGER NOT NULL DEFAULT 0,   -- rows put aside
   newest_booked_at TEXT,                      -- an import whose newest booking is older is refused
   sources       TEXT    NOT NULL              -- JSON list of file names
 ) STRICT;
-CREATE INDEX ledger_imports_by_job ON ledger_imports (job, import_id);
+CREATE INDEX ledger_imports_by_job ON ledger_imports (job, feed, import_id);
 
 -- One row per row put aside: kept, counted, reported. Either page_id or source is NULL.
 CREATE TABLE unreadable_rows (

@@ -20,7 +20,9 @@
 //! | [`report`] | books -> CSV, HTML and text bytes | but for its SELECTs |
 //! | [`mail`] | compose (pure), outbox, SMTP or folder | sending only |
 //! | [`run`] | the line above, for one job | no |
-//! | [`schedule`] | the bell and what is due | what is due |
+//! | [`schedule`] | which nights are due | yes |
+//! | [`serve`] | the bell, the daemon | no |
+//! | [`alert`] | the heartbeat outside | no |
 //! | [`sandbox`], [`demo`] | the providers as loopback servers with planted differences, and a few nights over them | no |
 //!
 //! Invariants the rooms keep for each other:
@@ -31,6 +33,7 @@
 //! * Every row in scope is accounted for exactly once, or no mail leaves. A mail leaves only from the outbox.
 //! * Kill the process anywhere: the next run ends in the same state.
 
+pub mod alert;
 pub mod compare;
 pub mod config;
 pub mod day;
@@ -46,5 +49,6 @@ pub mod report;
 pub mod run;
 pub mod sandbox;
 pub mod schedule;
+pub mod serve;
 pub mod store;
 pub mod window;

@@ -1,1 +1,563 @@
-//! run.
+//! The line, for one night: job -> plan -> fetch -> archive -> compare -> report -> mail.
+//!
+//! A run takes no hints: it looks at the database and does what the state needs. Whatever stops it, the next one goes on.
+//! One job's failure never stops another. Jobs that share an account share a lane and run one after another; lanes run
+//! side by side; jobs that look across others run last.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+
+use chrono::{TimeDelta, Utc};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use crate::compare::{self, LedgerLeg};
+use crate::config::{Job, JobSource, ProviderSetup, Settings};
+use crate::day::{BusinessDay, Instant, last_day_over};
+use crate::failure::{Class, Failure};
+use crate::fetch::{self, Progress};
+use crate::ledger;
+use crate::mail;
+use crate::record::Verdict;
+use crate::report;
+use crate::store::runs::{RunEnd, RunStart, begin_run, calibration, finish_run, fresh_since, set_calibration};
+use crate::store::{InstanceLock, Store, backup, rederive};
+
+/// How far the wall clock may lie behind the last run before it is taken for broken.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(2);
+
+/// What the caller decides about a night.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Plan, compare and report as if the night were then; None: now.
+    pub as_of: Option<Instant>,
+    /// False: queue and send no mail.
+    pub mail: bool,
+    /// Ends the night at the next page.
+    pub stop: CancellationToken,
+}
+
+/// What became of one job's night.
+#[derive(Clone, Debug)]
+pub struct JobOutcome {
+    pub job: String,
+    pub as_of: Instant,
+    pub business_day: BusinessDay,
+    pub verdict: Verdict,
+    /// None: all is well, exit code 0.
+    pub class: Option<Class>,
+    pub message: Option<String>,
+    pub requests: u64,
+    pub pages: u64,
+    pub rows: u64,
+    pub unreadable: u64,
+    pub matched: u64,
+    pub pending: u64,
+    pub excluded: u64,
+    pub new: u64,
+    pub persisting: u64,
+    pub resolved: u64,
+    pub reopened: u64,
+    pub open: u64,
+    pub windows: Windows,
+    pub files: Vec<PathBuf>,
+    /// Message-IDs of this night's mails.
+    pub mails: Vec<String>,
+    /// Things worth a look that are no failure.
+    pub warnings: Vec<String>,
+}
+
+/// How the windows of the night ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Windows {
+    pub sealed: u64,
+    pub open: u64,
+    pub unstable: u64,
+}
+
+impl JobOutcome {
+    fn begun(job: &Job, as_of: Instant, business_day: BusinessDay) -> Self {
+        Self {
+            job: job.name.clone(),
+            as_of,
+            business_day,
+            verdict: Verdict::Failed,
+            class: None,
+            message: None,
+            requests: 0,
+            pages: 0,
+            rows: 0,
+            unreadable: 0,
+            matched: 0,
+            pending: 0,
+            excluded: 0,
+            new: 0,
+            persisting: 0,
+            resolved: 0,
+            reopened: 0,
+            open: 0,
+            windows: Windows::default(),
+            files: Vec::new(),
+            mails: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The exit code of this job alone.
+    pub fn exit_code(&self) -> u8 {
+        self.class.map_or(0, Class::code)
+    }
+
+    /// Keeps the failure that comes first in the order of exit codes.
+    fn fail(&mut self, failure: &Failure) {
+        let worse = self
+            .class
+            .is_none_or(|class| class != failure.class && Class::worst([class, failure.class]) == Some(failure.class));
+        if worse {
+            self.class = Some(failure.class);
+            self.message = Some(format!("{}: {}", self.job, failure.message));
+        }
+    }
+}
+
+/// One job with the night it stands for.
+#[derive(Clone)]
+pub struct Due<'a> {
+    pub job: &'a Job,
+    pub as_of: Instant,
+}
+
+/// Runs jobs for one night.
+///
+/// # Errors
+/// Only what stops every job: another instance runs, the database cannot be used, the clock is absurd.
+pub async fn run_jobs(
+    settings: &Settings,
+    jobs: &[Job],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Vec<JobOutcome>, Failure> {
+    let now = now();
+    let due: Vec<Due<'_>> = jobs
+        .iter()
+        .map(|job| Due {
+            job,
+            as_of: options.as_of.unwrap_or(now),
+        })
+        .collect();
+    run_due(settings, &due, options, progress).await
+}
+
+/// Runs each job for its own night.
+///
+/// # Errors
+/// As [`run_jobs`].
+pub async fn run_due(
+    settings: &Settings,
+    due: &[Due<'_>],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Vec<JobOutcome>, Failure> {
+    let _lock = InstanceLock::take(&settings.database)?;
+    let store = Store::open(&settings.database)?;
+    check_clock(&store, now())?;
+    check_writable(&settings.out)?;
+
+    let house = House {
+        settings,
+        store: &store,
+        options,
+        progress,
+    };
+    let mut outcomes = Vec::new();
+    for stage in stages(due) {
+        let lanes = stage.into_values().map(|lane| house.run_lane(lane));
+        outcomes.extend(join_all(lanes).await.into_iter().flatten());
+    }
+    house.finish(&mut outcomes).await;
+    let order: BTreeMap<&str, usize> = due.iter().enumerate().map(|(i, d)| (d.job.name.as_str(), i)).collect();
+    outcomes.sort_by_key(|outcome| order.get(outcome.job.as_str()).copied());
+    Ok(outcomes)
+}
+
+/// Lanes by stage: first the jobs that read something, then those that look at what the others stored.
+fn stages<'a>(due: &[Due<'a>]) -> [BTreeMap<String, Vec<Due<'a>>>; 2] {
+    let mut stages = [BTreeMap::new(), BTreeMap::new()];
+    for item in due {
+        let (stage, lane) = match &item.job.source {
+            JobSource::Provider(setup) => (0, setup.lane.clone()),
+            JobSource::File(feed) if !feed.bank => (0, format!("file {}", item.job.name)),
+            JobSource::File(_) | JobSource::Across(_) => (1, format!("after {}", item.job.name)),
+        };
+        stages[stage].entry(lane).or_insert_with(Vec::new).push(item.clone());
+    }
+    stages
+}
+
+/// What every job of a night needs.
+struct House<'a> {
+    settings: &'a Settings,
+    store: &'a Store,
+    options: &'a Options,
+    progress: &'a dyn Progress,
+}
+
+impl House<'_> {
+    async fn run_lane(&self, lane: Vec<Due<'_>>) -> Vec<JobOutcome> {
+        let mut outcomes = Vec::new();
+        for due in lane {
+            let business_day = last_day_over(due.as_of, due.job.fetch.settle, due.job.timezone);
+            let mut outcome = JobOutcome::begun(due.job, due.as_of, business_day);
+            if self.options.stop.is_cancelled() {
+                let failure = Failure::new(Class::Partial, "stopped before it began; the next run goes on");
+                outcome.verdict = Verdict::Incomplete;
+                outcome.fail(&failure);
+            } else {
+                self.run_job(due.job, &mut outcome).await;
+            }
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    /// One job's night. A panic in it is a failed run of this job and nothing else.
+    async fn run_job(&self, job: &Job, outcome: &mut JobOutcome) {
+        let started_at = now();
+        let start = RunStart {
+            job: &job.name,
+            as_of: outcome.as_of,
+            business_day: outcome.business_day,
+            started_at,
+        };
+        let run_id = match begin_run(self.store, &start) {
+            Ok(run_id) => run_id,
+            Err(failure) => return outcome.fail(&failure),
+        };
+        tracing::info!(job = job.name, run = run_id, business_day = %outcome.business_day, "the night begins");
+        let walked = AssertUnwindSafe(self.walk(job, run_id, outcome)).catch_unwind().await;
+        match walked {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => {
+                outcome.verdict = Verdict::Failed;
+                outcome.fail(&failure);
+            }
+            Err(_) => {
+                outcome.verdict = Verdict::Failed;
+                outcome.fail(&Failure::new(
+                    Class::Internal,
+                    "a panic ended this run; what was stored is whole, the next run goes on; please report it",
+                ));
+            }
+        }
+        if let Err(failure) = finish_run(self.store, run_id, &run_end(outcome, Some(now()))) {
+            outcome.fail(&failure);
+        }
+        tracing::info!(job = job.name, run = run_id, verdict = %outcome.verdict, exit_code = outcome.exit_code(), "the night ends");
+    }
+
+    /// Fetch, archive, compare, report, queue the mail.
+    async fn walk(&self, job: &Job, run_id: i64, outcome: &mut JobOutcome) -> Result<(), Failure> {
+        let reading_complete = self.read_source(job, outcome).await?;
+        let ledger = self.read_ledger(job, outcome);
+        outcome.unreadable = unreadable_rows(self.store, &job.name)?;
+
+        let night = compare::Night {
+            store: self.store,
+            job,
+            run_id,
+            as_of: outcome.as_of,
+            business_day: outcome.business_day,
+            ledger,
+            reading_complete,
+        };
+        let compared = tokio::task::block_in_place(|| compare::compare(&night))?;
+        outcome.verdict = compared.verdict;
+        outcome.matched = compared.matched;
+        outcome.pending = compared.pending;
+        outcome.excluded = compared.excluded;
+        outcome.new = compared.new;
+        outcome.persisting = compared.persisting;
+        outcome.resolved = compared.resolved;
+        outcome.reopened = compared.reopened;
+        outcome.open = compared.open;
+        if outcome.unreadable > job.report.reject_threshold {
+            outcome.fail(&Failure::new(
+                Class::Data,
+                format!(
+                    "{} rows could not be read exactly (threshold {}); they are kept and listed as `unreadable`: see the \
+                     report, mend the source or raise [report] reject_threshold",
+                    outcome.unreadable, job.report.reject_threshold
+                ),
+            ));
+        }
+        finish_run(self.store, run_id, &run_end(outcome, None))?;
+        self.report(job, run_id, outcome)
+    }
+
+    /// Reads the provider or the export. Ok(false): the reading is not whole, and the outcome says why.
+    async fn read_source(&self, job: &Job, outcome: &mut JobOutcome) -> Result<bool, Failure> {
+        match &job.source {
+            JobSource::Across(_) => Ok(true),
+            JobSource::File(feed) => {
+                let imported = tokio::task::block_in_place(|| {
+                    ledger::import_feed(self.store, job, feed, &self.settings.folder, outcome.as_of)
+                });
+                match imported {
+                    Ok(import) => {
+                        outcome.rows = import.entries;
+                        outcome.windows.sealed = 1;
+                        Ok(true)
+                    }
+                    Err(refusal) => {
+                        outcome.windows.open = 1;
+                        outcome.fail(&refusal_failure(refusal));
+                        Ok(false)
+                    }
+                }
+            }
+            JobSource::Provider(setup) => self.read_provider(job, setup, outcome).await,
+        }
+    }
+
+    async fn read_provider(&self, job: &Job, setup: &ProviderSetup, outcome: &mut JobOutcome) -> Result<bool, Failure> {
+        let client = fetch::Client::new(setup, &self.settings.http, &job.fetch, &self.settings.folder)?;
+        let night = fetch::Night {
+            store: self.store,
+            job,
+            setup,
+            client: &client,
+            as_of: outcome.as_of,
+            fresh_since: fresh_since(self.store, &job.name, outcome.as_of, outcome.business_day)?,
+            stop: &self.options.stop,
+            progress: self.progress,
+        };
+        let reading = fetch::read(&night).await;
+        outcome.requests = client.requests();
+        outcome.pages = reading.pages;
+        outcome.rows = reading.rows;
+        outcome.windows = Windows {
+            sealed: reading.sealed,
+            open: reading.open,
+            unstable: reading.unstable,
+        };
+        outcome.warnings.extend(reading.warnings);
+        for failure in &reading.failures {
+            outcome.fail(failure);
+        }
+        self.calibrate(job, setup, outcome)?;
+        // A wrong setting or another merchant's data must not become books.
+        if let Some(stopping) = reading
+            .failures
+            .iter()
+            .find(|f| matches!(f.class, Class::Config | Class::Internal | Class::LocalIo))
+        {
+            return Err(stopping.clone());
+        }
+        Ok(reading.failures.is_empty() && reading.open == 0 && reading.unstable == 0)
+    }
+
+    /// Lets the provider learn from the figures (the sign of fees); rows are read again when it did.
+    fn calibrate(&self, job: &Job, setup: &ProviderSetup, outcome: &mut JobOutcome) -> Result<(), Failure> {
+        let store = self.store;
+        let books = store.read(|conn| compare::books(conn, job, job.timezone, outcome.as_of, outcome.business_day))?;
+        let learned = setup.provider.calibrate(&books);
+        if learned.is_empty() || learned.iter().all(|(k, v)| books.calibration.get(k) == Some(v)) {
+            return Ok(());
+        }
+        let before = calibration(store, &job.name)?;
+        if set_calibration(store, &job.name, &learned, outcome.as_of)? {
+            for (name, value) in &learned {
+                let was = before.get(name).map_or("not known", String::as_str);
+                outcome
+                    .warnings
+                    .push(format!("{name} is {value} by the provider's own figures (was {was})"));
+            }
+            tokio::task::block_in_place(|| rederive(store, job, setup.provider.as_ref()))?;
+        }
+        Ok(())
+    }
+
+    fn read_ledger(&self, job: &Job, outcome: &mut JobOutcome) -> LedgerLeg {
+        let Some(ledger) = &job.ledger else {
+            return LedgerLeg::Absent;
+        };
+        let imported = tokio::task::block_in_place(|| {
+            ledger::import(self.store, job, ledger, &self.settings.folder, outcome.as_of)
+        });
+        match imported {
+            Ok(_) => LedgerLeg::Present,
+            Err(refusal) => {
+                let failure = refusal_failure(refusal);
+                outcome.fail(&failure);
+                LedgerLeg::Refused(failure.message)
+            }
+        }
+    }
+
+    /// CSVs into the out folder and, with the mails, frozen into the database.
+    fn report(&self, job: &Job, run_id: i64, outcome: &mut JobOutcome) -> Result<(), Failure> {
+        let (as_of, day) = (outcome.as_of, outcome.business_day);
+        let produced = tokio::task::block_in_place(|| {
+            report::produce(self.store, job, self.settings.reports.as_deref(), run_id, as_of, day)
+        })?;
+        outcome.files = report::write_files(&self.settings.out, day, &job.name, &produced)?;
+        let recipients = if self.options.mail {
+            job.recipients.as_slice()
+        } else {
+            &[]
+        };
+        let letter = mail::Letter {
+            settings: self.settings,
+            job,
+            run_id,
+            as_of,
+            business_day: day,
+            files: &produced,
+            recipients,
+            message: outcome.message.as_deref(),
+            warnings: &outcome.warnings,
+        };
+        outcome.mails = mail::queue(self.store, &letter, now())?;
+        Ok(())
+    }
+
+    /// After the last job: the day's pages, the copy for analysts, the outbox, the heartbeat.
+    async fn finish(&self, outcomes: &mut [JobOutcome]) {
+        let days: std::collections::BTreeSet<BusinessDay> = outcomes.iter().map(|o| o.business_day).collect();
+        let mut failures = Vec::new();
+        for day in days {
+            failures.extend(report::write_index(self.store, &self.settings.out, day).err());
+        }
+        if let Some(path) = &self.settings.published {
+            failures.extend(tokio::task::block_in_place(|| backup::publish(self.store, path)).err());
+        }
+        for failure in &failures {
+            outcomes.iter_mut().for_each(|outcome| outcome.fail(failure));
+        }
+        if self.options.mail
+            && let Some(settings) = &self.settings.mail
+        {
+            let delivery = mail::deliver(self.store, settings, &self.settings.http, &self.settings.folder, now()).await;
+            self.note_delivery(delivery, outcomes);
+        }
+        self.close_runs(outcomes);
+    }
+
+    /// A mail that did not leave is its own job's failure.
+    fn note_delivery(&self, delivery: Result<mail::Delivery, Failure>, outcomes: &mut [JobOutcome]) {
+        match delivery {
+            Err(failure) => outcomes.iter_mut().for_each(|outcome| outcome.fail(&failure)),
+            Ok(delivery) => {
+                for failed in &delivery.failures {
+                    let own = outcomes.iter_mut().filter(|o| o.job == failed.job);
+                    own.for_each(|outcome| outcome.fail(&failed.failure));
+                }
+            }
+        }
+    }
+
+    /// Writes what happened after the reports (mail, published copy) into the run rows too.
+    fn close_runs(&self, outcomes: &[JobOutcome]) {
+        for outcome in outcomes.iter().filter(|o| o.class.is_some()) {
+            let updated = self.store.write(|tx| {
+                tx.execute(
+                    "UPDATE runs SET exit_code = ?1, message = ?2
+                      WHERE run_id = (SELECT max(run_id) FROM runs WHERE job = ?3) AND finished_at IS NOT NULL",
+                    (i64::from(outcome.exit_code()), &outcome.message, &outcome.job),
+                )?;
+                Ok(())
+            });
+            if let Err(failure) = updated {
+                tracing::error!(job = outcome.job, "the run's end could not be recorded: {failure}");
+            }
+        }
+    }
+}
+
+fn refusal_failure(refusal: ledger::Refusal) -> Failure {
+    match refusal {
+        ledger::Refusal::NotReconciled(why) => Failure::new(Class::Data, format!("not reconciled: {why}")),
+        ledger::Refusal::Refused(failure) => failure,
+    }
+}
+
+fn run_end(outcome: &JobOutcome, finished_at: Option<Instant>) -> RunEnd {
+    RunEnd {
+        finished_at,
+        verdict: outcome.verdict,
+        exit_code: outcome.exit_code(),
+        message: outcome.message.clone(),
+        requests: outcome.requests,
+        pages: outcome.pages,
+        rows: outcome.rows,
+        unreadable: outcome.unreadable,
+        matched: outcome.matched,
+        pending: outcome.pending,
+        excluded: outcome.excluded,
+        opened: outcome.new + outcome.reopened,
+        reopened: outcome.reopened,
+        resolved: outcome.resolved,
+        open: outcome.open,
+    }
+}
+
+fn unreadable_rows(store: &Store, job: &str) -> Result<u64, Failure> {
+    store.read(|conn| {
+        let count: i64 = conn.query_row(
+            "SELECT count(*) FROM unreadable_rows WHERE job = ?1 AND gone_at IS NULL",
+            [job],
+            |row| row.get(0),
+        )?;
+        Ok(count.unsigned_abs())
+    })
+}
+
+/// The wall clock, to the millisecond. The only place of the line that reads it.
+fn now() -> Instant {
+    let now = Utc::now();
+    chrono::DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now)
+}
+
+/// A machine that lost its clock must not date books: nothing runs two days before the last run.
+fn check_clock(store: &Store, now: Instant) -> Result<(), Failure> {
+    let last: Option<String> =
+        store.read(|conn| Ok(conn.query_row("SELECT max(started_at) FROM runs", [], |row| row.get(0))?))?;
+    match last.as_deref().and_then(crate::day::parse_instant) {
+        Some(last) if now + CLOCK_TOLERANCE < last => Err(Failure::new(
+            Class::Partial,
+            format!(
+                "the clock says {} but the last run began at {}: set the clock, then run again",
+                crate::day::format_instant(now),
+                crate::day::format_instant(last)
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Finds out before the first request whether reports can be written at all.
+fn check_writable(out: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    let why = |error: std::io::Error| {
+        Failure::new(
+            Class::LocalIo,
+            format!(
+                "the folder for reports {} cannot be written ({}); nothing was asked",
+                out.display(),
+                error.kind()
+            ),
+        )
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(out)
+        .map_err(why)?;
+    tempfile::Builder::new()
+        .prefix(".reconciled-")
+        .tempfile_in(out)
+        .map_err(why)?;
+    Ok(())
+}

@@ -3,7 +3,7 @@
 //! Every relative path in these values has already been joined to the settings file's folder.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +14,55 @@ use crate::day::BusinessDay;
 use crate::money::{Currency, Unit};
 use crate::providers::Provider;
 
+pub mod address;
+pub mod describe;
+mod file;
 pub mod job;
+mod locale;
 pub mod secret;
 pub mod section;
 pub mod settings;
+mod table;
 
 pub use secret::SecretRef;
 pub use section::{Problem, Section, Source};
+
+/// Reads the settings and every job: the file given, else `reconciled.toml` here, else
+/// `/etc/reconciled/reconciled.toml`. Jobs are sorted by name.
+///
+/// # Errors
+/// Every problem of all files at once, ordered by file and line; nothing was done.
+pub fn load(config: Option<&Path>) -> Result<(Settings, Vec<Job>), Vec<Problem>> {
+    let (settings, mut problems) = settings::load_partly(&find(config)?);
+    let Some(settings) = settings else {
+        return Err(problems);
+    };
+    // Of broken settings the mail part cannot be trusted; everything else about the jobs can still be said.
+    let whole = problems.is_empty();
+    let (jobs, more) = job::load_each(&settings, whole);
+    problems.extend(more);
+    if problems.is_empty() {
+        Ok((settings, jobs))
+    } else {
+        Err(problems)
+    }
+}
+
+/// The settings file to read.
+fn find(config: Option<&Path>) -> Result<PathBuf, Vec<Problem>> {
+    if let Some(named) = config {
+        return Ok(named.to_owned());
+    }
+    let [here, system] = settings::PLACES;
+    let found = settings::PLACES.iter().map(PathBuf::from).find(|place| place.exists());
+    found.ok_or_else(|| {
+        vec![Problem {
+            file: here.to_owned(),
+            line: 0,
+            message: format!("does not exist, nor does {system}; {}", settings::how_to_begin()),
+        }]
+    })
+}
 
 /// `reconciled.toml` (`INTERFACE.md` section 3).
 #[derive(Clone, Debug)]
@@ -118,7 +160,7 @@ pub struct Alerts {
 }
 
 /// One job file (`INTERFACE.md` section 4).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Job {
     pub name: String,
     /// Path of its file, for messages.
@@ -139,7 +181,7 @@ pub struct Job {
 }
 
 /// Where the provider's side of a job comes from.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum JobSource {
     /// An API.
     Provider(ProviderSetup),
@@ -160,6 +202,18 @@ pub struct ProviderSetup {
     pub lane: String,
     /// `[provider] strict_balance`: advisory relations become discrepancies.
     pub strict_balance: bool,
+}
+
+impl std::fmt::Debug for ProviderSetup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProviderSetup")
+            .field("provider", &self.provider.name())
+            .field("base_url", &self.base_url.as_str())
+            .field("secrets", &self.secrets)
+            .field("lane", &self.lane)
+            .field("strict_balance", &self.strict_balance)
+            .finish()
+    }
 }
 
 /// `kind = "file"`.
@@ -183,6 +237,8 @@ pub struct Fetch {
     pub max_in_flight: u32,
     /// Stricter of `[http] request_timeout_s` and the provider's.
     pub request_timeout: Duration,
+    /// The provider's [`crate::providers::Limits::max_retry_wait`].
+    pub max_retry_wait: Duration,
 }
 
 /// `[ledger]`.

@@ -25,7 +25,8 @@ impl SecretRef {
         }
     }
 
-    /// Reads the secret. A trailing line end is not part of it. Files and credentials others can read are refused.
+    /// Reads the secret. A trailing line end is not part of it. Files that group or others can read, and credentials
+    /// that others can read, are refused (systemd shows the access list of a credential as group-readable).
     ///
     /// # Errors
     /// One sentence that names the reference, never the value.
@@ -35,9 +36,9 @@ impl SecretRef {
                 Ok(value) if !value.is_empty() => Ok(SecretString::from(value)),
                 _ => Err(format!("the environment variable {name} is not set")),
             },
-            Self::File(path) => read_file(&folder.join(path)),
+            Self::File(path) => read_file(&folder.join(path), 0o077),
             Self::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-                Some(dir) => read_file(&Path::new(&dir).join(name)),
+                Some(dir) => read_file(&Path::new(&dir).join(name), 0o027),
                 None => Err(format!(
                     "credential {name} is wanted but $CREDENTIALS_DIRECTORY is not set; use LoadCredential= in the unit"
                 )),
@@ -56,13 +57,17 @@ impl std::fmt::Display for SecretRef {
     }
 }
 
-fn read_file(path: &Path) -> Result<SecretString, String> {
+/// `refused`: permission bits that must not be set.
+fn read_file(path: &Path, refused: u32) -> Result<SecretString, String> {
     use std::os::unix::fs::PermissionsExt;
     let shown = path.display();
     let meta = std::fs::metadata(path).map_err(|e| format!("the secret file {shown} cannot be read: {}", e.kind()))?;
-    if meta.permissions().mode() & 0o007 != 0 {
+    if !meta.is_file() {
+        return Err(format!("the secret file {shown} is not a regular file"));
+    }
+    if meta.permissions().mode() & refused != 0 {
         return Err(format!(
-            "the secret file {shown} is readable by everybody; `chmod 600` it"
+            "the secret file {shown} is open to others; run `chmod 600 {shown}`"
         ));
     }
     let text =
@@ -73,4 +78,50 @@ fn read_file(path: &Path) -> Result<SecretString, String> {
         return Err(format!("the secret file {shown} is empty"));
     }
     Ok(SecretString::from(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn only_the_three_forms_are_references() {
+        for good in ["env:NAME", "file:secrets/key", "credential:tupay-access-key"] {
+            assert_eq!(SecretRef::parse(good).unwrap().to_string(), good);
+        }
+        for bad in [
+            "",
+            "key",
+            "env:",
+            "env:A B",
+            "file:",
+            "credential:../x",
+            "credential:.x",
+            "vault:x",
+            "ENV:X",
+        ] {
+            assert_eq!(SecretRef::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_file_that_others_can_read_is_refused_and_its_line_end_is_no_part_of_it() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("key");
+        let secret = SecretRef::File("key".to_owned());
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        assert!(secret.read(folder.path()).unwrap_err().contains("cannot be read"));
+        std::fs::write(&path, "hunter2\r\n").unwrap();
+        for open in [0o640, 0o604, 0o644] {
+            mode(open);
+            let why = secret.read(folder.path()).unwrap_err();
+            assert!(why.contains("chmod 600") && !why.contains("hunter2"), "{why}");
+        }
+        mode(0o600);
+        assert_eq!(secret.read(folder.path()).unwrap().expose_secret(), "hunter2");
+        std::fs::write(&path, "\n").unwrap();
+        assert!(secret.read(folder.path()).unwrap_err().contains("is empty"));
+    }
 }

@@ -1,7 +1,7 @@
 //! Reading one TOML file so that every problem is named at once, with file and line and the nearest valid name.
 //!
-//! A [`Section`] hands out its keys one by one; what nobody asked for is an unknown key. Values that look like secrets are
-//! never repeated in a problem's text.
+//! A [`Section`] hands out its keys one by one; what nobody asked for is an unknown key. Values that look like
+//! secrets are never repeated in a problem's text.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,9 +51,13 @@ pub struct Section<'a> {
     /// Dotted name for messages: `provider.columns`; empty for the file itself.
     name: String,
     line: usize,
+    /// Bytes before the text the parser saw (a byte-order mark): spans count from there.
+    shift: usize,
     left: BTreeMap<String, (usize, DeValue<'a>)>,
     asked: Vec<String>,
     problems: Vec<Problem>,
+    /// The file broke off: only what the parser said counts, which is what `problems` held at the beginning.
+    unreadable: bool,
 }
 
 impl<'a> Section<'a> {
@@ -63,9 +67,31 @@ impl<'a> Section<'a> {
         let shift = source.text.len() - text.len();
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut section = Self::from_table(source, String::new(), 1, table.into_inner(), shift);
+        let mut lines = std::collections::BTreeMap::new();
+        let mut runaway = None;
         for error in errors {
-            let line = source.line_of(error.span().map_or(0, |s| s.start) + shift);
-            section.problem_at(line, format!("is not valid TOML here: {}", error.message()));
+            let span = error.span().unwrap_or_default();
+            let line = source.line_of(span.start + shift);
+            let message = error.message();
+            // An unclosed list swallows what follows; whatever is said about the rest would be noise.
+            if runaway.is_none() && (message.contains("array") || message.contains("inline table")) {
+                runaway = Some(line);
+            }
+            let message = syntax(message, text.get(span).unwrap_or_default());
+            lines.entry(line).or_insert(message);
+        }
+        if let Some(line) = runaway {
+            lines.retain(|other, _| *other < line);
+            let message =
+                format!("{BROKEN}: a list breaks off; look for a missing quote, comma or bracket here and above");
+            lines.insert(line, message);
+        }
+        for (line, message) in lines {
+            section.problem_at(line, message);
+        }
+        section.unreadable = runaway.is_some();
+        if section.unreadable {
+            section.left.clear();
         }
         section
     }
@@ -80,9 +106,11 @@ impl<'a> Section<'a> {
             source,
             name,
             line,
+            shift,
             left,
             asked: Vec::new(),
             problems: Vec::new(),
+            unreadable: false,
         }
     }
 
@@ -98,11 +126,20 @@ impl<'a> Section<'a> {
 
     /// A problem with one line.
     pub fn problem_at(&mut self, line: usize, message: String) {
+        if self.unreadable {
+            return;
+        }
         let file = self.source.file.to_owned();
         self.problems.push(Problem { file, line, message });
     }
 
-    fn full(&self, key: &str) -> String {
+    /// How many problems were found so far, inner sections that were closed included.
+    pub fn problem_count(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// The name of a key for messages, with the names of the tables around it.
+    pub fn full(&self, key: &str) -> String {
         if self.name.is_empty() {
             key.to_owned()
         } else {
@@ -132,9 +169,14 @@ impl<'a> Section<'a> {
         );
     }
 
-    /// Text with its line.
+    /// Text with its line. Control characters other than line ends and tabs are refused: no setting has use for them.
     pub fn text_line(&mut self, key: &str) -> Option<(String, usize)> {
         match self.take(key)? {
+            (line, DeValue::String(text)) if has_control(&text) => {
+                let full = self.full(key);
+                self.problem_at(line, format!("`{full}` contains a control character; remove it"));
+                None
+            }
             (line, DeValue::String(text)) => Some((text.into_owned(), line)),
             (line, other) => {
                 self.wrong(line, key, "text in quotes", &other);
@@ -155,7 +197,7 @@ impl<'a> Section<'a> {
     pub fn id(&mut self, key: &str) -> Option<String> {
         match self.take(key)? {
             (_, DeValue::String(text)) => Some(text.into_owned()),
-            (_, DeValue::Integer(number)) if number.radix() == 10 => Some(number.as_str().to_owned()),
+            (_, DeValue::Integer(number)) if number.radix() == 10 => Some(digits(number.as_str())),
             (line, other) => {
                 self.wrong(line, key, "text or a whole number", &other);
                 None
@@ -192,10 +234,8 @@ impl<'a> Section<'a> {
         {
             Some(number) => Some(number),
             None => {
-                self.problem_at(
-                    line,
-                    format!("`{full}` must be from {} to {}", range.start(), range.end()),
-                );
+                let (seen, first, last) = (number.to_string(), range.start(), range.end());
+                self.problem_at(line, format!("`{full}` is {seen}; it must be from {first} to {last}"));
                 None
             }
         }
@@ -222,10 +262,14 @@ impl<'a> Section<'a> {
             None => {
                 let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
                 let full = self.full(key);
-                self.problem_at(
-                    line,
-                    format!("`{full}` is {text:?}; it must be one of {}", names.join(", ")),
-                );
+                let near = nearest(&text, names.iter().copied());
+                // A comma among commas needs quotes to be seen.
+                let show = |word: &&str| match word.contains(char::is_alphanumeric) {
+                    true => (*word).to_owned(),
+                    false => format!("{word:?}"),
+                };
+                let all = names.iter().map(show).collect::<Vec<_>>().join(", ");
+                self.problem_at(line, format!("`{full}` is {text:?}; it must be one of {all}{near}"));
                 default
             }
         }
@@ -236,6 +280,7 @@ impl<'a> Section<'a> {
         let (text, line) = self.text_line(key)?;
         let parsed = text
             .strip_suffix(['s', 'm', 'h', 'd'])
+            .filter(|number| number.bytes().all(|b| b.is_ascii_digit()))
             .and_then(|number| number.parse::<u64>().ok())
             .and_then(|number| {
                 let unit = match text.as_bytes().last() {
@@ -281,16 +326,26 @@ impl<'a> Section<'a> {
                 return None;
             }
         };
-        let parsed = text.parse().ok();
+        // The parser of dates is generous; here only the one written form counts.
+        let parsed = text
+            .parse::<chrono::NaiveDate>()
+            .ok()
+            .filter(|day| day.to_string() == text);
         if parsed.is_none() {
             let full = self.full(key);
-            self.problem_at(line, format!("`{full}` must be a date like 2026-01-31"));
+            self.problem_at(line, format!("`{full}` is {text:?}; it must be a date like 2026-01-31"));
         }
         parsed
     }
 
     /// A list of texts.
     pub fn list(&mut self, key: &str) -> Option<Vec<String>> {
+        let lines = self.list_lines(key)?;
+        Some(lines.into_iter().map(|(text, _)| text).collect())
+    }
+
+    /// A list of texts, each with its line. Whole numbers count as their digits.
+    pub fn list_lines(&mut self, key: &str) -> Option<Vec<(String, usize)>> {
         let (line, value) = self.take(key)?;
         let DeValue::Array(items) = value else {
             self.wrong(line, key, "a list of texts", &value);
@@ -298,10 +353,21 @@ impl<'a> Section<'a> {
         };
         let mut texts = Vec::new();
         for item in items {
+            let line = self.source.line_of(item.span().start + self.shift);
             match Spanned::into_inner(item) {
-                DeValue::String(text) => texts.push(text.into_owned()),
-                DeValue::Integer(number) => texts.push(number.as_str().to_owned()),
-                other => self.wrong(line, key, "a list of texts", &other),
+                DeValue::String(text) if has_control(&text) => {
+                    let full = self.full(key);
+                    self.problem_at(line, format!("`{full}` contains a control character; remove it"));
+                }
+                DeValue::String(text) => texts.push((text.into_owned(), line)),
+                DeValue::Integer(number) if number.radix() == 10 => texts.push((digits(number.as_str()), line)),
+                other => {
+                    let (full, seen) = (self.full(key), other.type_str());
+                    self.problem_at(
+                        line,
+                        format!("`{full}` must hold texts only, not a value of type {seen}"),
+                    );
+                }
             }
         }
         Some(texts)
@@ -360,7 +426,7 @@ impl<'a> Section<'a> {
         match self.take(key)? {
             (line, DeValue::Table(table)) => {
                 let name = self.full(key);
-                Some(Self::from_table(self.source, name, line, table, 0))
+                Some(Self::from_table(self.source, name, line, table, self.shift))
             }
             (line, other) => {
                 self.wrong(line, key, "a table", &other);
@@ -390,6 +456,16 @@ impl<'a> Section<'a> {
             .collect()
     }
 
+    /// Takes a key without reading it: its problem has already been named.
+    pub fn drop_key(&mut self, key: &str) {
+        self.left.remove(key);
+    }
+
+    /// Leaves the rest of this section unread, because a problem was named that makes it meaningless.
+    pub fn set_aside(&mut self) {
+        self.left.clear();
+    }
+
     /// The problems of this section; keys nobody asked for are among them.
     pub fn finish(mut self) -> Vec<Problem> {
         let unknown: Vec<(String, usize)> = self.left.iter().map(|(k, (line, _))| (k.clone(), *line)).collect();
@@ -403,6 +479,29 @@ impl<'a> Section<'a> {
     }
 }
 
+/// A syntax error in one sentence. `seen` is used only where it is a key: a broken value may be a secret.
+fn syntax(message: &str, seen: &str) -> String {
+    match message.split(", expected").next().unwrap_or_default() {
+        "duplicate key" => format!("`{seen}` {TWICE}"),
+        "string values must be quoted" => format!("{BROKEN}: text must stand in quotes"),
+        "invalid basic string" | "invalid literal string" => format!("{BROKEN}: a quote is missing"),
+        _ => format!("{BROKEN}: {message}"),
+    }
+}
+
+/// How syntax problems begin and end.
+const BROKEN: &str = "is not valid TOML here";
+const TWICE: &str = "stands here a second time; keep one of the two";
+
+/// Digits of a TOML integer: a sign `+` says nothing.
+fn digits(number: &str) -> String {
+    number.strip_prefix('+').unwrap_or(number).to_owned()
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+}
+
 /// `; did you mean `x`?` for the closest of the valid names, or nothing when none is close.
 pub fn nearest<'n>(seen: &str, valid: impl IntoIterator<Item = &'n str>) -> String {
     valid
@@ -414,7 +513,7 @@ pub fn nearest<'n>(seen: &str, valid: impl IntoIterator<Item = &'n str>) -> Stri
             )
         })
         .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3 && *distance < name.len())
         .map(|(_, name)| format!("; did you mean `{name}`?"))
         .unwrap_or_default()
 }
@@ -425,16 +524,23 @@ pub fn check_base_url(text: &str) -> Result<url::Url, String> {
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err("must not carry a user, a query or a fragment".to_owned());
     }
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => return Err("names no host".to_owned()),
+    let Some(host) = url.host_str() else {
+        return Err("names no host".to_owned());
     };
+    let loopback = is_loopback(host);
+    let mut url = url;
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
     match url.scheme() {
         "https" => Ok(url),
         "http" if loopback => Ok(url),
         "http" => Err("must be https (http is for loopback addresses only)".to_owned()),
         other => Err(format!("has the scheme {other:?}; it must be https")),
     }
+}
+
+/// Whether a host is this machine: `localhost`, 127.0.0.0/8 or ::1 (with or without brackets).
+pub fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

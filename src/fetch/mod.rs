@@ -1,1 +1,414 @@
-//! fetch.
+//! All HTTP: plans, paces, signs, sends, judges, scrubs, archives. Providers say what to ask and what an answer means; this
+//! room holds the conversation and owns everything that can go wrong on the way.
+//!
+//! Start at [`read`] (a night of one job), then [`walk`] (one window), [`page`] (one page), [`client`] (one attempt). Failures
+//! carry no URL, header, body or key. Deliberately unknown here: what a row means, what is compared with it.
+
+mod card;
+mod client;
+mod connect;
+mod pace;
+mod page;
+mod plan;
+mod retry;
+mod scrub;
+mod session;
+mod trouble;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+
+pub use client::Client;
+pub use connect::install_crypto;
+pub use plan::{Planned, plan};
+pub use scrub::scrub;
+
+use self::page::{Answer, Talk};
+use self::plan::{Horizon, Named, Wanted, children, parent};
+use self::walk::{End, Walk, side_by_side};
+use crate::config::{Job, ProviderSetup};
+use crate::day::{Instant, day_of, format_instant};
+use crate::failure::{Class, Failure};
+use crate::providers::{Ask, Feed, Shape, Step};
+use crate::store::{self, Sealed, Store};
+use crate::window::Window;
+
+/// Who wants to see it move.
+pub trait Progress: Send + Sync {
+    /// Conversations known so far for this night; grows when subjects become known.
+    fn windows(&self, job: &str, total: u64);
+    /// One was read to its end.
+    fn sealed(&self, job: &str, feed: &str);
+    /// A page with that many rows was archived.
+    fn page(&self, job: &str, feed: &str, rows: u64);
+}
+
+/// Shows nothing: for a daemon and for tests.
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn windows(&self, _job: &str, _total: u64) {}
+    fn sealed(&self, _job: &str, _feed: &str) {}
+    fn page(&self, _job: &str, _feed: &str, _rows: u64) {}
+}
+
+/// One night of one job.
+pub struct Night<'a> {
+    pub store: &'a Store,
+    pub job: &'a Job,
+    pub setup: &'a ProviderSetup,
+    pub client: &'a Client,
+    pub as_of: Instant,
+    /// What was read as of this instant or later counts as read.
+    pub fresh_since: Instant,
+    /// Ends the night after the pages under way.
+    pub stop: &'a CancellationToken,
+    pub progress: &'a dyn Progress,
+}
+
+/// What a night came to.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Archived by this run.
+    pub pages: u64,
+    /// In the windows sealed by this run.
+    pub rows: u64,
+    pub new: u64,
+    pub changed: u64,
+    pub unreadable: u64,
+    pub vanished: u64,
+    /// Windows and subjects read to their end.
+    pub sealed: u64,
+    /// Wanted and not read to their end.
+    pub open: u64,
+    /// Read to their end, but moving every time.
+    pub unstable: u64,
+    pub warnings: Vec<String>,
+    /// First the worst; empty = every wanted window was read to its end.
+    pub failures: Vec<Failure>,
+}
+
+/// Reads everything a job wants tonight. Never fails as a whole: what was read is archived and sealed, what was not stands
+/// in [`Reading::failures`]. With nothing to ask, nobody is asked and no session is opened.
+pub async fn read(night: &Night<'_>) -> Reading {
+    // Ends the waiting of all windows when one of them stops the job.
+    let halt = night.stop.child_token();
+    let mut evening = Evening::new(night, &halt);
+    if let Err(failure) = evening.read_all().await {
+        evening.fail(failure.at(&night.job.name));
+    }
+    night.client.sessions.close(night.client).await;
+    evening.finish()
+}
+
+/// A night under way.
+struct Evening<'n> {
+    night: &'n Night<'n>,
+    halt: &'n CancellationToken,
+    reading: Reading,
+    /// Subjects that tonight's parent windows named, by feed.
+    named: BTreeMap<&'static str, Vec<Named>>,
+    known: u64,
+    unusable_in_a_row: u32,
+    begun: bool,
+}
+
+/// Answers that were no pages for so many windows in a row: the job stops, instead of spending the budget on each.
+const MAX_UNUSABLE_IN_A_ROW: u32 = 2;
+
+impl<'n> Evening<'n> {
+    fn new(night: &'n Night<'n>, halt: &'n CancellationToken) -> Self {
+        Self {
+            night,
+            halt,
+            reading: Reading::default(),
+            named: BTreeMap::new(),
+            known: 0,
+            unusable_in_a_row: 0,
+            begun: false,
+        }
+    }
+
+    async fn read_all(&mut self) -> Result<(), Failure> {
+        let night = self.night;
+        let horizon = Horizon {
+            job: night.job,
+            as_of: night.as_of,
+            fresh_since: night.fresh_since,
+        };
+        let calibration = Arc::new(store::calibration(night.store, &night.job.name)?);
+        let feeds = night.setup.provider.feeds();
+        let planned = plan(
+            Some(night.store),
+            night.job,
+            night.setup,
+            night.as_of,
+            night.fresh_since,
+        )?;
+        self.known = planned.iter().map(|p| p.windows.len() as u64).sum();
+        night.progress.windows(&night.job.name, self.known);
+        for (feed, planned) in feeds.iter().zip(planned) {
+            let wanted = match feed.shape {
+                Shape::Children { of } => self.children(&horizon, &feeds, feed, of, planned.windows.len())?,
+                _ => planned
+                    .windows
+                    .into_iter()
+                    .map(|window| Wanted { window, subject: None })
+                    .collect(),
+            };
+            let asks: Vec<Ask> = wanted
+                .into_iter()
+                .map(|wanted| Ask {
+                    feed: feed.name,
+                    window: wanted.window,
+                    subject: wanted.subject,
+                    as_of: night.as_of,
+                    zone: night.job.timezone,
+                    calibration: Arc::clone(&calibration),
+                })
+                .collect();
+            self.reading.open += asks.len() as u64;
+            if self.halt.is_cancelled() || asks.is_empty() {
+                continue;
+            }
+            self.begin().await?;
+            self.read_feed(&asks).await;
+        }
+        Ok(())
+    }
+
+    /// The subjects of a feed, now that tonight's parents are read.
+    fn children(
+        &mut self,
+        horizon: &Horizon<'_>,
+        feeds: &[Feed],
+        feed: &Feed,
+        of: &'static str,
+        planned: usize,
+    ) -> Result<Vec<Wanted>, Failure> {
+        let parents = horizon.wanted(parent(feeds, of));
+        let named = self.named.get(of).map(Vec::as_slice).unwrap_or_default();
+        let wanted = children(Some(self.night.store), horizon, feed, of, &parents, named)?;
+        self.known += (wanted.len() as u64).saturating_sub(planned as u64);
+        self.night.progress.windows(&self.night.job.name, self.known);
+        Ok(wanted)
+    }
+
+    /// Before the first request of the night: keys as they are now, an old refusal forgotten, a remembered pause honoured.
+    async fn begin(&mut self) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.begun, true) {
+            return Ok(());
+        }
+        let client = self.night.client;
+        client.read_keys()?;
+        client.sessions.forget_refusal().await;
+        let Some((until, why)) = store::pause(self.night.store, &client.lane)? else {
+            return Ok(());
+        };
+        let left = (until - client::wall_now()).to_std().unwrap_or_default();
+        if left > client.bounds.max_retry_wait {
+            return Err(Failure::new(
+                Class::Partial,
+                format!(
+                    "the provider asked to be left alone until {} ({why}); nobody was asked, runs after that go on",
+                    format_instant(until)
+                ),
+            ));
+        }
+        if !left.is_zero() {
+            client.pace.close_for(left);
+        }
+        Ok(())
+    }
+
+    /// Holds the conversations of one feed, so many side by side as the lane allows.
+    async fn read_feed(&mut self, asks: &[Ask]) {
+        let night = self.night;
+        let talk = Talk {
+            client: night.client,
+            store: Some(night.store),
+            stop: self.halt,
+        };
+        let mut waiting = asks.iter();
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            while under_way.len() < side_by_side(night.client) && !self.halt.is_cancelled() {
+                let Some(ask) = waiting.next() else { break };
+                under_way.push(read_window(night, talk, ask));
+            }
+            let Some((ask, pages, end)) = under_way.next().await else {
+                break;
+            };
+            self.reading.pages += pages;
+            self.count(ask, end);
+        }
+    }
+
+    fn count(&mut self, ask: &Ask, end: End) {
+        let unusable = matches!(end, End::Unusable(_));
+        match end {
+            End::Sealed(sealed) => {
+                self.reading.sealed += 1;
+                self.add(ask, sealed);
+            }
+            End::Unstable(sealed, failure) => {
+                self.reading.unstable += 1;
+                self.add(ask, sealed);
+                self.fail(failure);
+            }
+            End::Open(failure) | End::Unusable(failure) => self.fail(failure),
+            End::Stop(failure) => {
+                // The others stop because of the first; that is no news.
+                if !self.halt.is_cancelled() || failure.class != Class::Partial {
+                    self.fail(failure);
+                }
+                self.halt.cancel();
+            }
+        }
+        self.unusable_in_a_row = if unusable { self.unusable_in_a_row + 1 } else { 0 };
+        if self.unusable_in_a_row >= MAX_UNUSABLE_IN_A_ROW {
+            self.halt.cancel();
+        }
+    }
+
+    fn add(&mut self, ask: &Ask, sealed: Sealed) {
+        let reading = &mut self.reading;
+        reading.open = reading.open.saturating_sub(1);
+        reading.rows += sealed.rows;
+        reading.new += sealed.new;
+        reading.changed += sealed.changed;
+        reading.unreadable += sealed.unreadable;
+        reading.vanished += sealed.vanished;
+        for field in sealed.unknown_fields {
+            let provider = self.night.setup.provider.name();
+            self.night.client.warn(format!(
+                "{}: the field {field:?} is not in the document of {provider}",
+                ask.feed
+            ));
+        }
+        self.night.progress.sealed(&self.night.job.name, ask.feed);
+        if !sealed.subjects.is_empty() {
+            let named = Named {
+                window: ask.window,
+                subjects: sealed.subjects,
+            };
+            self.named.entry(ask.feed).or_default().push(named);
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        tracing::warn!(
+            job = self.night.job.name,
+            class = failure.class.name(),
+            "{}",
+            failure.message
+        );
+        self.reading.failures.push(failure);
+    }
+
+    fn finish(mut self) -> Reading {
+        if self.night.stop.is_cancelled() && self.reading.open > 0 {
+            self.fail(page::stopped().at(&self.night.job.name));
+        }
+        self.reading.warnings = self.night.client.take_warnings().into_iter().collect();
+        let failures = &mut self.reading.failures;
+        let worst = Class::worst(failures.iter().map(|f| f.class));
+        if let Some(first) = failures.iter().position(|f| Some(f.class) == worst) {
+            failures[..=first].rotate_right(1);
+        }
+        self.reading
+    }
+}
+
+async fn read_window<'a>(night: &'a Night<'a>, talk: Talk<'a>, ask: &'a Ask) -> (&'a Ask, u64, End) {
+    match Walk::open(night, talk, ask) {
+        Ok(mut walk) => {
+            let end = walk.run().await;
+            (ask, walk.pages, end)
+        }
+        Err(failure) => (ask, 0, End::Stop(failure.at(place_name(&night.job.name, ask)))),
+    }
+}
+
+/// `tupay-pe: deposits 2026-03-04`, `payvyne: sweep_transactions 5d02c8f1a97b3e64`, `one2pays: payments 2026-01-01 to 2026-03-04`.
+fn place_name(job: &str, ask: &Ask) -> String {
+    if let Some(subject) = &ask.subject {
+        // A hostile id must not fill the log.
+        let shown: String = subject.chars().filter(|c| !c.is_control()).take(64).collect();
+        return format!("{job}: {} {shown}", ask.feed);
+    }
+    let first = day_of(ask.window.from, ask.zone);
+    let last = day_of(ask.window.until - chrono::TimeDelta::milliseconds(1), ask.zone);
+    if first == last {
+        format!("{job}: {} {first}", ask.feed)
+    } else {
+        format!("{job}: {} {first} to {last}", ask.feed)
+    }
+}
+
+/// Logs in and asks for one page of yesterday, to see that address, keys and rights are right. Stores nothing, not even a
+/// pause. Returns what was checked and what a person should know.
+///
+/// # Errors
+/// As in a night, with the provider's name as the place.
+pub async fn check_online(setup: &ProviderSetup, client: &Client) -> Result<Vec<String>, Failure> {
+    let stop = CancellationToken::new();
+    let talk = Talk {
+        client,
+        store: None,
+        stop: &stop,
+    };
+    let provider = &setup.provider;
+    let result = check_first_page(&talk, setup).await.map_err(|f| f.at(provider.name()));
+    client.sessions.close(client).await;
+    let mut said = result?;
+    said.extend(client.take_warnings());
+    Ok(said)
+}
+
+async fn check_first_page(talk: &Talk<'_>, setup: &ProviderSetup) -> Result<Vec<String>, Failure> {
+    let (provider, client) = (&setup.provider, talk.client);
+    client.sessions.forget_refusal().await;
+    let mut said = Vec::new();
+    if client.sessions.ticket(talk).await?.has_session() {
+        said.push(format!("{}: logged in", provider.name()));
+    }
+    let now = client::wall_now();
+    let listed = |feed: &&Feed| !matches!(feed.shape, Shape::Children { .. } | Shape::Lookups);
+    let feeds = provider.feeds();
+    let Some(feed) = feeds.iter().find(listed) else {
+        return Ok(said);
+    };
+    let ask = Ask {
+        feed: feed.name,
+        window: Window {
+            from: now - chrono::TimeDelta::days(2),
+            until: now - chrono::TimeDelta::days(1),
+        },
+        subject: None,
+        as_of: now,
+        zone: chrono_tz::UTC,
+        calibration: Arc::default(),
+    };
+    let number = match provider.next(&ask, &[]) {
+        Step::Get { number, .. } => number,
+        Step::GetAll { numbers } => *numbers.start(),
+        Step::Done | Step::Again { .. } | Step::Broken { .. } => return Ok(said),
+    };
+    match page::fetch(talk, &ask, number, &[])
+        .await
+        .map_err(|f| f.at(feed.name))?
+    {
+        Answer::Page(_) => said.push(format!("{}: {} answered", provider.name(), feed.name)),
+        Answer::Absent(_, why) | Answer::Restart(why) => {
+            said.push(format!("{}: {}: {why}", provider.name(), feed.name))
+        }
+        Answer::Refused(failure) | Answer::Unusable(failure) => return Err(failure.at(feed.name)),
+    }
+    Ok(said)
+}

@@ -19,8 +19,11 @@ use crate::money::Currency;
 use crate::record::{Balance, Direction, Transaction, TransactionKind, Unreadable};
 use crate::window::Window;
 
+pub mod arithmetic;
 pub mod one2pays;
 pub mod payvyne;
+pub mod read;
+pub mod setup;
 pub mod tupay;
 
 /// One line per provider.
@@ -199,7 +202,8 @@ pub struct PageHead {
     pub rows: u32,
     /// One 64-bit digest per row's identity, in order ([`identity`]).
     pub ids: Vec<u64>,
-    /// Cursor to the page after it; None on the last one.
+    /// Cursor to the page after it; None on the last one. Providers of numbered pages keep here what their own walk must
+    /// know (that a page was full, in which order it stood).
     pub next: Option<String>,
     /// Rows over all pages, where the provider says so.
     pub total: Option<u64>,
@@ -245,6 +249,8 @@ pub struct Parsed {
     pub foreign: Option<String>,
     /// A wrong setting proved by the data (a fraction of a satang): stops the job with CONFIG.
     pub misconfigured: Option<String>,
+    /// Things a person should know that stop nothing (a frozen wallet, rows outside the span that was asked for).
+    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,6 +269,12 @@ pub trait Provider: Send + Sync {
     /// Times a window is read before it counts as unstable.
     fn max_passes(&self) -> u32 {
         3
+    }
+
+    /// How long after a booking this provider may still say nothing of it (PayVyne: money that waits for its sweep). An entry
+    /// younger than this is pending, not missing.
+    fn lag(&self) -> TimeDelta {
+        TimeDelta::zero()
     }
 
     // -- the session ------------------------------------------------------------------------------------------------

@@ -1,1 +1,174 @@
-//! sandbox.
+//! The provider sandboxes: PayVyne, TuPay and One2Pays as loopback servers over a seeded world of known truth.
+//!
+//! They are written from `providers/*.md`, not from `src/providers`: a second, independent reading of the documents.
+//! [`world`] decides what happened, [`api`] says it in each provider's words, [`wire`] puts it on sockets, [`fault`]
+//! (with the format of its script) breaks it on purpose, [`plant`] makes the nights of the demo, [`ledger`] writes the
+//! merchant's books about the same truth.
+//!
+//! Start at [`start`]. Knows nothing of jobs, settings or the database.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use chrono::Days;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{Class, Failure};
+
+pub mod api;
+mod bomb;
+pub mod fault;
+mod json;
+pub mod ledger;
+pub mod plant;
+mod random;
+pub mod wire;
+pub mod world;
+
+pub use api::Service;
+pub use fault::Fault;
+pub use random::Random;
+pub use wire::Logged;
+pub use world::{Planted, Setup, World};
+
+/// First port of `reconciled sandbox` when none is asked for; the other two follow it.
+pub const DEFAULT_PORT: u16 = 8741;
+
+/// Three running servers. They stop, and every connection breaks, when this is dropped.
+pub struct Running {
+    shared: Arc<wire::Shared>,
+    ports: [u16; 3],
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Running {
+    /// `http://127.0.0.1:<port>` of a provider.
+    pub fn base_url(&self, service: Service) -> String {
+        let at = Service::ALL.iter().position(|s| *s == service).unwrap_or_default();
+        format!("http://127.0.0.1:{}", self.ports[at])
+    }
+
+    /// Every request so far, in order of arrival.
+    pub fn log(&self) -> Vec<Logged> {
+        wire::lock(&self.shared.log).clone()
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_log(&self) {
+        wire::lock(&self.shared.log).clear();
+    }
+
+    /// Replaces the faults; counting begins anew.
+    pub fn set_faults(&self, faults: Vec<Fault>) {
+        *wire::lock(&self.shared.faults) = fault::FaultBook::new(faults);
+    }
+
+    /// The world behind the servers.
+    pub fn world(&self) -> Arc<Mutex<World>> {
+        self.shared.world.clone()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        self.shared.hang_up();
+    }
+}
+
+/// Starts the three servers on loopback: PayVyne on `port`, TuPay and One2Pays on the two after it; None: on free ports.
+///
+/// # Errors
+/// A port that is taken.
+pub async fn start(world: Arc<Mutex<World>>, faults: Vec<Fault>, port: Option<u16>) -> std::io::Result<Running> {
+    let shared = Arc::new(wire::Shared::new(world, faults));
+    let (mut ports, mut listeners) = ([0; 3], Vec::new());
+    for (number, service) in Service::ALL.into_iter().enumerate() {
+        let wanted = port.map_or(0, |port| port.saturating_add(number as u16));
+        let listener = TcpListener::bind(("127.0.0.1", wanted)).await?;
+        ports[number] = listener.local_addr()?.port();
+        listeners.push((service, listener));
+    }
+    let serve = |(service, listener)| tokio::spawn(wire::serve(service, listener, shared.clone()));
+    let tasks = listeners.into_iter().map(serve).collect();
+    Ok(Running { shared, ports, tasks })
+}
+
+/// `reconciled sandbox`: a world of the last forty days that follows the wall clock; says how to use it; runs until `stop`.
+///
+/// # Errors
+/// CONFIG for a script that cannot be used, LOCAL-IO for a port that is taken.
+pub async fn serve_forever(
+    port: Option<u16>,
+    script: Option<&Path>,
+    stop: CancellationToken,
+    say: impl Fn(&str),
+) -> Result<(), Failure> {
+    let faults = match script {
+        None => Vec::new(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|e| {
+                let why = format!("the fault script {} cannot be read: {}", path.display(), e.kind());
+                Failure::new(Class::Config, why)
+            })?;
+            fault::parse_script(&text)?
+        }
+    };
+    let port = port.unwrap_or(DEFAULT_PORT);
+    let today = wire::wall_clock().date_naive();
+    let first_day = today.checked_sub_days(Days::new(40)).unwrap_or(today);
+    let mut world = World::new(Setup {
+        seed: 1,
+        first_day,
+        days: 130,
+        volume: 100,
+    });
+    world.follow_wall_clock();
+    let text = invitation(&world, port, first_day);
+    let running = start(Arc::new(Mutex::new(world)), faults, Some(port))
+        .await
+        .map_err(|e| {
+            let why = format!(
+                "ports {port} to {} cannot be opened on 127.0.0.1: {}",
+                port.saturating_add(2),
+                e.kind()
+            );
+            Failure::new(Class::LocalIo, format!("{why}; choose others with --port"))
+        })?;
+    say(&text);
+    stop.cancelled().await;
+    drop(running);
+    Ok(())
+}
+
+/// What `reconciled sandbox` prints: environment and job files, ready to paste.
+fn invitation(world: &World, port: u16, start: chrono::NaiveDate) -> String {
+    let doors = &world.doors;
+    let url = |n: u16| format!("http://127.0.0.1:{}", port.saturating_add(n));
+    format!(
+        "The sandboxes run on loopback until Ctrl-C. Credentials, made up:\n\n\
+         export PAYVYNE_SECRET='{}'\nexport TUPAY_ACCESS_KEY='{}'\nexport TUPAY_SECRET_KEY='{}'\n\
+         export ONE2PAYS_API_KEY='{}'\nexport ONE2PAYS_SECRET_KEY='{}'\n\n\
+         # jobs/payvyne-uk.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"Europe/London\"\nrecipients = []\n\
+         [provider]\nkind = \"payvyne\"\nbase_url = \"{}\"\nclient_id = \"{}\"\n\
+         client_secret = \"env:PAYVYNE_SECRET\"\nexpected_merchant = \"{}\"\nmax_rps = 100\n[fetch]\nstart = {start}\n\n\
+         # jobs/tupay-pe.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"America/Lima\"\nrecipients = []\n\
+         [provider]\nkind = \"tupay\"\nbase_url = \"{}\"\naccess_key = \"env:TUPAY_ACCESS_KEY\"\n\
+         secret_key = \"env:TUPAY_SECRET_KEY\"\nexpected_merchant_id = {}\nmax_rps = 100\n[fetch]\nstart = {start}\n\n\
+         # jobs/one2pays-th.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"Asia/Bangkok\"\nrecipients = []\n\
+         [provider]\nkind = \"one2pays\"\nbase_url = \"{}\"\napi_key = \"env:ONE2PAYS_API_KEY\"\n\
+         secret_key = \"env:ONE2PAYS_SECRET_KEY\"\nenvironment = \"sandbox\"\nrequests_per_minute = 800\n[fetch]\nstart = {start}\n\n",
+        doors.payvyne.client_secret,
+        doors.tupay.access_key,
+        doors.tupay.secret_key,
+        doors.one2pays.api_key,
+        doors.one2pays.secret_key,
+        url(0),
+        doors.payvyne.client_id,
+        doors.payvyne.merchant,
+        url(1),
+        doors.tupay.id_merchant,
+        url(2),
+    )
+}

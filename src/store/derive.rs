@@ -1,33 +1,53 @@
-//! Rows from pages.
-use std::collections::BTreeSet;
+//! Rows from pages: the same function for a window that was read to its end and for a replay years later.
+//!
+//! Pages are read, decompressed and parsed by a second thread while rows are inserted. Order: pages by their number (proof
+//! pages last), rows in the order of their page; arrival plays no part, so the same pages always give the same rows.
 
-use chrono_tz::Tz;
-use rusqlite::Transaction;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
-use super::{OpenReading, Place, Store, WindowState};
-use crate::day::Instant;
-use crate::failure::Failure;
-use crate::providers::{Provider, Subject};
-use crate::record::{self, Unreadable};
-use crate::window::Window;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::bulk::PutOff;
+use super::fees::Touched;
+use super::pages::{decompress, expect_open};
+use super::rows::{Became, Origin, Records, Row, store_balance};
+use super::{OpenReading, Place, Store, WindowState, count, number, vanish};
+use crate::day::format_instant;
+use crate::failure::{Class, Failure};
+use crate::providers::{Ask, Parsed, Provider, Shape, Subject};
+use crate::record::{Balance, Unreadable};
+
+/// Parsed pages that wait for the writing thread: enough to keep both busy, few enough to stay small.
+const PAGES_AHEAD: usize = 4;
+/// Unknown field names kept per window; a provider that sends random names must not fill the memory.
+const FIELD_NAMES: usize = 100;
 
 /// What sealing a window came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sealed {
-    /// Rows in the pages: records, figures and unreadable rows; proof pages not counted again.
+    /// Rows in the pages: records, figures and unreadable rows; proof pages are not counted again.
     pub rows: u64,
+    /// Records and figures stored for the first time.
     pub new: u64,
+    /// Records and figures that differ from what was stored.
     pub changed: u64,
     pub unchanged: u64,
+    /// Rows put aside in these pages.
     pub unreadable: u64,
+    /// Records of this window that are no longer listed, found now.
     pub vanished: u64,
     /// In order of appearance, each once.
     pub subjects: Vec<Subject>,
-    /// Field names the provider's document does not know.
+    /// Field names the provider's document does not know; at most a hundred.
     pub unknown_fields: BTreeSet<String>,
 }
 
 /// Turns the pages of the current pass into rows and seals the window, in one transaction.
+///
+/// `state` says whether the reading proved itself (`Sealed`) or moved every time (`Unstable`: rows are stored, nothing counts
+/// as vanished). Rows of a foreign account are `PROTOCOL`, a setting that the data prove wrong is `CONFIG`: the window then
+/// stays open and nothing is stored.
 pub fn seal(
     store: &Store,
     place: &Place<'_>,
@@ -35,37 +55,390 @@ pub fn seal(
     provider: &dyn Provider,
     state: WindowState,
 ) -> Result<Sealed, Failure> {
-    let _ = (store, place, reading, provider, state);
-    Err(super::not_built())
+    let mut archive = store.reader()?;
+    let shape = shape_of(provider, place.ask.feed)?;
+    store.write(|tx| {
+        expect_open(tx, reading)?;
+        let pages = pages_of(tx, reading)?;
+        if state == WindowState::Open || pages == 0 {
+            return Err(Failure::new(
+                Class::Internal,
+                "a window is sealed only after it was read to its end, with at least one page",
+            ));
+        }
+        let derivation = Derivation {
+            job: place.job,
+            provider_name: place.provider,
+            ask: place.ask,
+            shape,
+            window_id: reading.window_id,
+            reading: reading.reading,
+            pass: reading.pass,
+            state,
+            before: i64::MAX,
+        };
+        let sealed = derive(tx, &mut archive, provider, &derivation)?;
+        close(tx, &derivation, pages, sealed.rows)?;
+        Ok(sealed)
+    })
 }
 
-/// Where rows of an export belong (`kind = "file"`).
-pub struct FilePlace<'a> {
+/// How a feed of this provider is walked.
+pub(super) fn shape_of(provider: &dyn Provider, feed: &str) -> Result<Shape, Failure> {
+    let known = provider.feeds().into_iter().find(|known| known.name == feed);
+    known
+        .map(|feed| feed.shape)
+        .ok_or_else(|| Failure::new(Class::Internal, format!("{} has no feed named {feed}", provider.name())))
+}
+
+/// Pages of the pass, proof pages not counted.
+fn pages_of(tx: &Connection, reading: &OpenReading) -> Result<u64, Failure> {
+    let pages: i64 = tx
+        .prepare_cached(
+            "SELECT count(*) FROM readings WHERE window_id = ?1 AND reading = ?2 AND pass = ?3 AND confirms = 0",
+        )?
+        .query_row(params![reading.window_id, reading.reading, reading.pass], |row| {
+            row.get(0)
+        })?;
+    Ok(count(pages))
+}
+
+fn close(tx: &Connection, d: &Derivation<'_>, pages: u64, rows: u64) -> Result<(), Failure> {
+    let as_of = format_instant(d.ask.as_of);
+    let reason = (d.state == WindowState::Unstable).then_some("it moved while it was read, every time");
+    tx.prepare_cached(
+        "UPDATE windows SET state = ?2, sealed_at = ?3, pages = ?4, rows = ?5, reason = ?6 WHERE window_id = ?1",
+    )?
+    .execute(params![
+        d.window_id,
+        d.state.as_str(),
+        as_of,
+        number(pages),
+        number(rows),
+        reason
+    ])?;
+    tx.prepare_cached(
+        "INSERT INTO seals (window_id, reading, pass, from_at, until_at, state, as_of) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        d.window_id,
+        d.reading,
+        d.pass,
+        format_instant(d.ask.window.from),
+        format_instant(d.ask.window.until),
+        d.state.as_str(),
+        as_of
+    ])?;
+    Ok(())
+}
+
+/// Which pages become rows, and as what.
+pub(super) struct Derivation<'a> {
     pub job: &'a str,
     /// Stands in `transactions.provider`.
-    pub provider: &'a str,
-    pub feed: &'a str,
-    pub as_of: Instant,
-    /// The span the files speak about; rows inside it that are no longer in the files are vanished.
-    pub window: Window,
-    pub zone: Tz,
+    pub provider_name: &'a str,
+    pub ask: &'a Ask,
+    pub shape: Shape,
+    pub window_id: i64,
+    pub reading: u32,
+    pub pass: u32,
+    pub state: WindowState,
+    /// Only seals before this one are known: all of them tonight, those of its past in a replay.
+    pub before: i64,
 }
 
-/// One row of an export, read or not. `feed` of the transaction is not looked at: the place's feed counts.
-pub struct FileRow {
-    /// File, relative to the settings.
-    pub source: String,
-    /// From 1, header included.
-    pub line: u64,
-    pub row: Result<record::Transaction, Unreadable>,
-}
-
-/// Stores the rows of exports under the same rules as those of pages, with one sealed window over their span.
-pub fn apply_file_rows(
-    tx: &Transaction<'_>,
-    place: &FilePlace<'_>,
-    rows: impl Iterator<Item = Result<FileRow, Failure>>,
+/// Writes the rows of one pass. `tx` holds the tables of rows and can see the archive's; `archive` reads bodies.
+pub(super) fn derive(
+    tx: &Connection,
+    archive: &mut Connection,
+    provider: &dyn Provider,
+    d: &Derivation<'_>,
 ) -> Result<Sealed, Failure> {
-    let _ = (tx, place, rows);
-    Err(super::not_built())
+    let former = former_seal(tx, d)?;
+    // The same answers as at the last complete reading: the rows stand already.
+    let known = match &former {
+        Some(former) => former.proves && d.state == WindowState::Sealed && same_pages(tx, d, former)?,
+        None => false,
+    };
+    let touched = Touched::new(tx, d.job)?;
+    let put_off = match former {
+        None => Some(PutOff::indexes(tx, d)?),
+        Some(_) => None,
+    };
+    let mut tables = Tables::new(tx, d, touched, former.is_none(), known)?;
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(PAGES_AHEAD);
+        let archive = &mut *archive;
+        scope.spawn(move || {
+            if let Err(failure) = read_pages(archive, provider, d, &sender) {
+                // Nobody listens any more when the writing side failed first.
+                let _ = sender.send(Err(failure));
+            }
+        });
+        for page in receiver {
+            tables.take(page?)?;
+        }
+        Ok::<_, Failure>(())
+    })?;
+    if let Some(put_off) = put_off {
+        put_off.build(tx)?;
+    }
+    let proves = d.state == WindowState::Sealed;
+    if proves && !known && former.is_some() {
+        tables.sealed.vanished = vanish::mark(
+            tx,
+            d,
+            &tables.records.seen,
+            &tables.unreadable_pages,
+            &mut tables.touched,
+        )?;
+    }
+    if proves {
+        let as_of = &tables.as_of;
+        vanish::mark_unreadable(tx, d, as_of)?;
+    }
+    tables.touched.settle(tx, d.job)?;
+    Ok(tables.sealed)
+}
+
+/// An earlier complete reading of the same window.
+struct Former {
+    reading: u32,
+    pass: u32,
+    until_at: String,
+    proves: bool,
+}
+
+fn former_seal(tx: &Connection, d: &Derivation<'_>) -> Result<Option<Former>, Failure> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT reading, pass, until_at, state = 'sealed' FROM seals WHERE window_id = ?1 AND seal_id < ?2
+              ORDER BY seal_id DESC LIMIT 1",
+        )?
+        .query_row(params![d.window_id, d.before], |row| {
+            Ok(Former {
+                reading: row.get(0)?,
+                pass: row.get(1)?,
+                until_at: row.get(2)?,
+                proves: row.get(3)?,
+            })
+        })
+        .optional()?)
+}
+
+/// Whether this pass consists of the very pages of an earlier one.
+fn same_pages(tx: &Connection, d: &Derivation<'_>, former: &Former) -> Result<bool, Failure> {
+    if former.until_at != format_instant(d.ask.window.until) {
+        return Ok(false);
+    }
+    let differs = tx
+        .prepare_cached(
+            "WITH now AS (SELECT number, confirms, page_id FROM readings WHERE window_id = ?1 AND reading = ?2 AND pass = ?3),
+                  before AS (SELECT number, confirms, page_id FROM readings WHERE window_id = ?1 AND reading = ?4 AND pass = ?5)
+             SELECT 1 FROM (SELECT * FROM now EXCEPT SELECT * FROM before)
+             UNION ALL
+             SELECT 1 FROM (SELECT * FROM before EXCEPT SELECT * FROM now) LIMIT 1",
+        )?
+        .exists(params![d.window_id, d.reading, d.pass, former.reading, former.pass])?;
+    Ok(!differs)
+}
+
+/// A page on its way from the parsing to the writing thread.
+struct Page {
+    page_id: i64,
+    confirms: bool,
+    rows: Vec<Row>,
+    balances: Vec<(u32, Balance)>,
+    unreadable: Vec<Unreadable>,
+    subjects: Vec<Subject>,
+    unknown_fields: Vec<String>,
+}
+
+/// The parsing thread: every page of the pass once, in the order of derivation.
+fn read_pages(
+    archive: &mut Connection,
+    provider: &dyn Provider,
+    d: &Derivation<'_>,
+    sender: &SyncSender<Result<Page, Failure>>,
+) -> Result<(), Failure> {
+    let mut list = archive.prepare_cached(
+        "SELECT number, confirms, page_id FROM readings WHERE window_id = ?1 AND reading = ?2 AND pass = ?3
+          ORDER BY confirms, number, position",
+    )?;
+    let pages: Vec<(u32, bool, i64)> = list
+        .query_map(params![d.window_id, d.reading, d.pass], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    let mut body_of = archive.prepare_cached("SELECT body FROM pages WHERE page_id = ?1")?;
+    let mut done = HashSet::with_capacity(pages.len());
+    for (number, confirms, page_id) in pages {
+        if !done.insert(page_id) {
+            continue;
+        }
+        let place = |failure: Failure| failure.at(format!("page {number}"));
+        let body = body_of
+            .query_row([page_id], |row| {
+                Ok(decompress(row.get_ref(0)?.as_blob().unwrap_or_default()))
+            })?
+            .map_err(place)?;
+        let parsed = provider.parse(d.ask, number, &body);
+        let page = checked(parsed, page_id, confirms, d).map_err(place)?;
+        if sender.send(Ok(page)).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn checked(parsed: Parsed, page_id: i64, confirms: bool, d: &Derivation<'_>) -> Result<Page, Failure> {
+    if let Some(why) = parsed.foreign {
+        return Err(Failure::new(Class::Protocol, why));
+    }
+    if let Some(why) = parsed.misconfigured {
+        return Err(Failure::new(Class::Config, why));
+    }
+    Ok(Page {
+        page_id,
+        confirms,
+        rows: parsed
+            .transactions
+            .into_iter()
+            .map(|(at, transaction)| Row::new(transaction, i64::from(at), d.ask.window, d.ask.zone))
+            .collect(),
+        balances: parsed.balances,
+        unreadable: parsed.unreadable,
+        subjects: parsed.subjects,
+        unknown_fields: parsed.unknown_fields,
+    })
+}
+
+/// The writing side of one derivation.
+struct Tables<'c> {
+    tx: &'c Connection,
+    job: &'c str,
+    feed: &'static str,
+    as_of: String,
+    /// The rows stand already; only what is not stored (subjects, counts) is taken from the pages.
+    known: bool,
+    records: Records<'c>,
+    touched: Touched,
+    unreadable_pages: Vec<i64>,
+    subjects: HashSet<String>,
+    sealed: Sealed,
+}
+
+impl<'c> Tables<'c> {
+    fn new(
+        tx: &'c Connection,
+        d: &Derivation<'c>,
+        touched: Touched,
+        first: bool,
+        known: bool,
+    ) -> Result<Self, Failure> {
+        let proves = d.state == WindowState::Sealed;
+        Ok(Tables {
+            tx,
+            job: d.job,
+            feed: d.ask.feed,
+            as_of: format_instant(d.ask.as_of),
+            known,
+            records: Records::new(tx, d.job, d.provider_name, d.ask.as_of, proves, first)?,
+            touched,
+            unreadable_pages: Vec::new(),
+            subjects: HashSet::new(),
+            sealed: Sealed::default(),
+        })
+    }
+
+    fn take(&mut self, page: Page) -> Result<(), Failure> {
+        let rows = page.rows.len() + page.balances.len();
+        if !page.confirms {
+            self.sealed.rows += (rows + page.unreadable.len()) as u64;
+        }
+        self.sealed.unreadable += page.unreadable.len() as u64;
+        if self.known {
+            self.sealed.unchanged += rows as u64;
+        } else {
+            self.write(&page)?;
+        }
+        for subject in page.subjects {
+            if self.subjects.insert(subject.id.clone()) {
+                self.sealed.subjects.push(subject);
+            }
+        }
+        let room = FIELD_NAMES.saturating_sub(self.sealed.unknown_fields.len());
+        self.sealed
+            .unknown_fields
+            .extend(page.unknown_fields.into_iter().take(room));
+        Ok(())
+    }
+
+    fn write(&mut self, page: &Page) -> Result<(), Failure> {
+        let origin = Origin {
+            page_id: Some(page.page_id),
+            source: None,
+        };
+        for row in &page.rows {
+            let feed = row.transaction.feed;
+            let (became, before) = self.records.store(feed, row, origin)?;
+            if became != Became::Unchanged {
+                self.touched.record(feed, &row.transaction, before.as_deref());
+            }
+            self.count(became);
+        }
+        for (at, balance) in &page.balances {
+            let became = store_balance(self.tx, self.job, balance, &self.as_of, page.page_id, *at)?;
+            self.count(became);
+        }
+        for unreadable in &page.unreadable {
+            put_aside(self.tx, self.job, self.feed, page.page_id, unreadable, &self.as_of)?;
+        }
+        if !page.unreadable.is_empty() {
+            self.unreadable_pages.push(page.page_id);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, became: Became) {
+        match became {
+            Became::New => self.sealed.new += 1,
+            Became::Changed => self.sealed.changed += 1,
+            Became::Unchanged | Became::Back => self.sealed.unchanged += 1,
+        }
+    }
+}
+
+/// Keeps an unreadable row, once per page and place; one that had gone with its page is back.
+fn put_aside(
+    tx: &Connection,
+    job: &str,
+    feed: &str,
+    page_id: i64,
+    unreadable: &Unreadable,
+    as_of: &str,
+) -> Result<(), Failure> {
+    let known: Option<(i64, bool)> = tx
+        .prepare_cached(
+            "SELECT unreadable_id, gone_at IS NOT NULL FROM unreadable_rows
+              WHERE job = ?1 AND page_id = ?2 AND source IS NULL AND place = ?3",
+        )?
+        .query_row(params![job, page_id, unreadable.place], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    match known {
+        Some((_, false)) => {}
+        Some((unreadable_id, true)) => {
+            tx.prepare_cached("UPDATE unreadable_rows SET gone_at = NULL WHERE unreadable_id = ?1")?
+                .execute([unreadable_id])?;
+        }
+        None => {
+            tx.prepare_cached(
+                "INSERT INTO unreadable_rows (job, feed, page_id, place, reason, seen_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![job, feed, page_id, unreadable.place, unreadable.reason, as_of])?;
+        }
+    }
+    Ok(())
 }

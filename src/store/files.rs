@@ -1,11 +1,13 @@
-//! Frozen report files.
-use rusqlite::Transaction;
+//! Produced files, frozen: the bytes that were mailed can be written again.
 
-use super::Store;
-use crate::day::{BusinessDay, Instant};
+use rusqlite::{Transaction, params};
+
+use super::pages::{compress, decompress, sha256};
+use super::{Store, damaged};
+use crate::day::{BusinessDay, Instant, format_instant};
 use crate::failure::Failure;
 
-/// Freezes a produced file; made again for the same day it replaces the former bytes.
+/// Freezes a produced file. Made again for the same day (another as-of), the newer bytes replace the former.
 pub fn put_file(
     tx: &Transaction<'_>,
     job: &str,
@@ -14,12 +16,37 @@ pub fn put_file(
     name: &str,
     bytes: &[u8],
 ) -> Result<(), Failure> {
-    let _ = (tx, job, day, as_of, name, bytes);
-    Err(super::not_built())
+    tx.execute(
+        "INSERT INTO files (job, business_day, as_of, name, sha256, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (job, business_day, name)
+         DO UPDATE SET as_of = excluded.as_of, sha256 = excluded.sha256, bytes = excluded.bytes",
+        params![
+            job,
+            day.to_string(),
+            format_instant(as_of),
+            name,
+            sha256(bytes),
+            compress(bytes)?
+        ],
+    )?;
+    Ok(())
 }
 
 /// The frozen files of a job's day, by name.
 pub fn get_files(store: &Store, job: &str, day: BusinessDay) -> Result<Vec<(String, Vec<u8>)>, Failure> {
-    let _ = (store, job, day);
-    Err(super::not_built())
+    store.read(|connection| {
+        let mut statement = connection.prepare_cached(
+            "SELECT name, bytes, sha256 FROM files WHERE job = ?1 AND business_day = ?2 ORDER BY name",
+        )?;
+        let mut rows = statement.query(params![job, day.to_string()])?;
+        let mut files = Vec::new();
+        while let Some(row) = rows.next()? {
+            let bytes = decompress(row.get_ref(1)?.as_blob().map_err(|_| damaged("a file"))?)?;
+            if sha256(&bytes) != row.get::<_, String>(2)? {
+                return Err(damaged("a report file"));
+            }
+            files.push((row.get(0)?, bytes));
+        }
+        Ok(files)
+    })
 }

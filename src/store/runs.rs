@@ -1,25 +1,30 @@
-//! Runs, pauses and calibrations.
+//! Runs, the wishes of providers to be left alone, and what was learned about accounts.
+
 use std::collections::BTreeMap;
 
-use super::Store;
-use crate::day::{BusinessDay, Instant};
-use crate::failure::Failure;
+use rusqlite::{OptionalExtension, params};
+
+use super::{Store, number, stored_instant};
+use crate::day::{BusinessDay, Instant, format_instant};
+use crate::failure::{Class, Failure};
 use crate::record::Verdict;
 
 /// What is known of a run when it begins.
+#[derive(Clone, Debug)]
 pub struct RunStart<'a> {
     pub job: &'a str,
     pub as_of: Instant,
+    /// The last day that was over.
     pub business_day: BusinessDay,
     /// Wall clock.
     pub started_at: Instant,
 }
 
-/// What a run came to.
+/// What a run came to; the counts as in `schema.sql`.
 #[derive(Clone, Debug)]
 pub struct RunEnd {
-    /// Wall clock.
-    pub finished_at: Instant,
+    /// Wall clock; None: compared, but its reports and mails are not frozen yet.
+    pub finished_at: Option<Instant>,
     pub verdict: Verdict,
     pub exit_code: u8,
     pub message: Option<String>,
@@ -36,50 +41,136 @@ pub struct RunEnd {
     pub open: u64,
 }
 
-/// Writes the run's row and closes rows of this job that a kill left without an end (verdict failed, exit code 75).
+/// Writes the run's row, and ends the rows that a kill left without an end: verdict failed, exit code 75, at the moment
+/// this run started. Gives the `run_id`.
 pub fn begin_run(store: &Store, start: &RunStart<'_>) -> Result<i64, Failure> {
-    let _ = (store, start);
-    Err(super::not_built())
+    let started_at = format_instant(start.started_at);
+    store.write(|tx| {
+        tx.execute(
+            "UPDATE runs SET finished_at = ?2, verdict = 'failed', exit_code = 75,
+                    message = 'the run was cut off before its end; the next run went on from where it stopped'
+              WHERE job = ?1 AND finished_at IS NULL",
+            params![start.job, started_at],
+        )?;
+        tx.execute(
+            "INSERT INTO runs (job, as_of, business_day, started_at) VALUES (?1, ?2, ?3, ?4)",
+            params![
+                start.job,
+                format_instant(start.as_of),
+                start.business_day.to_string(),
+                started_at
+            ],
+        )?;
+        Ok(tx.last_insert_rowid())
+    })
 }
 
 /// Completes the run's row.
 pub fn finish_run(store: &Store, run_id: i64, end: &RunEnd) -> Result<(), Failure> {
-    let _ = (store, run_id, end);
-    Err(super::not_built())
+    store.write(|tx| {
+        let written = tx.execute(
+            "UPDATE runs SET finished_at = ?2, verdict = ?3, exit_code = ?4, message = ?5, requests = ?6, pages = ?7, rows = ?8,
+                    unreadable = ?9, matched = ?10, pending = ?11, excluded = ?12, opened = ?13, reopened = ?14,
+                    resolved = ?15, open = ?16
+              WHERE run_id = ?1",
+            params![
+                run_id,
+                end.finished_at.map(format_instant),
+                end.verdict.as_str(),
+                end.exit_code,
+                end.message,
+                number(end.requests),
+                number(end.pages),
+                number(end.rows),
+                number(end.unreadable),
+                number(end.matched),
+                number(end.pending),
+                number(end.excluded),
+                number(end.opened),
+                number(end.reopened),
+                number(end.resolved),
+                number(end.open)
+            ],
+        )?;
+        if written == 1 {
+            Ok(())
+        } else {
+            Err(Failure::new(Class::Internal, format!("run {run_id} was never begun")))
+        }
+    })
 }
 
-/// `as_of`, or the earliest as-of of this job's runs for the same business day since its last run with exit code 0: what a
-/// cut run already read counts as read.
+/// `as_of`, or the earliest as-of of this job's runs for the same business day since its last run that read everything
+/// (exit codes 0 and 65): what a cut or failed run already read counts as read.
 pub fn fresh_since(store: &Store, job: &str, as_of: Instant, business_day: BusinessDay) -> Result<Instant, Failure> {
-    let _ = (store, job, as_of, business_day);
-    Err(super::not_built())
+    let earliest: Option<String> = store.read(|connection| {
+        Ok(connection.query_row(
+            "SELECT min(as_of) FROM runs
+              WHERE job = ?1 AND business_day = ?2
+                AND run_id > coalesce((SELECT max(run_id) FROM runs WHERE job = ?1 AND exit_code IN (0, 65)), 0)",
+            params![job, business_day.to_string()],
+            |row| row.get(0),
+        )?)
+    })?;
+    match earliest {
+        Some(text) => Ok(stored_instant(&text)?.min(as_of)),
+        None => Ok(as_of),
+    }
 }
 
-/// A provider's wish to be left alone: not before when, and why.
+/// A provider's wish to be left alone: not before when, and why. It may lie in the past.
 pub fn pause(store: &Store, lane: &str) -> Result<Option<(Instant, String)>, Failure> {
-    let _ = (store, lane);
-    Err(super::not_built())
+    let found: Option<(String, String)> = store.read(|connection| {
+        Ok(connection
+            .query_row("SELECT not_before, why FROM pauses WHERE lane = ?1", [lane], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?)
+    })?;
+    found
+        .map(|(not_before, why)| Ok((stored_instant(&not_before)?, why)))
+        .transpose()
 }
 
-/// Remembers such a wish over restarts.
+/// Remembers such a wish over restarts; the last one said counts.
 pub fn set_pause(store: &Store, lane: &str, not_before: Instant, why: &str) -> Result<(), Failure> {
-    let _ = (store, lane, not_before, why);
-    Err(super::not_built())
+    store.write(|tx| {
+        tx.execute(
+            "INSERT INTO pauses (lane, not_before, why) VALUES (?1, ?2, ?3)
+             ON CONFLICT (lane) DO UPDATE SET not_before = excluded.not_before, why = excluded.why",
+            params![lane, format_instant(not_before), why],
+        )?;
+        Ok(())
+    })
 }
 
-/// What was learned about a job's account.
+/// What was learned about a job's account, by question.
 pub fn calibration(store: &Store, job: &str) -> Result<BTreeMap<String, String>, Failure> {
-    let _ = (store, job);
-    Err(super::not_built())
+    store.read(|connection| {
+        let mut statement = connection.prepare_cached("SELECT name, value FROM calibrations WHERE job = ?1")?;
+        let rows = statement.query_map([job], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    })
 }
 
-/// Keeps what was learned; true when it is news. Names that are not in `learned` stay as they are.
+/// Keeps what was learned; true when it is news (rows must then be derived again). Questions that are not in `learned` keep
+/// their answers.
 pub fn set_calibration(
     store: &Store,
     job: &str,
     learned: &BTreeMap<String, String>,
     learned_at: Instant,
 ) -> Result<bool, Failure> {
-    let _ = (store, job, learned, learned_at);
-    Err(super::not_built())
+    store.write(|tx| {
+        let mut changed = false;
+        for (name, value) in learned {
+            changed |= tx.execute(
+                "INSERT INTO calibrations (job, name, value, learned_at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (job, name) DO UPDATE SET value = excluded.value, learned_at = excluded.learned_at
+                  WHERE value <> excluded.value",
+                params![job, name, value, format_instant(learned_at)],
+            )? > 0;
+        }
+        Ok(changed)
+    })
 }

@@ -1,12 +1,18 @@
-//! Proofs.
-use super::Store;
+//! Every proof the database offers: SQLite's own checks, the schema, every page against its hash, the chain of pages, and the
+//! rows against the pages.
+
+use rusqlite::Connection;
+
+use super::pages::{Link, decompress, sha256};
+use super::replay::archived_jobs;
+use super::{Store, replay, schema};
 use crate::config::Job;
 use crate::failure::Failure;
 
 /// Something wrong with the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// `integrity`, `foreign keys`, `schema`, `page`, `chain`, `replay`.
+    /// `integrity`, `references`, `schema`, `page`, `chain`, `replay`.
     pub check: &'static str,
     /// Page, table or row.
     pub place: String,
@@ -14,8 +20,135 @@ pub struct Finding {
     pub what: String,
 }
 
-/// Every proof the database offers. Empty = all hold.
+impl Finding {
+    fn new(check: &'static str, place: impl Into<String>, what: impl Into<String>) -> Self {
+        Finding {
+            check,
+            place: place.into(),
+            what: what.into(),
+        }
+    }
+}
+
+/// Every proof, over the whole database; rows are replayed for `jobs`. Empty = all hold. A file so damaged that it cannot be
+/// read at all is the failure `LOCAL-IO`.
 pub fn verify(store: &Store, jobs: &[Job]) -> Result<Vec<Finding>, Failure> {
-    let _ = (store, jobs);
-    Err(super::not_built())
+    let mut findings = store.read(|books| {
+        let mut findings = integrity(books)?;
+        findings.extend(references(books)?);
+        if let Err(failure) = schema::check(books) {
+            findings.push(Finding::new("schema", "sqlite_schema", failure.message));
+        }
+        findings.extend(pages(books)?);
+        Ok(findings)
+    })?;
+    for job in jobs {
+        match replay(store, job) {
+            Ok(replayed) => findings.extend(replayed.differences.into_iter().map(|difference| {
+                Finding::new(
+                    "replay",
+                    format!("{}: {} {}", difference.job, difference.table, difference.row),
+                    difference.what,
+                )
+            })),
+            Err(failure) => findings.push(Finding::new("replay", job.name.as_str(), failure.message)),
+        }
+    }
+    for (job, pages) in archived_jobs(store)? {
+        if !jobs.iter().any(|known| known.name == job) {
+            findings.push(Finding::new(
+                "replay",
+                job,
+                format!("{pages} pages are archived, but there is no such job file: its rows were not replayed"),
+            ));
+        }
+    }
+    Ok(findings)
+}
+
+fn integrity(books: &Connection) -> Result<Vec<Finding>, Failure> {
+    let mut statement = books.prepare("PRAGMA integrity_check")?;
+    let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let mut findings = Vec::new();
+    for line in lines {
+        let line = line?;
+        if line != "ok" {
+            findings.push(Finding::new(
+                "integrity",
+                "database",
+                format!("{line}; restore a backup"),
+            ));
+        }
+    }
+    Ok(findings)
+}
+
+fn references(books: &Connection) -> Result<Vec<Finding>, Failure> {
+    let mut statement = books.prepare("PRAGMA foreign_key_check")?;
+    let rows = statement.query_map([], |row| {
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, Option<i64>>(1)?,
+            row.get::<_, String>(2)?,
+        ))
+    })?;
+    let mut findings = Vec::new();
+    for row in rows {
+        let (table, row, parent) = row?;
+        let row = row.map_or_else(|| "a row".to_owned(), |row| format!("row {row}"));
+        findings.push(Finding::new(
+            "references",
+            format!("{table} {row}"),
+            format!("names a row of {parent} that is not there; somebody deleted it: restore a backup"),
+        ));
+    }
+    Ok(findings)
+}
+
+/// Every page against its hash, and the chain over all of them.
+fn pages(books: &Connection) -> Result<Vec<Finding>, Failure> {
+    let mut statement = books.prepare(
+        "SELECT page_id, job, feed, window, number, fetched_at, as_of, request, http_status, body_sha256, chain, body
+           FROM pages ORDER BY page_id",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut findings = Vec::new();
+    let mut before = String::new();
+    while let Some(row) = rows.next()? {
+        let text = |at: usize| row.get::<_, String>(at);
+        let page_id: i64 = row.get(0)?;
+        let (job, feed, fetched_at, as_of, request) = (text(1)?, text(2)?, text(5)?, text(6)?, text(7)?);
+        let (body_sha256, chain) = (text(9)?, text(10)?);
+        let link = Link {
+            job: &job,
+            feed: &feed,
+            window: row.get(3)?,
+            number: row.get(4)?,
+            fetched_at: &fetched_at,
+            as_of: &as_of,
+            request: &request,
+            http_status: row.get(8)?,
+            body_sha256: &body_sha256,
+        };
+        let place = || format!("page {page_id} ({job} {feed} page {})", link.number);
+        let whole =
+            decompress(row.get_ref(11)?.as_blob().unwrap_or_default()).is_ok_and(|body| sha256(&body) == body_sha256);
+        if !whole {
+            findings.push(Finding::new(
+                "page",
+                place(),
+                "its body is not the one that was received; restore a backup",
+            ));
+        }
+        if link.chain(&before) != chain {
+            findings.push(Finding::new(
+                "chain",
+                place(),
+                "it was changed, or a page before it was changed or removed; restore a backup",
+            ));
+        }
+        // From here on the chain as it stands: one finding per break, not one for every page after it.
+        before = chain;
+    }
+    Ok(findings)
 }

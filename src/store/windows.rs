@@ -1,21 +1,41 @@
-//! Windows and their readings.
+//! Windows and their readings: what is covered, what is being read, and how a cut reading goes on.
+
 use std::collections::BTreeMap;
 
-use super::{Store, StoredPage};
+use chrono::TimeDelta;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use super::pages::{self, StoredPage};
+use super::{Store, damaged, stored_instant};
+use crate::day::{Instant, format_instant};
 use crate::failure::Failure;
 use crate::providers::Ask;
 use crate::record::words;
-use crate::window::Covered;
+use crate::window::{Covered, Window};
+
+/// A cut reading is continued up to this age, counted between the two as-of instants: by the next night's run, also where a
+/// clock change made the night longer. Older pages say too little about tonight.
+const CONTINUED_WITHIN: TimeDelta = TimeDelta::hours(26);
 
 words! {
     /// `windows.state`.
-    WindowState { Open = "open", Sealed = "sealed", Unstable = "unstable" }
+    WindowState {
+        /// Not read to its end, or being read again.
+        Open = "open",
+        /// Read to its end, and its rows are stored.
+        Sealed = "sealed",
+        /// Read to its end, but it moved while being read, every time.
+        Unstable = "unstable",
+    }
 }
 
-/// Where a conversation stands: the job, its provider's name, the digest of the settings that shape requests, what is asked.
+/// Where a conversation stands.
+#[derive(Clone, Copy)]
 pub struct Place<'a> {
     pub job: &'a str,
+    /// Stands in `transactions.provider`.
     pub provider: &'a str,
+    /// Digest of the settings that shape requests: a position read under others is not continued.
     pub shape: &'a str,
     pub ask: &'a Ask,
 }
@@ -24,38 +44,205 @@ pub struct Place<'a> {
 #[derive(Debug)]
 pub struct OpenReading {
     pub window_id: i64,
+    /// How often the window was begun, from 1.
     pub reading: u32,
+    /// How often this reading began anew, from 1.
     pub pass: u32,
     /// Pages of the current pass already archived, in order of arrival.
     pub resumed: Vec<StoredPage>,
 }
 
-/// Time spans of a feed that stand in the database.
+/// The time spans of a feed that stand in the database, oldest first.
 pub fn covered(store: &Store, job: &str, feed: &str) -> Result<Vec<Covered>, Failure> {
-    let _ = (store, job, feed);
-    Err(super::not_built())
+    store.read(|connection| {
+        let mut statement = connection.prepare_cached(
+            "SELECT from_at, until_at, state, sealed_at FROM windows
+              WHERE job = ?1 AND feed = ?2 AND subject = '' ORDER BY from_at",
+        )?;
+        let mut rows = statement.query([job, feed])?;
+        let mut windows = Vec::new();
+        while let Some(row) = rows.next()? {
+            windows.push(covered_row(row)?);
+        }
+        Ok(windows)
+    })
 }
 
-/// Subjects of a feed that stand in the database.
+/// The subjects of a feed that stand in the database.
 pub fn covered_subjects(store: &Store, job: &str, feed: &str) -> Result<BTreeMap<String, Covered>, Failure> {
-    let _ = (store, job, feed);
-    Err(super::not_built())
+    store.read(|connection| {
+        let mut statement = connection.prepare_cached(
+            "SELECT from_at, until_at, state, sealed_at, subject FROM windows
+              WHERE job = ?1 AND feed = ?2 AND subject <> '' ORDER BY subject",
+        )?;
+        let mut rows = statement.query([job, feed])?;
+        let mut subjects = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            subjects.insert(row.get(4)?, covered_row(row)?);
+        }
+        Ok(subjects)
+    })
 }
 
-/// Creates the window or opens it again for a new reading; goes on with a reading that was cut.
+fn covered_row(row: &Row<'_>) -> Result<Covered, Failure> {
+    let text = |at: usize| -> Result<Instant, Failure> { stored_instant(&row.get::<_, String>(at)?) };
+    let sealed = row.get::<_, String>(2)? == WindowState::Sealed.as_str();
+    Ok(Covered {
+        window: Window {
+            from: text(0)?,
+            until: text(1)?,
+        },
+        sealed_as_of: if sealed { Some(text(3)?) } else { None },
+    })
+}
+
+/// Creates the window, or opens it again for a new reading, or goes on with a reading that was cut.
+///
+/// A cut reading goes on where it stopped when the settings (`shape`) and the span are the same and it was begun within
+/// 26 hours; otherwise it begins anew. A subject's window is known by its subject alone, wherever its parent lies now.
 pub fn open_window(store: &Store, place: &Place<'_>) -> Result<OpenReading, Failure> {
-    let _ = (store, place);
-    Err(super::not_built())
+    store.write(|tx| {
+        let Some(known) = find(tx, place)? else {
+            return create(tx, place);
+        };
+        if known.state == WindowState::Open.as_str() {
+            let reading = OpenReading {
+                window_id: known.window_id,
+                reading: known.reading,
+                pass: last_pass(tx, &known)?,
+                resumed: Vec::new(),
+            };
+            if goes_on(&known, place)? {
+                let resumed = pages::of_pass(tx, &reading)?;
+                return Ok(OpenReading { resumed, ..reading });
+            }
+        }
+        begin_anew(tx, place, &known)
+    })
 }
 
-/// Begins the next pass of the same reading: it moved, or its position is no longer valid.
+/// Begins the next pass of the same reading, without pages: the window moved, or its position is no longer valid.
 pub fn next_pass(store: &Store, place: &Place<'_>, reading: &mut OpenReading) -> Result<(), Failure> {
-    let _ = (store, place, reading);
-    Err(super::not_built())
+    // Nothing to write: the pass is in every position of it. A kill before its first page ends the former pass again.
+    let _ = place;
+    store.read(|connection| pages::expect_open(connection, reading))?;
+    reading.pass += 1;
+    reading.resumed.clear();
+    Ok(())
 }
 
-/// Says why a window was not read to its end.
+/// Says why a window was not read to its end; what was archived stays and is continued by the next run.
 pub fn leave_open(store: &Store, place: &Place<'_>, reading: &OpenReading, reason: &str) -> Result<(), Failure> {
-    let _ = (store, place, reading, reason);
-    Err(super::not_built())
+    let _ = place;
+    store.write(|tx| {
+        pages::expect_open(tx, reading)?;
+        tx.execute(
+            "UPDATE windows SET reason = ?2 WHERE window_id = ?1",
+            params![reading.window_id, reason],
+        )?;
+        Ok(())
+    })
+}
+
+struct Known {
+    window_id: i64,
+    state: String,
+    reading: u32,
+    begun_at: String,
+    from_at: String,
+    until_at: String,
+    shape: String,
+}
+
+fn find(tx: &Connection, place: &Place<'_>) -> Result<Option<Known>, Failure> {
+    let subject = place.ask.subject.as_deref().unwrap_or_default();
+    let known = tx
+        .prepare_cached(
+            "SELECT window_id, state, reading, begun_at, from_at, until_at, shape FROM windows
+              WHERE job = ?1 AND feed = ?2 AND subject = ?3 AND (?3 <> '' OR from_at = ?4)
+              ORDER BY window_id LIMIT 1",
+        )?
+        .query_row(
+            params![
+                place.job,
+                place.ask.feed,
+                subject,
+                format_instant(place.ask.window.from)
+            ],
+            |row| {
+                Ok(Known {
+                    window_id: row.get(0)?,
+                    state: row.get(1)?,
+                    reading: row.get(2)?,
+                    begun_at: row.get(3)?,
+                    from_at: row.get(4)?,
+                    until_at: row.get(5)?,
+                    shape: row.get(6)?,
+                })
+            },
+        )
+        .optional()?;
+    Ok(known)
+}
+
+fn create(tx: &Transaction<'_>, place: &Place<'_>) -> Result<OpenReading, Failure> {
+    tx.execute(
+        "INSERT INTO windows (job, feed, subject, from_at, until_at, state, begun_at, shape)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6, ?7)",
+        params![
+            place.job,
+            place.ask.feed,
+            place.ask.subject.as_deref().unwrap_or_default(),
+            format_instant(place.ask.window.from),
+            format_instant(place.ask.window.until),
+            format_instant(place.ask.as_of),
+            place.shape
+        ],
+    )?;
+    Ok(OpenReading {
+        window_id: tx.last_insert_rowid(),
+        reading: 1,
+        pass: 1,
+        resumed: Vec::new(),
+    })
+}
+
+fn goes_on(known: &Known, place: &Place<'_>) -> Result<bool, Failure> {
+    let begun_at = stored_instant(&known.begun_at)?;
+    Ok(known.shape == place.shape
+        && known.from_at == format_instant(place.ask.window.from)
+        && known.until_at == format_instant(place.ask.window.until)
+        && place.ask.as_of - begun_at <= CONTINUED_WITHIN)
+}
+
+fn last_pass(tx: &Connection, known: &Known) -> Result<u32, Failure> {
+    let pass: Option<u32> = tx
+        .prepare_cached("SELECT max(pass) FROM readings WHERE window_id = ?1 AND reading = ?2")?
+        .query_row(params![known.window_id, known.reading], |row| row.get(0))?;
+    Ok(pass.unwrap_or(1))
+}
+
+fn begin_anew(tx: &Transaction<'_>, place: &Place<'_>, known: &Known) -> Result<OpenReading, Failure> {
+    let reading = known
+        .reading
+        .checked_add(1)
+        .ok_or_else(|| damaged("a count of readings"))?;
+    tx.execute(
+        "UPDATE windows SET state = 'open', reason = NULL, reading = ?2, begun_at = ?3, from_at = ?4, until_at = ?5, shape = ?6
+          WHERE window_id = ?1",
+        params![
+            known.window_id,
+            reading,
+            format_instant(place.ask.as_of),
+            format_instant(place.ask.window.from),
+            format_instant(place.ask.window.until),
+            place.shape
+        ],
+    )?;
+    Ok(OpenReading {
+        window_id: known.window_id,
+        reading,
+        pass: 1,
+        resumed: Vec::new(),
+    })
 }

@@ -410,6 +410,7 @@ pub fn job(name: &str) -> Job {
             requests_per_minute: 60,
             max_in_flight: 1,
             request_timeout: std::time::Duration::from_secs(30),
+            max_retry_wait: std::time::Duration::from_secs(900),
         },
         ledger: Some(table()),
         matching: Match {

@@ -1,0 +1,203 @@
+//! What may stand on the command line (`INTERFACE.md` section 1).
+
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use reconciled::day::{Instant, parse_instant};
+use reconciled::failure::{Class, Failure};
+
+/// A daemon, and what the books are afterwards: reads payment providers every night, compares with the ledger, mails the
+/// discrepancies.
+#[derive(Parser, Debug)]
+#[command(
+    name = "reconciled",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 ok, 64 usage, 65 data, 69 provider down, 70 internal, 74 local i/o, 75 partial or \
+                        busy, 76 protocol, 77 auth, 78 config. Discrepancies alone are no failure."
+)]
+pub struct Args {
+    /// Settings file [default: reconciled.toml, then /etc/reconciled/reconciled.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Say more; twice: still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say only what failed
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Form of the log on stderr
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// The whole main job against built-in provider sandboxes: no configuration, no network
+    Demo {
+        /// Where database, CSVs, page and mails go
+        #[arg(long, default_value = "demo")]
+        dir: PathBuf,
+    },
+    /// Run the named jobs once (none named: all) and exit
+    Run(RunArgs),
+    /// Run each job by its schedule, catch up missed business days
+    Serve,
+    /// Look at settings and jobs; every problem at once
+    Check {
+        jobs: Vec<String>,
+        /// Also log in to each provider and to the mail server
+        #[arg(long)]
+        online: bool,
+    },
+    /// Per job: last run, verdict, last complete business day, next run, open discrepancies
+    Status {
+        #[arg(long)]
+        json: bool,
+    },
+    /// The open items, and what people decided about them
+    Discrepancies {
+        #[command(subcommand)]
+        what: Option<DiscrepancyCommand>,
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Write the reports of a past business day again: the same bytes
+    Report {
+        job: String,
+        /// Business day [default: the last one reported]
+        #[arg(long)]
+        day: Option<NaiveDate>,
+    },
+    /// Rebuild records from the archived pages and compare with what is stored
+    Replay { jobs: Vec<String> },
+    /// Integrity of the database: SQLite's own checks, hash chain, raw against records
+    Verify,
+    /// Consistent copy of the database while it is in use
+    Backup { file: PathBuf },
+    /// The provider sandboxes alone, to try settings against
+    Sandbox {
+        /// First port; the other providers follow [default: free ports]
+        #[arg(long)]
+        port: Option<u16>,
+        /// Faults to play, as TOML
+        #[arg(long)]
+        script: Option<PathBuf>,
+    },
+    /// Print a comparison query with its parameters filled in, ready to paste into sqlite3
+    Sql {
+        /// Name of the check; `list` shows them
+        check: String,
+        #[arg(long)]
+        job: Option<String>,
+        #[arg(long, value_parser = instant)]
+        as_of: Option<Instant>,
+    },
+    /// Remove a person's data (not in this version)
+    Erase {
+        #[arg(long)]
+        subject: String,
+    },
+    /// Print shell completions
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct RunArgs {
+    pub jobs: Vec<String>,
+    /// Plan, compare and report as if the night were then (RFC 3339)
+    #[arg(long, value_parser = instant)]
+    pub as_of: Option<Instant>,
+    /// Send no mail
+    #[arg(long)]
+    pub no_mail: bool,
+    /// Say which windows and how many requests at least; ask nobody, write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with 1 when any discrepancy is open
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum DiscrepancyCommand {
+    /// List them (the default)
+    List {
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// One with its whole life
+    Show { id: String },
+    /// Acknowledge one: it stays counted and is listed apart
+    Ack {
+        id: String,
+        #[arg(long)]
+        note: String,
+    },
+    /// Take an acknowledgement back
+    Reopen {
+        id: String,
+        #[arg(long)]
+        note: Option<String>,
+    },
+}
+
+#[derive(clap::Args, Debug, Clone, Default)]
+pub struct Filter {
+    #[arg(long)]
+    pub job: Option<String>,
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// open, acknowledged, resolved or all [default: open and acknowledged]
+    #[arg(long)]
+    pub state: Option<String>,
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn instant(text: &str) -> Result<Instant, String> {
+    parse_instant(text).ok_or_else(|| "not an RFC 3339 instant like 2026-03-05T08:00:00Z".to_owned())
+}
+
+/// Prints completions for one shell.
+pub fn completions(shell: clap_complete::Shell) {
+    let mut bytes = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "reconciled", &mut bytes);
+    super::say(&String::from_utf8_lossy(&bytes));
+}
+
+/// Prints the manual page, subcommands included.
+pub fn man() -> Result<(), Failure> {
+    let mut bytes = Vec::new();
+    let mut command = Args::command();
+    command.build();
+    clap_mangen::Man::new(command.clone())
+        .render(&mut bytes)
+        .map_err(Failure::from)?;
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        clap_mangen::Man::new(sub.clone())
+            .render(&mut bytes)
+            .map_err(Failure::from)?;
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::new(Class::Internal, "the manual page is not text; please report it"))?;
+    super::say(&text);
+    Ok(())
+}

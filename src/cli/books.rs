@@ -1,0 +1,140 @@
+//! `report`, `replay`, `verify`, `backup`, `sql`: the books looked at again.
+
+use std::path::Path;
+
+use chrono::NaiveDate;
+use reconciled::compare;
+use reconciled::day::{Instant, last_day_over};
+use reconciled::failure::{Class, Failure};
+use reconciled::report as reports;
+use reconciled::store::{Store, backup as copies, replay as replays, verify as checks};
+
+use super::args::Args;
+use super::{choose, database, load, say};
+
+/// `reconciled report JOB [--day D]`.
+pub fn report(args: &Args, job: &str, day: Option<NaiveDate>) -> Result<u8, Failure> {
+    let (settings, jobs) = load(args)?;
+    choose(jobs, &[job.to_owned()])?;
+    let store = Store::open_read_only(&settings.database)?;
+    let day = match day {
+        Some(day) => day,
+        None => last_reported(&store, job)?,
+    };
+    let files = reports::again(&store, job, day)?;
+    for path in reports::write_files(&settings.out, day, job, &files)? {
+        say(&format!("{}\n", path.display()));
+    }
+    Ok(0)
+}
+
+fn last_reported(store: &Store, job: &str) -> Result<NaiveDate, Failure> {
+    let day: Option<String> = store.read(|conn| {
+        Ok(
+            conn.query_row("SELECT max(business_day) FROM files WHERE job = ?1", [job], |r| {
+                r.get(0)
+            })?,
+        )
+    })?;
+    day.and_then(|day| day.parse().ok())
+        .ok_or_else(|| Failure::new(Class::Usage, format!("no business day of {job} was reported yet")))
+}
+
+/// `reconciled replay [JOB…]`.
+pub fn replay(args: &Args, names: &[String]) -> Result<u8, Failure> {
+    let (settings, jobs) = load(args)?;
+    let jobs = choose(jobs, names)?;
+    let store = Store::open_read_only(&settings.database)?;
+    let mut differences = 0;
+    for job in &jobs {
+        let replayed = replays::replay(&store, job)?;
+        for found in &replayed.differences {
+            say(&format!(
+                "{}: {} {}: {}\n",
+                found.job, found.table, found.row, found.what
+            ));
+        }
+        differences += replayed.differences.len();
+        let left_out = match replayed.left_out {
+            0 => String::new(),
+            rows => format!(", {rows} rows of files have no pages and are left out"),
+        };
+        say(&format!(
+            "{}: {} readings replayed, {} rows, {} differences{left_out}\n",
+            job.name,
+            replayed.readings,
+            replayed.rows,
+            replayed.differences.len()
+        ));
+    }
+    if differences > 0 {
+        return Err(Failure::new(
+            Class::Internal,
+            format!(
+                "{differences} records are not what the archived pages say; the database was edited or a parser changed"
+            ),
+        ));
+    }
+    Ok(0)
+}
+
+/// `reconciled verify`.
+pub fn verify(args: &Args) -> Result<u8, Failure> {
+    let (settings, jobs) = load(args)?;
+    let (_, path) = database(args)?;
+    let store = Store::open_read_only(&path)?;
+    let findings = checks::verify(&store, &jobs)?;
+    for finding in &findings {
+        say(&format!("{}: {}: {}\n", finding.check, finding.place, finding.what));
+    }
+    if findings.is_empty() {
+        say(&format!("{}: whole\n", settings.database.display()));
+        return Ok(0);
+    }
+    Err(Failure::new(
+        Class::LocalIo,
+        format!(
+            "{} findings in {}, named above; restore a backup and run again, the gap is read anew",
+            findings.len(),
+            path.display()
+        ),
+    ))
+}
+
+/// `reconciled backup FILE`.
+pub fn backup(args: &Args, file: &Path) -> Result<u8, Failure> {
+    let (_, path) = database(args)?;
+    let store = Store::open_read_only(&path)?;
+    copies::backup(&store, file)?;
+    say(&format!("{}\n", file.display()));
+    Ok(0)
+}
+
+/// `reconciled sql CHECK`.
+pub fn sql(args: &Args, check: &str, job: Option<&str>, as_of: Option<Instant>) -> Result<u8, Failure> {
+    if check == "list" {
+        for (name, question, _) in compare::CHECKS {
+            say(&format!("{name:24} {question}\n"));
+        }
+        return Ok(0);
+    }
+    let (_, jobs) = load(args)?;
+    let jobs = match job {
+        Some(name) => choose(jobs, &[name.to_owned()])?,
+        None => jobs,
+    };
+    let as_of = as_of.unwrap_or_else(chrono::Utc::now);
+    for job in &jobs {
+        let day = last_day_over(as_of, job.fetch.settle, job.timezone);
+        match compare::sql(check, job, as_of, day) {
+            Some(text) => say(&text),
+            None => {
+                let near =
+                    reconciled::config::section::nearest(check, compare::CHECKS.iter().map(|(name, _, _)| *name));
+                let message = format!("there is no check {check:?}{near}; `reconciled sql list` names them");
+                return Err(Failure::new(Class::Usage, message));
+            }
+        }
+    }
+    Ok(0)
+}

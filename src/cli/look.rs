@@ -1,0 +1,244 @@
+//! `status` and `discrepancies`: what stands in the books, for people and for monitoring.
+
+use chrono::Utc;
+use comfy_table::{ContentArrangement, Table, presets};
+use reconciled::compare;
+use reconciled::config::Job;
+use reconciled::day::{day_of, format_instant};
+use reconciled::failure::{Class, Failure};
+use reconciled::schedule::next_slot;
+use reconciled::store::{InstanceLock, Store};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ToSql};
+use serde_json::{Map, Value, json};
+
+use super::args::{Args, DiscrepancyCommand, Filter};
+use super::{database, load, say, say_json};
+
+/// Every column of the rows of a SELECT, as JSON.
+fn rows(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Map<String, Value>>, Failure> {
+    let mut statement = conn.prepare(sql)?;
+    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let mut cursor = statement.query(params)?;
+    let mut found = Vec::new();
+    while let Some(row) = cursor.next()? {
+        let mut object = Map::new();
+        for (index, name) in names.iter().enumerate() {
+            let value = match row.get_ref(index)? {
+                ValueRef::Null | ValueRef::Blob(_) | ValueRef::Real(_) => Value::Null,
+                ValueRef::Integer(number) => json!(number),
+                ValueRef::Text(text) => json!(String::from_utf8_lossy(text)),
+            };
+            object.insert(name.clone(), value);
+        }
+        found.push(object);
+    }
+    Ok(found)
+}
+
+/// A value as a table cell.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        // Control characters of foreign text must not steer a terminal.
+        Value::String(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        other => other.to_string(),
+    }
+}
+
+fn table(header: &[&str], lines: &[Map<String, Value>]) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header);
+    for line in lines {
+        table.add_row(
+            header
+                .iter()
+                .map(|name| cell(line.get(*name).unwrap_or(&Value::Null)))
+                .collect::<Vec<_>>(),
+        );
+    }
+    format!("{table}\n")
+}
+
+/// `reconciled status [--json]`.
+pub fn status(args: &Args, as_json: bool) -> Result<u8, Failure> {
+    let (settings, jobs) = load(args)?;
+    let store = if settings.database.exists() {
+        Some(Store::open_read_only(&settings.database)?)
+    } else {
+        None
+    };
+    let mut lines = Vec::new();
+    for job in &jobs {
+        let mut line = match &store {
+            Some(store) => store.read(|conn| last_run(conn, job))?,
+            None => Map::new(),
+        };
+        line.insert("job".into(), json!(job.name));
+        let next = next_slot(job, Utc::now()).map(format_instant);
+        line.insert("next_run_at".into(), json!(next));
+        lines.push(line);
+    }
+    if as_json {
+        say_json(&json!({ "schema": 1, "jobs": lines }));
+    } else {
+        let header = [
+            "job",
+            "verdict",
+            "business_day",
+            "last_complete_day",
+            "open",
+            "new",
+            "finished_at",
+            "next_run_at",
+        ];
+        say(&table(&header, &lines));
+        for line in lines
+            .iter()
+            .filter(|line| line.get("message").is_some_and(Value::is_string))
+        {
+            say(&format!("{}\n", cell(&line["message"])));
+        }
+    }
+    Ok(0)
+}
+
+/// The newest run of a job with its last complete business day: the newest day of a run that ended with exit code 0.
+fn last_run(conn: &Connection, job: &Job) -> Result<Map<String, Value>, Failure> {
+    let found = rows(
+        conn,
+        "SELECT r.*, r.opened - r.reopened AS new,
+                (SELECT max(business_day) FROM runs WHERE job = r.job AND exit_code = 0 AND finished_at IS NOT NULL)
+                  AS last_complete_day
+           FROM runs AS r WHERE job = ?1 ORDER BY run_id DESC LIMIT 1",
+        &[&job.name],
+    )?;
+    Ok(found.into_iter().next().unwrap_or_default())
+}
+
+/// `reconciled discrepancies …`.
+pub fn discrepancies(args: &Args, what: Option<&DiscrepancyCommand>, filter: &Filter) -> Result<u8, Failure> {
+    match what {
+        None => list(args, filter),
+        Some(DiscrepancyCommand::List { filter: own }) => list(args, &own.clone().or(filter)),
+        Some(DiscrepancyCommand::Show { id }) => show(args, id, filter.json),
+        Some(DiscrepancyCommand::Ack { id, note }) => decide(args, id, Some(note), true),
+        Some(DiscrepancyCommand::Reopen { id, note }) => decide(args, id, note.as_deref(), false),
+    }
+}
+
+impl Filter {
+    fn or(mut self, outer: &Filter) -> Filter {
+        self.job = self.job.or_else(|| outer.job.clone());
+        self.kind = self.kind.or_else(|| outer.kind.clone());
+        self.state = self.state.or_else(|| outer.state.clone());
+        self.json |= outer.json;
+        self
+    }
+}
+
+fn list(args: &Args, filter: &Filter) -> Result<u8, Failure> {
+    let known = ["open", "acknowledged", "resolved", "all"];
+    if let Some(state) = filter.state.as_deref().filter(|state| !known.contains(state)) {
+        let near = reconciled::config::section::nearest(state, known);
+        return Err(Failure::new(
+            Class::Usage,
+            format!("there is no state {state:?}{near}; it is one of {}", known.join(", ")),
+        ));
+    }
+    let (_, path) = database(args)?;
+    let store = Store::open_read_only(&path)?;
+    let found = store.read(|conn| {
+        rows(
+            conn,
+            "SELECT * FROM discrepancies
+              WHERE (?1 IS NULL OR job = ?1) AND (?2 IS NULL OR kind = ?2)
+                AND CASE WHEN ?3 IS NULL THEN state <> 'resolved' WHEN ?3 = 'all' THEN 1 ELSE state = ?3 END
+              ORDER BY job, kind, abs(coalesce(difference_minor, 0)) DESC, discrepancy_id",
+            &[&filter.job, &filter.kind, &filter.state],
+        )
+    })?;
+    if filter.json {
+        say_json(&json!({ "schema": 1, "discrepancies": found }));
+    } else {
+        let header = [
+            "discrepancy_id",
+            "job",
+            "kind",
+            "state",
+            "reference",
+            "currency",
+            "difference",
+            "age_days",
+            "what_differs",
+        ];
+        say(&table(&header, &found));
+    }
+    Ok(0)
+}
+
+fn show(args: &Args, id: &str, as_json: bool) -> Result<u8, Failure> {
+    let (_, path) = database(args)?;
+    let store = Store::open_read_only(&path)?;
+    let (found, events) = store.read(|conn| {
+        let found = rows(conn, "SELECT * FROM discrepancies WHERE discrepancy_id = ?1", &[&id])?;
+        let events = rows(
+            conn,
+            "SELECT at, business_day, event, actor, from_kind, to_kind, note FROM discrepancy_events
+              WHERE discrepancy_id = ?1 ORDER BY event_id",
+            &[&id],
+        )?;
+        Ok((found, events))
+    })?;
+    let Some(found) = found.into_iter().next() else {
+        return Err(Failure::new(
+            Class::Usage,
+            format!("there is no discrepancy {id:?}; `reconciled discrepancies` lists them"),
+        ));
+    };
+    if as_json {
+        say_json(&json!({ "schema": 1, "discrepancy": found, "events": events }));
+        return Ok(0);
+    }
+    for (name, value) in found.iter().filter(|(_, value)| !value.is_null()) {
+        say(&format!("{name:22} {}\n", cell(value)));
+    }
+    say(&table(
+        &["at", "business_day", "event", "actor", "from_kind", "to_kind", "note"],
+        &events,
+    ));
+    Ok(0)
+}
+
+/// Acknowledges or reopens, in the name of the person at the keyboard.
+fn decide(args: &Args, id: &str, note: Option<&str>, acknowledge: bool) -> Result<u8, Failure> {
+    let (settings, jobs) = load(args)?;
+    let _lock = InstanceLock::take(&settings.database)?;
+    let store = Store::open(&settings.database)?;
+    let job: Option<String> = store.read(|conn| {
+        let mut found = conn.prepare("SELECT job FROM discrepancies WHERE discrepancy_id = ?1")?;
+        Ok(found.query_map([id], |row| row.get(0))?.next().transpose()?)
+    })?;
+    let zone = jobs
+        .iter()
+        .find(|j| Some(&j.name) == job.as_ref())
+        .map_or(chrono_tz::UTC, |j| j.timezone);
+    let (now, actor) = (
+        Utc::now(),
+        std::env::var("USER").unwrap_or_else(|_| "operator".to_owned()),
+    );
+    let day = day_of(now, zone);
+    if acknowledge {
+        compare::acknowledge(&store, id, note.unwrap_or_default(), &actor, now, day)?;
+    } else {
+        compare::reopen(&store, id, note.unwrap_or_default(), &actor, now, day)?;
+    }
+    say(&format!(
+        "{id} {}\n",
+        if acknowledge { "acknowledged" } else { "reopened" }
+    ));
+    Ok(0)
+}

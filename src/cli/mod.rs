@@ -1,0 +1,203 @@
+//! The command line: results on stdout, everything else on stderr, sysexits as exit codes.
+
+mod args;
+mod books;
+mod check;
+mod look;
+mod progress;
+mod run;
+mod serve;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use reconciled::config::{self, Job, Problem, Settings};
+use reconciled::failure::{Class, Failure};
+use tokio_util::sync::CancellationToken;
+
+use args::{Args, Command};
+
+/// How long the runtime may take to end blocking work after a stop.
+const SHUTDOWN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// Parses, runs, and turns what happened into an exit code.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            let code = if error.use_stderr() { Class::Usage.code() } else { 0 };
+            return ExitCode::from(code);
+        }
+    };
+    start_log(&args);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!(
+                "reconciled: the runtime cannot start ({}): too few threads or files allowed?",
+                error.kind()
+            );
+            return ExitCode::from(Class::LocalIo.code());
+        }
+    };
+    let code = match runtime.block_on(dispatch(&args)) {
+        Ok(code) => code,
+        Err(failure) => {
+            last_line(&failure);
+            failure.class.code()
+        }
+    };
+    runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    ExitCode::from(code)
+}
+
+async fn dispatch(args: &Args) -> Result<u8, Failure> {
+    match &args.command {
+        Command::Demo { dir } => run::demo(dir, args.quiet).await,
+        Command::Run(options) => run::run(args, options).await,
+        Command::Serve => serve::serve(args).await,
+        Command::Check { jobs, online } => check::check(args, jobs, *online).await,
+        Command::Status { json } => look::status(args, *json),
+        Command::Discrepancies { what, filter } => look::discrepancies(args, what.as_ref(), filter),
+        Command::Report { job, day } => books::report(args, job, *day),
+        Command::Replay { jobs } => books::replay(args, jobs),
+        Command::Verify => books::verify(args),
+        Command::Backup { file } => books::backup(args, file),
+        Command::Sandbox { port, script } => run::sandbox(*port, script.as_deref()).await,
+        Command::Sql { check, job, as_of } => books::sql(args, check, job.as_deref(), *as_of),
+        Command::Erase { .. } => Err(not_yet("erase", "removes a person's data")),
+        Command::Completions { shell } => {
+            args::completions(*shell);
+            Ok(0)
+        }
+        Command::Man => args::man().map(|()| 0),
+    }
+}
+
+/// For commands the interface names and this version does not have: plainly no, never a pretence.
+fn not_yet(name: &str, does: &str) -> Failure {
+    Failure::new(
+        Class::Usage,
+        format!("`reconciled {name}` ({does}) is not in this version; nothing was done and no data was touched"),
+    )
+}
+
+/// Settings and jobs, or every problem at once on stderr.
+fn load(args: &Args) -> Result<(Settings, Vec<Job>), Failure> {
+    config::load(args.config.as_deref()).map_err(|problems| complain(&problems))
+}
+
+fn complain(problems: &[Problem]) -> Failure {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+    let count = problems.len();
+    let noun = if count == 1 { "problem" } else { "problems" };
+    Failure::new(
+        Class::Config,
+        format!("{count} {noun} in the settings, named above; nothing was done"),
+    )
+}
+
+/// The jobs named, in the order of the files; none named: all.
+fn choose(jobs: Vec<Job>, names: &[String]) -> Result<Vec<Job>, Failure> {
+    for name in names {
+        if !jobs.iter().any(|job| job.name == *name) {
+            let near = config::section::nearest(name, jobs.iter().map(|job| job.name.as_str()));
+            return Err(Failure::new(Class::Usage, format!("there is no job {name:?}{near}")));
+        }
+    }
+    if names.is_empty() {
+        return Ok(jobs);
+    }
+    Ok(jobs.into_iter().filter(|job| names.contains(&job.name)).collect())
+}
+
+/// The last line on stderr: what failed and whether the next run mends it.
+fn last_line(failure: &Failure) {
+    let mends = if failure.class.next_run_mends() {
+        "; the next run mends it by itself"
+    } else {
+        ""
+    };
+    eprintln!(
+        "reconciled: {} [{} {}]{mends}",
+        failure.message,
+        failure.class.name(),
+        failure.class.code()
+    );
+}
+
+/// Results go to stdout; a closed pipe ends the writing, not the work.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints JSON on one line.
+fn say_json(value: &serde_json::Value) {
+    say(&format!("{value}\n"));
+}
+
+/// A token that the first SIGTERM or SIGINT cancels.
+fn stop_on_signal() -> CancellationToken {
+    use tokio::signal::unix::{SignalKind, signal};
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return token;
+    };
+    tokio::spawn(async move {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        tracing::warn!("asked to stop: finishing the page at hand");
+        cancel.cancel();
+    });
+    token
+}
+
+/// The log: readable on a terminal, JSON when asked; HTTP internals stay quiet because they print headers.
+fn start_log(args: &Args) {
+    use tracing_subscriber::EnvFilter;
+    let level = match (args.quiet, args.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, 2) => "debug",
+        (false, _) => "trace",
+    };
+    let filter = format!("warn,reconciled={level}");
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::new(filter));
+    let started = match args.log_format {
+        args::LogFormat::Json => builder.json().try_init(),
+        args::LogFormat::Text => {
+            use std::io::IsTerminal;
+            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            builder.with_ansi(colours).with_target(false).try_init()
+        }
+    };
+    if started.is_err() {
+        eprintln!("reconciled: the log was started already");
+    }
+}
+
+/// `--config` or the default that exists, for commands that only need the database.
+fn database(args: &Args) -> Result<(Settings, PathBuf), Failure> {
+    let (settings, _) = load(args)?;
+    let path = settings.database.clone();
+    if !path.exists() {
+        return Err(Failure::new(
+            Class::LocalIo,
+            format!("there is no database {} yet; `reconciled run` makes it", path.display()),
+        ));
+    }
+    Ok((settings, path))
+}

@@ -1,0 +1,388 @@
+//! The demo's folder: settings, jobs, secrets, ledgers.
+
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Class, Failure};
+use crate::sandbox::{Running, Service, World, ledger, plant};
+
+pub(super) const SETTINGS: &str = "reconciled.toml";
+/// What the demo prints at its end.
+const TABLE: &str = "found.txt";
+/// Says that everything of these names in a folder was made by a demo.
+const MARKER: &str = ".reconciled-demo";
+/// Folders of a demo.
+const FOLDERS: [&str; 6] = ["jobs", "ledger", "bank", "secrets", "out", "mail"];
+/// Beginnings of the names of a demo's files.
+const FILES: [&str; 4] = [SETTINGS, TABLE, "reconciled.db", "reconciled-latest.db"];
+
+/// Makes an empty folder, or empties one that an earlier demo left.
+///
+/// # Errors
+/// CONFIG for a folder that holds anything else; nothing is removed then.
+pub(super) fn make_room(dir: &Path) -> Result<(), Failure> {
+    let shown = dir.display();
+    let io = |what: &str, e: &std::io::Error| {
+        Failure::new(
+            Class::LocalIo,
+            format!("the demo's folder {shown} cannot be {what}: {}", e.kind()),
+        )
+    };
+    std::fs::create_dir_all(dir).map_err(|e| io("made", &e))?;
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|e| io("read", &e))? {
+        found.push(entry.map_err(|e| io("read", &e))?);
+    }
+    let marked = found.iter().any(|entry| entry.file_name() == MARKER);
+    if !found.is_empty() && !marked {
+        let why = format!("{shown} is not empty and was not made by a demo; name another folder with --dir");
+        return Err(Failure::new(Class::Config, why));
+    }
+    for entry in found {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let kind = entry.file_type().map_err(|e| io("read", &e))?;
+        let done = if kind.is_dir() && FOLDERS.contains(&name.as_str()) {
+            std::fs::remove_dir_all(entry.path())
+        } else if kind.is_file() && FILES.iter().any(|file| name.starts_with(file)) {
+            std::fs::remove_file(entry.path())
+        } else {
+            Ok(()) // somebody else's
+        };
+        done.map_err(|e| io("emptied", &e))?;
+    }
+    write(
+        &dir.join(MARKER),
+        "Made by `reconciled demo`; the next one in this folder replaces it.\n",
+        0o640,
+    )
+}
+
+/// Settings, jobs and secrets, for the sandboxes that are running now.
+pub(super) fn write_settings(dir: &Path, running: &Running, world: &World) -> Result<(), Failure> {
+    for folder in FOLDERS {
+        folder_for_us(&dir.join(folder))?;
+    }
+    write(&dir.join(SETTINGS), SETTINGS_TEXT, 0o640)?;
+    let doors = &world.doors;
+    for (name, value) in [
+        ("payvyne-secret", &doors.payvyne.client_secret),
+        ("tupay-access-key", &doors.tupay.access_key),
+        ("tupay-secret-key", &doors.tupay.secret_key),
+        ("one2pays-api-key", &doors.one2pays.api_key),
+        ("one2pays-secret-key", &doors.one2pays.secret_key),
+    ] {
+        write(&dir.join("secrets").join(name), &format!("{value}\n"), 0o600)?;
+    }
+    let jobs = dir.join("jobs");
+    let fill = |text: &str, service| {
+        text.replace("{base_url}", &running.base_url(service))
+            .replace("{start}", &plant::FIRST_DAY.to_string())
+            .replace("{client_id}", &doors.payvyne.client_id)
+            .replace("{merchant}", &doors.payvyne.merchant)
+            .replace("{id_merchant}", &doors.tupay.id_merchant.to_string())
+    };
+    for (name, text, service) in [
+        ("payvyne-uk", PAYVYNE, Service::Payvyne),
+        ("tupay-pe", TUPAY, Service::Tupay),
+        ("one2pays-th", ONE2PAYS, Service::One2pays),
+        ("across", ACROSS, Service::Tupay),
+        ("bank", BANK, Service::Payvyne),
+    ] {
+        write(&jobs.join(format!("{name}.toml")), &fill(text, service), 0o640)?;
+    }
+    Ok(())
+}
+
+/// The merchant's exports and the bank's statement of a night, each in place of the one before.
+pub(super) fn write_ledgers(dir: &Path, world: &World, night: usize) -> Result<(), Failure> {
+    for job in plant::LEDGERS {
+        write(
+            &dir.join("ledger").join(format!("{job}.csv")),
+            &plant::export(world, job, night),
+            0o640,
+        )?;
+    }
+    let statement = ledger::bank_statement(world, plant::as_of(night));
+    write(&dir.join("bank").join("statement.csv"), &statement, 0o640)
+}
+
+/// Keeps the closing table, also of a demo that failed; gives its place.
+pub(super) fn write_table(dir: &Path, text: &str) -> Result<PathBuf, Failure> {
+    let path = dir.join(TABLE);
+    write(&path, text, 0o640)?;
+    Ok(path)
+}
+
+fn folder_for_us(path: &Path) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| {
+        Failure::new(
+            Class::LocalIo,
+            format!("the folder {} cannot be made: {}", path.display(), e.kind()),
+        )
+    };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o750)).map_err(failed)
+}
+
+/// Writes a file beside its place and moves it there: an export is never seen half.
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| {
+        Failure::new(
+            Class::LocalIo,
+            format!("{} cannot be written: {}", path.display(), e.kind()),
+        )
+    };
+    let half = path.with_extension("half");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode);
+    let mut file = options.open(&half).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    std::fs::set_permissions(&half, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    std::fs::rename(&half, path).map_err(failed)
+}
+
+const SETTINGS_TEXT: &str = r#"# Written by `reconciled demo`. The sandboxes it ran against are gone; `reconciled sandbox` starts others.
+database = "reconciled.db"
+jobs = "jobs"
+out = "out"
+published = "reconciled-latest.db"
+
+[mail]
+transport = "folder"
+folder = "mail"
+from = "Reconciliation <recon@example.com>"
+allowed_domains = ["example.com"]
+
+[http]
+# The night on which a provider answers 500 shall not take ten minutes.
+retry_budget_s = 1
+"#;
+
+const PAYVYNE: &str = r#"# PayVyne, UK: sweeps and their transactions against the shop's ledger.
+schedule = "0 30 9 * * *"
+timezone = "Europe/London"
+recipients = ["accounting@example.com"]
+
+[provider]
+kind = "payvyne"
+base_url = "{base_url}"
+client_id = "{client_id}"
+client_secret = "file:secrets/payvyne-secret"
+expected_merchant = "{merchant}"
+max_rps = 100
+
+[fetch]
+start = {start}
+lookback_days = 15
+requests_per_minute = 6000
+
+[ledger]
+kind = "csv"
+path = "ledger/payvyne-uk.csv"
+delimiter = ";"
+amount_unit = "minor"
+
+[ledger.columns]
+ledger_id = "entry"
+reference = "order"
+direction = "type"
+amount = "pence"
+currency = "currency"
+fee = "charge"
+status = "state"
+booked_at = "when"
+provider_id = "vyne_id"
+
+[ledger.direction]
+in = ["sale", "topup", "misc-in"]
+out = ["refund", "payout", "misc-out"]
+
+[ledger.status]
+settled = ["done"]
+
+[match]
+grace_ledger_hours = 12
+grace_provider_hours = 12
+"#;
+
+const TUPAY: &str = r#"# TuPay, Peru: deposits, cashouts and the daily balance against the shop's ledger.
+schedule = "0 30 4 * * *"
+timezone = "America/Lima"
+recipients = ["accounting@example.com"]
+
+[provider]
+kind = "tupay"
+base_url = "{base_url}"
+access_key = "file:secrets/tupay-access-key"
+secret_key = "file:secrets/tupay-secret-key"
+expected_merchant_id = {id_merchant}
+max_rps = 100
+
+[fetch]
+start = {start}
+lookback_days = 15
+requests_per_minute = 6000
+
+[ledger]
+kind = "csv"
+path = "ledger/tupay-*.csv"
+
+[ledger.columns]
+ledger_id = "id"
+reference = "order_id"
+direction = "kind"
+amount = "amount"
+currency = "currency"
+status = "state"
+booked_at = "booked_at"
+provider_id = "psp_id"
+fee = "fee"
+
+[ledger.direction]
+in = ["deposit"]
+out = ["payout"]
+
+[ledger.status]
+settled = ["paid"]
+open = ["pending"]
+failed = ["failed"]
+
+[match]
+grace_ledger_hours = 12
+grace_provider_hours = 12
+stale_pending_days = 5
+
+[report]
+# One row that cannot be read is reported and does not fail the night.
+reject_threshold = 5
+"#;
+
+const ONE2PAYS: &str = r#"# One2Pays, Thailand: payments and withdraws against the shop's ledger.
+schedule = "0 30 16 * * *"
+timezone = "Asia/Bangkok"
+recipients = ["accounting@example.com"]
+
+[provider]
+kind = "one2pays"
+base_url = "{base_url}"
+api_key = "file:secrets/one2pays-api-key"
+secret_key = "file:secrets/one2pays-secret-key"
+requests_per_minute = 1000
+
+[fetch]
+start = {start}
+lookback_days = 15
+requests_per_minute = 1000
+
+[ledger]
+kind = "csv"
+path = "ledger/one2pays-th.csv"
+currency_default = "THB"
+
+[ledger.columns]
+ledger_id = "no"
+reference = "reference"
+direction = "direction"
+amount = "amount"
+status = "status"
+booked_at = "booked_at"
+provider_id = "transaction"
+
+[ledger.direction]
+in = ["in"]
+out = ["out"]
+
+[ledger.status]
+settled = ["settled"]
+open = ["waiting"]
+failed = ["failed"]
+
+[match]
+grace_ledger_hours = 12
+grace_provider_hours = 12
+"#;
+
+const ACROSS: &str = r#"# The same order paid at two providers.
+schedule = "0 0 10 * * *"
+timezone = "Europe/London"
+recipients = ["accounting@example.com"]
+
+[across]
+jobs = ["payvyne-uk", "tupay-pe", "one2pays-th"]
+"#;
+
+const BANK: &str = r#"# The bank's statement: every sweep and settlement must arrive as a credit.
+schedule = "0 0 10 * * *"
+timezone = "Europe/London"
+recipients = ["accounting@example.com"]
+
+[provider]
+kind = "file"
+provider = "bank"
+feed = "statement"
+bank = true
+path = "bank/statement.csv"
+date_format = "%d/%m/%Y"
+
+[provider.columns]
+booked_at = "Date"
+direction = "Type"
+amount = "Amount"
+currency = "Currency"
+reference = "Reference"
+
+[provider.direction]
+in = ["CR"]
+out = ["DR"]
+
+[fetch]
+start = {start}
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_demo_makes_room_and_anything_else_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let demo = dir.path().join("demo");
+        make_room(&demo).unwrap();
+        std::fs::create_dir_all(demo.join("out/2026-03-01")).unwrap();
+        for name in ["reconciled.db", "reconciled.db-wal", "notes.txt"] {
+            std::fs::write(demo.join(name), "x").unwrap();
+        }
+        make_room(&demo).unwrap();
+        let mut left: Vec<String> = std::fs::read_dir(&demo)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, [MARKER, "notes.txt"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_a_demos_is_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("reconciled.db"), "precious").unwrap();
+        let failure = make_room(dir.path()).unwrap_err();
+        assert_eq!(failure.class, Class::Config);
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join("reconciled.db")).unwrap(),
+            "precious"
+        );
+        assert!(!dir.path().join(MARKER).exists());
+    }
+
+    #[test]
+    fn secrets_are_for_the_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        write(&path, "a", 0o600).unwrap();
+        write(&path, "b", 0o600).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "b");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no half file stays");
+    }
+}

@@ -1,0 +1,309 @@
+//! One page: asked, judged, tried again, scrubbed. Here a provider's verdict meets patience, pauses and the session; what a
+//! page means for its window is decided in [`super::walk`].
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{Client, monotonic_now, wall_now};
+use super::retry::{Next, Patience};
+use super::scrub::scrub;
+use super::session::Ticket;
+use super::trouble::Trouble;
+use crate::day::{Instant, format_instant};
+use crate::failure::{Class, Failure};
+use crate::providers::{Ask, Judgement, Method, PageHead, Reply, Request};
+use crate::store::Store;
+
+/// No pause is remembered for longer, whatever a provider writes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Shorter pauses are not worth remembering over a restart.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Who talks: a lane's client, where pauses are remembered, and the token that ends all waiting.
+#[derive(Clone, Copy)]
+pub(super) struct Talk<'t> {
+    pub client: &'t Client,
+    /// None: nothing is remembered (`check --online`).
+    pub store: Option<&'t Store>,
+    pub stop: &'t CancellationToken,
+}
+
+/// A page as it is archived, with what the walk needs of it.
+pub(super) struct Page {
+    pub head: PageHead,
+    /// Scrubbed.
+    pub body: Vec<u8>,
+    pub status: u16,
+    pub fetched_at: Instant,
+    /// Method, path and query; written before anything was signed.
+    pub request: String,
+}
+
+/// What asking for a page came to, where the job goes on.
+pub(super) enum Answer {
+    Page(Page),
+    /// The subject is unknown to the provider; the answer is its proof.
+    Absent(Page, String),
+    /// The position is no longer valid.
+    Restart(String),
+    /// This window cannot be read now; others can.
+    Refused(Failure),
+    /// The budget ended with answers that are no pages (HTML, cut JSON, "not ready"). Others may still be readable.
+    Unusable(Failure),
+}
+
+/// Asks for one page until there is an answer to act on.
+///
+/// # Errors
+/// What stops the whole job: credentials, a broken contract, a provider that stays down, a pause that is too long, a stop.
+pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[PageHead]) -> Result<Answer, Failure> {
+    let provider = &talk.client.provider;
+    let request = provider.request(ask, number, heads);
+    let mut patience = Patience::new(talk.client.bounds.retry_budget);
+    let mut renewed = false;
+    loop {
+        let (ticket, answer) = send(talk, request.clone()).await?;
+        let reply = match answer {
+            Ok(reply) => reply,
+            Err(trouble) => {
+                talk.trouble(trouble, &mut patience).await?;
+                continue;
+            }
+        };
+        let status = reply.status;
+        let judgement = redirect(&reply).unwrap_or_else(|| provider.judge(ask, &reply));
+        let (after, why) = match judgement {
+            Judgement::Page => match read(talk, ask, number, &request, reply) {
+                Ok(page) => return Ok(Answer::Page(page)),
+                Err(why) => (None, why),
+            },
+            Judgement::Retry { after, why } => (after, why),
+            Judgement::Renew { why } => {
+                renew(talk, &ticket, &reply, &why, renewed).await?;
+                renewed = true;
+                continue;
+            }
+            Judgement::Absent { why } => {
+                let head = PageHead {
+                    number,
+                    ..PageHead::default()
+                };
+                return Ok(Answer::Absent(archived(talk, &request, reply, head), why));
+            }
+            Judgement::Restart { why } => return Ok(Answer::Restart(why)),
+            Judgement::Refused { class, why } => return Ok(Answer::Refused(Failure::new(class, why))),
+            Judgement::Fail { class, why } => return Err(talk.failed(class, &why, &reply)),
+        };
+        tracing::debug!(
+            feed = ask.feed,
+            page.number = number,
+            status,
+            why,
+            "page asked for again"
+        );
+        let next = patience.after(monotonic_now(), after, talk.client.bounds.max_retry_wait);
+        if let Err(failure) = talk.wait(next, &why, status).await {
+            // A bad answer leaves its window open; a provider that is down stops the job.
+            let bad_answer = matches!(next, Next::GiveUp { .. }) && (200..300).contains(&status);
+            return if bad_answer {
+                Ok(Answer::Unusable(failure))
+            } else {
+                Err(failure)
+            };
+        }
+    }
+}
+
+/// Signs and sends once, with a session that still holds after all waiting.
+async fn send(talk: &Talk<'_>, mut request: Request) -> Result<(Ticket, Result<Reply, Trouble>), Failure> {
+    let client = talk.client;
+    loop {
+        let ticket = client.sessions.ticket(talk).await?;
+        let Some(leave) = client.pace.leave(talk.stop).await else {
+            return Err(stopped());
+        };
+        if !client.sessions.still_holds(&ticket).await {
+            continue;
+        }
+        let now = wall_now() + client.sessions.skew();
+        client
+            .provider
+            .sign(&mut request, ticket.session.as_deref(), &client.keys(), now);
+        let answer = client.send(&request).await;
+        drop(leave);
+        return Ok((ticket, answer));
+    }
+}
+
+/// Scrubs first: the head a resumed walk will see is read from the same bytes.
+fn read(talk: &Talk<'_>, ask: &Ask, number: u32, request: &Request, reply: Reply) -> Result<Page, String> {
+    let mut page = archived(talk, request, reply, PageHead::default());
+    page.head = talk
+        .client
+        .provider
+        .head(ask, number, &page.body)
+        .map_err(|bad| bad.why)?;
+    Ok(page)
+}
+
+/// An answer as it is archived.
+fn archived(talk: &Talk<'_>, request: &Request, reply: Reply, head: PageHead) -> Page {
+    let provider = &talk.client.provider;
+    let body = match scrub(&reply.body, provider.private_fields(), provider.identity_fields()) {
+        Cow::Owned(masked) => masked,
+        Cow::Borrowed(_) => reply.body,
+    };
+    Page {
+        head,
+        body,
+        status: reply.status,
+        fetched_at: wall_now(),
+        request: describe(request),
+    }
+}
+
+/// The session or signature was refused: once anew, with a corrected clock where the answer shows ours to be wrong; then it
+/// is a matter for a person.
+async fn renew(talk: &Talk<'_>, ticket: &Ticket, reply: &Reply, why: &str, again: bool) -> Result<(), Failure> {
+    let client = talk.client;
+    let skew = client.sessions.learn_skew(client, reply);
+    if !again {
+        client.sessions.drop_session(ticket).await;
+        return Ok(());
+    }
+    let clock = skew.map(|s| format!("; {s}")).unwrap_or_default();
+    let failure = Failure::new(
+        Class::Auth,
+        format!(
+            "{why} by {}, also after signing in anew{clock}; check the credentials named in the job. What was read is kept, \
+             the next run goes on from there once they are right",
+            client.origin()
+        ),
+    );
+    client.sessions.refuse(&failure).await;
+    Err(failure)
+}
+
+/// A redirect is refused whatever the provider's module makes of it.
+pub(super) fn redirect(reply: &Reply) -> Option<Judgement> {
+    (300..400).contains(&reply.status).then(|| Judgement::Fail {
+        class: Class::Protocol,
+        why: format!(
+            "a redirect ({}) was refused: it could carry the credentials to another host; check base_url",
+            reply.status
+        ),
+    })
+}
+
+/// `GET /v1/deposits?page=0`.
+fn describe(request: &Request) -> String {
+    let method = match request.method {
+        Method::Get => "GET",
+        Method::Post => "POST",
+        Method::Delete => "DELETE",
+    };
+    let mark = if request.query.is_empty() { "" } else { "?" };
+    format!("{method} {}{mark}{}", request.path, request.query)
+}
+
+impl Talk<'_> {
+    /// A request brought no answer: waits for the next try, or fails.
+    pub(super) async fn trouble(&self, trouble: Trouble, patience: &mut Patience) -> Result<(), Failure> {
+        if !trouble.again {
+            let advice = if trouble.class == Class::Protocol {
+                ""
+            } else {
+                "; the next run tries again"
+            };
+            return Err(Failure::new(trouble.class, format!("{}{advice}", trouble.why)));
+        }
+        let next = patience.after(monotonic_now(), None, self.client.bounds.max_retry_wait);
+        self.wait(next, &trouble.why, 0).await
+    }
+
+    /// Does what patience says. `status` of the last answer names the class when it ends; 0: there was none.
+    pub(super) async fn wait(&self, next: Next, why: &str, status: u16) -> Result<(), Failure> {
+        match next {
+            Next::Wait(wait) => tokio::select! {
+                biased;
+                () = self.stop.cancelled() => Err(stopped()),
+                () = tokio::time::sleep(wait) => Ok(()),
+            },
+            Next::Hold(wait) => {
+                self.client.pace.close_for(wait);
+                self.remember(wait, why)?;
+                Ok(())
+            }
+            Next::TooLong(wait) => {
+                self.client.pace.close_for(wait.min(LONGEST_PAUSE));
+                let until = self.remember(wait, why)?;
+                Err(Failure::new(
+                    Class::Partial,
+                    format!(
+                        "{why}: the provider asks to be left alone until {} (longer than this run may wait); what was \
+                         read is kept, runs after that go on",
+                        format_instant(until)
+                    ),
+                ))
+            }
+            Next::GiveUp { tries, after } => Err(self.gave_up(why, status, tries, after)),
+        }
+    }
+
+    fn gave_up(&self, why: &str, status: u16, tries: u32, after: Duration) -> Failure {
+        let class = if status == 429 || (200..300).contains(&status) {
+            Class::Partial
+        } else {
+            Class::ProviderDown
+        };
+        Failure::new(
+            class,
+            format!(
+                "{why}; given up after {tries} tries in {} s (retry_budget_s). What was read is kept; look at the provider's \
+                 status page, the next run goes on by itself",
+                after.as_secs()
+            ),
+        )
+    }
+
+    /// Keeps a pause for the next start; returns its end.
+    fn remember(&self, wait: Duration, why: &str) -> Result<Instant, Failure> {
+        let wait = wait.min(LONGEST_PAUSE);
+        let until = wall_now() + TimeDelta::from_std(wait).unwrap_or_default();
+        if let Some(store) = self.store.filter(|_| wait >= SHORTEST_PAUSE) {
+            crate::store::set_pause(store, &self.client.lane, until, why)?;
+        }
+        Ok(until)
+    }
+
+    fn failed(&self, class: Class, why: &str, reply: &Reply) -> Failure {
+        let client = self.client;
+        match class {
+            // A signature with a wrong time may be answered with 403 as well: the clock is named, nothing is repeated.
+            Class::Auth => {
+                let clock = client
+                    .sessions
+                    .learn_skew(client, reply)
+                    .map(|s| format!("; {s}"))
+                    .unwrap_or_default();
+                Failure::new(
+                    class,
+                    format!("{why} at {}{clock}; what was read is kept", client.origin()),
+                )
+            }
+            _ => Failure::new(class, format!("{why}; what was read is kept")),
+        }
+    }
+}
+
+/// A person or the system asked to stop.
+pub(super) fn stopped() -> Failure {
+    Failure::new(
+        Class::Partial,
+        "stopped on request; what was read is kept, the next run goes on from there",
+    )
+}

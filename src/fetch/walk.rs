@@ -1,0 +1,339 @@
+//! One window, read to its end: resume, ask, archive, go on as the provider says, seal.
+//!
+//! Everything a walk knows stands in its archived pages: a cut walk reads their heads again and goes on with the next page.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use super::Night;
+use super::client::Client;
+use super::page::{Answer, Page, Talk, fetch};
+use crate::failure::{Class, Failure};
+use crate::providers::{Ask, MAX_PAGES, PageHead, Provider, Step};
+use crate::store::{self, NewPage, OpenReading, Place, Sealed, WindowState};
+
+/// A window is begun again at most so often because its position was no longer valid.
+const MAX_RESTARTS: u32 = 2;
+
+/// How a window ended.
+pub(super) enum End {
+    /// Read to its end.
+    Sealed(Sealed),
+    /// Read to its end every time, but it moved every time.
+    Unstable(Sealed, Failure),
+    /// Left open; the other windows can be read.
+    Open(Failure),
+    /// Left open because the answers were no pages: two of these in a row and nothing better is to be expected.
+    Unusable(Failure),
+    /// The job stops here.
+    Stop(Failure),
+}
+
+/// A window under way.
+pub(super) struct Walk<'w> {
+    night: &'w Night<'w>,
+    talk: Talk<'w>,
+    place: Place<'w>,
+    reading: OpenReading,
+    heads: Vec<PageHead>,
+    /// Times the window moved while it was read.
+    moved: u32,
+    restarts: u32,
+    /// Pages archived by this walk, resumed ones not counted.
+    pub pages: u64,
+}
+
+/// What to do after a step.
+enum Turn {
+    GoOn,
+    End(End),
+}
+
+impl<'w> Walk<'w> {
+    /// Opens the window in the database, or goes on with a reading that was cut.
+    pub(super) fn open(night: &'w Night<'w>, talk: Talk<'w>, ask: &'w Ask) -> Result<Self, Failure> {
+        let provider = night.setup.provider.name();
+        let place = Place {
+            job: &night.job.name,
+            provider,
+            shape: &night.job.shape,
+            ask,
+        };
+        let mut reading = store::open_window(night.store, &place)?;
+        let resumed = std::mem::take(&mut reading.resumed);
+        let heads: Result<Vec<PageHead>, _> = resumed
+            .iter()
+            .map(|page| {
+                let head = night.setup.provider.head(ask, page.number, &page.body)?;
+                Ok::<_, crate::providers::BadPage>(PageHead {
+                    confirms: page.confirms,
+                    ..head
+                })
+            })
+            .collect();
+        let heads = match heads {
+            Ok(heads) => heads,
+            // Archived by an older version that read it otherwise: begin again.
+            Err(_) => {
+                store::next_pass(night.store, &place, &mut reading)?;
+                Vec::new()
+            }
+        };
+        let moved = reading.pass.saturating_sub(1);
+        Ok(Self {
+            night,
+            talk,
+            place,
+            reading,
+            heads,
+            moved,
+            restarts: 0,
+            pages: 0,
+        })
+    }
+
+    /// Walks to the end. A failure of the database stops the job like any other.
+    pub(super) async fn run(&mut self) -> End {
+        loop {
+            match self.step().await {
+                Ok(Turn::GoOn) => {}
+                Ok(Turn::End(end)) => return self.leave(end),
+                Err(failure) => return self.leave(End::Stop(failure)),
+            }
+        }
+    }
+
+    fn provider(&self) -> &'w dyn Provider {
+        &*self.night.setup.provider
+    }
+
+    async fn step(&mut self) -> Result<Turn, Failure> {
+        if self.heads.len() >= MAX_PAGES as usize {
+            return Ok(self.broken(&format!("no end after {MAX_PAGES} pages")));
+        }
+        match self.provider().next(self.place.ask, &self.heads) {
+            Step::Get { number, confirms } => self.get(number, confirms).await,
+            Step::GetAll { numbers } => self.get_all(numbers).await,
+            Step::Done => {
+                let sealed = self.seal(WindowState::Sealed)?;
+                Ok(Turn::End(End::Sealed(sealed)))
+            }
+            Step::Again { why } => self.again(&why),
+            Step::Broken { why } => Ok(self.broken(&why)),
+        }
+    }
+
+    async fn get(&mut self, number: u32, confirms: bool) -> Result<Turn, Failure> {
+        let answer = fetch(&self.talk, self.place.ask, number, &self.heads)
+            .await
+            .map_err(|f| f.at(format_args!("page {number}")))?;
+        match answer {
+            Answer::Page(page) => {
+                let head = self.archive(page, number, confirms)?;
+                self.heads.push(head);
+                Ok(Turn::GoOn)
+            }
+            other => self.no_page(other, number),
+        }
+    }
+
+    /// Pages that do not depend on each other, side by side; archived in the order of arrival. What a cut walk has already
+    /// is not asked for again. Once one cannot be had no further ones are begun; those under way are still archived.
+    async fn get_all(&mut self, numbers: RangeInclusive<u32>) -> Result<Turn, Failure> {
+        let have: BTreeSet<u32> = self.heads.iter().filter(|h| !h.confirms).map(|h| h.number).collect();
+        let missing: Vec<u32> = numbers.filter(|n| !have.contains(n)).take(MAX_PAGES as usize).collect();
+        if missing.is_empty() {
+            return Ok(self.broken("the same pages are wanted again and again"));
+        }
+        let heads = std::mem::take(&mut self.heads);
+        let (talk, ask) = (self.talk, self.place.ask);
+        let mut missing = missing.into_iter();
+        let mut under_way = FuturesUnordered::new();
+        let mut arrived = Vec::new();
+        // The first answer that was no page, or the first failure.
+        let mut ended: Option<Result<(u32, Answer), Failure>> = None;
+        loop {
+            while under_way.len() < talk.client.bounds.max_in_flight && ended.is_none() {
+                let Some(number) = missing.next() else { break };
+                let heads = &heads;
+                under_way.push(async move { (number, fetch(&talk, ask, number, heads).await) });
+            }
+            let Some((number, answer)) = under_way.next().await else {
+                break;
+            };
+            let outcome = match answer {
+                Ok(Answer::Page(page)) => self
+                    .archive_at(heads.len() + arrived.len(), page, number, false)
+                    .map(|head| arrived.push(head))
+                    .err()
+                    .map(Err),
+                Ok(other) => Some(Ok((number, other))),
+                Err(failure) => Some(Err(failure.at(format_args!("page {number}")))),
+            };
+            ended = ended.or(outcome);
+        }
+        drop(under_way);
+        self.heads = heads;
+        self.heads.append(&mut arrived);
+        match ended {
+            None => Ok(Turn::GoOn),
+            Some(Ok((number, answer))) => self.no_page(answer, number),
+            Some(Err(failure)) => Err(failure),
+        }
+    }
+
+    /// An answer that is no page, for one window.
+    fn no_page(&mut self, answer: Answer, number: u32) -> Result<Turn, Failure> {
+        let at = |failure: Failure| failure.at(format_args!("page {number}"));
+        Ok(match answer {
+            Answer::Absent(page, why) => return self.absent(page, number, &why),
+            Answer::Restart(why) => return self.restart(&why),
+            Answer::Refused(failure) => Turn::End(End::Open(at(failure))),
+            Answer::Unusable(failure) => Turn::End(End::Unusable(at(failure))),
+            Answer::Page(_) => Turn::GoOn,
+        })
+    }
+
+    /// The provider does not know the subject: nothing is listed under it. Its answer is archived as the proof; the store
+    /// derives no rows from an answer that is no success.
+    fn absent(&mut self, page: Page, number: u32, why: &str) -> Result<Turn, Failure> {
+        if self.place.ask.subject.is_none() || !self.heads.is_empty() {
+            return Ok(self.broken(&format!("{why}, in the middle of a listing")));
+        }
+        self.archive(page, number, false)?;
+        self.talk.client.warn(format!("{}: {why}", self.name()));
+        let sealed = self.seal(WindowState::Sealed)?;
+        Ok(Turn::End(End::Sealed(sealed)))
+    }
+
+    fn restart(&mut self, why: &str) -> Result<Turn, Failure> {
+        if self.restarts >= MAX_RESTARTS {
+            return Ok(self.broken(&format!("{why}, again after {MAX_RESTARTS} new beginnings")));
+        }
+        self.restarts += 1;
+        tracing::info!(
+            job = self.place.job,
+            feed = self.place.ask.feed,
+            why,
+            "window begun again"
+        );
+        self.begin_again()?;
+        Ok(Turn::GoOn)
+    }
+
+    /// It moved while it was read: once more, up to the provider's bound; then it counts as read, but proves nothing.
+    fn again(&mut self, why: &str) -> Result<Turn, Failure> {
+        self.moved += 1;
+        let passes = self.provider().max_passes();
+        if self.moved < passes {
+            tracing::info!(
+                job = self.place.job,
+                feed = self.place.ask.feed,
+                why,
+                "window moved while it was read"
+            );
+            self.begin_again()?;
+            return Ok(Turn::GoOn);
+        }
+        let sealed = self.seal(WindowState::Unstable)?;
+        let failure = Failure::new(
+            Class::Protocol,
+            format!(
+                "{why}: it moved in each of {passes} readings and counts as unstable; its rows are stored, nothing is \
+                 reported missing from it. The next run reads it again"
+            ),
+        );
+        Ok(Turn::End(End::Unstable(sealed, failure)))
+    }
+
+    fn begin_again(&mut self) -> Result<(), Failure> {
+        store::next_pass(self.night.store, &self.place, &mut self.reading)?;
+        self.heads.clear();
+        Ok(())
+    }
+
+    fn broken(&self, why: &str) -> Turn {
+        Turn::End(End::Open(Failure::new(
+            Class::Protocol,
+            format!("{why}; the window stays open, the others are read. Ask the provider"),
+        )))
+    }
+
+    fn archive(&mut self, page: Page, number: u32, confirms: bool) -> Result<PageHead, Failure> {
+        self.archive_at(self.heads.len(), page, number, confirms)
+    }
+
+    /// Page and position, one durable transaction.
+    fn archive_at(&mut self, position: usize, page: Page, number: u32, confirms: bool) -> Result<PageHead, Failure> {
+        let new = NewPage {
+            number,
+            confirms,
+            fetched_at: page.fetched_at,
+            request: page.request,
+            http_status: page.status,
+            body: page.body,
+        };
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        blocking(|| store::archive_page(self.night.store, &self.place, &self.reading, position, new))?;
+        self.pages += 1;
+        self.night
+            .progress
+            .page(self.place.job, self.place.ask.feed, u64::from(page.head.rows));
+        tracing::debug!(
+            job = self.place.job,
+            feed = self.place.ask.feed,
+            page.number = number,
+            rows = page.head.rows,
+            "page archived"
+        );
+        Ok(PageHead { confirms, ..page.head })
+    }
+
+    fn seal(&self, state: WindowState) -> Result<Sealed, Failure> {
+        let provider = self.provider();
+        blocking(|| store::seal(self.night.store, &self.place, &self.reading, provider, state))
+    }
+
+    /// Puts the place before a failure and writes down why the window is not sealed.
+    fn leave(&self, end: End) -> End {
+        let place = |failure: Failure| failure.at(self.name());
+        match end {
+            End::Sealed(_) => end,
+            End::Unstable(sealed, failure) => End::Unstable(sealed, place(failure)),
+            End::Open(failure) => End::Open(place(self.left(failure))),
+            End::Unusable(failure) => End::Unusable(place(self.left(failure))),
+            End::Stop(failure) => End::Stop(place(self.left(failure))),
+        }
+    }
+
+    fn left(&self, failure: Failure) -> Failure {
+        match store::leave_open(self.night.store, &self.place, &self.reading, &failure.message) {
+            Ok(()) => failure,
+            // The database does not take it either: that is the worse news, unless it is the same.
+            Err(_) if failure.class == Class::LocalIo => failure,
+            Err(worse) => worse,
+        }
+    }
+
+    /// `tupay-pe: deposits 2026-03-04`.
+    fn name(&self) -> String {
+        super::place_name(self.place.job, self.place.ask)
+    }
+}
+
+/// Runs a call that takes its time without holding up other tasks, where the runtime has more than one thread.
+fn blocking<T>(call: impl FnOnce() -> T) -> T {
+    let threads = tokio::runtime::Handle::try_current().map(|h| h.runtime_flavor());
+    match threads {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
+        _ => call(),
+    }
+}
+
+/// The client's own bound on windows side by side.
+pub(super) fn side_by_side(client: &Client) -> usize {
+    client.bounds.max_in_flight
+}

@@ -1,0 +1,422 @@
+//! Facts -> the words and figures of the templates: every amount formatted, every foreign text made harmless, every list
+//! cut to what fits a mail. Pure. The same view feeds the mail's text, its HTML and the page of the day.
+
+use serde::Serialize;
+
+use super::facts::{Facts, Group, Item};
+use super::{Produced, words};
+use crate::config::Locale;
+use crate::record::Verdict;
+
+/// Rows of older items in a body.
+const OLDER_ROWS: usize = 50;
+/// Width of the longest bar of the picture, in pixels of the mail's table.
+const BAR_WIDTH: i64 = 240;
+
+/// One night, ready for the templates. Field names are the templates' variables.
+#[derive(Clone, Debug, Serialize)]
+pub struct View {
+    pub job: String,
+    pub business_day: String,
+    pub as_of: String,
+    pub verdict: &'static str,
+    pub verdict_means: &'static str,
+    /// `good`, `open` or `bad`: the colour.
+    pub tone: &'static str,
+    pub message: Option<String>,
+    pub warnings: Vec<String>,
+    /// `3 new, 12 open`
+    pub headline: String,
+    pub counts: CountsView,
+    pub lines: Vec<LineView>,
+    pub flood: Option<FloodView>,
+    pub new: ListView,
+    pub persisting: ListView,
+    pub resolved: ListView,
+    pub acknowledged: ListView,
+    pub pending: Vec<PendingView>,
+    pub coverage: Vec<CoverageView>,
+    pub complete: bool,
+    pub records: i64,
+    pub windows_sealed: i64,
+    pub windows: i64,
+    pub trend: Vec<BarView>,
+    pub last_good: Option<String>,
+    pub proofs: Vec<ProofView>,
+    pub files: Vec<FileView>,
+    /// Folder of the files.
+    pub place: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CountsView {
+    pub previous_open: i64,
+    pub new: i64,
+    pub reopened: i64,
+    pub resolved: i64,
+    pub open: i64,
+    pub acknowledged: i64,
+    pub matched: i64,
+    pub pending: i64,
+    pub excluded: i64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct LineView {
+    pub currency: String,
+    pub title: String,
+    pub count: i64,
+    /// Empty where there is nothing to add up.
+    pub sum: String,
+    pub new: i64,
+    pub reopened: i64,
+    pub resolved: i64,
+    /// Whether it counts discrepancies (else matched, pending, excluded).
+    pub item: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct FloodView {
+    pub limit: usize,
+    pub count: i64,
+    pub by_kind: Vec<(String, i64)>,
+    /// Most new ones in one night before, and how many nights that looks back.
+    pub usual_most: i64,
+    pub usual_nights: usize,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ListView {
+    pub count: i64,
+    pub rows: Vec<RowView>,
+    /// Not shown here.
+    pub more: i64,
+    /// `0-1 days`, … and how many.
+    pub ages: Vec<(&'static str, i64)>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct RowView {
+    pub id: String,
+    pub kind: String,
+    pub title: String,
+    pub priority: i64,
+    pub reopened: bool,
+    /// Reference, else the provider's id, else the ledger's.
+    pub key: String,
+    pub account: String,
+    pub direction: String,
+    pub currency: String,
+    pub ledger_amount: String,
+    pub provider_amount: String,
+    pub difference: String,
+    pub first_seen: String,
+    pub age_days: i64,
+    pub what_differs: String,
+    pub cause: String,
+    pub action: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct PendingView {
+    pub title: String,
+    pub becomes_day: String,
+    pub currency: String,
+    pub count: i64,
+    pub sum: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CoverageView {
+    pub feed: String,
+    pub windows: i64,
+    pub sealed: i64,
+    pub open: i64,
+    pub unstable: i64,
+    pub rows: i64,
+    pub oldest_unsealed: Option<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct BarView {
+    pub business_day: String,
+    pub open: i64,
+    pub new: i64,
+    /// Pixels of the bar's older and newer part.
+    pub old_width: i64,
+    pub new_width: i64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ProofView {
+    pub account: String,
+    pub currency: String,
+    pub business_day: String,
+    pub opening: String,
+    pub closing: String,
+    pub residual: String,
+    pub closes: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct FileView {
+    pub name: String,
+    pub bytes: usize,
+}
+
+/// Makes the view of a night.
+pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced], place: &str) -> View {
+    let counts = facts.counts;
+    let newly = counts.new + counts.reopened;
+    let flood = usize::try_from(newly).is_ok_and(|n| n > flood_limit);
+    View {
+        job: facts.night.job.clone(),
+        business_day: facts.night.business_day.to_string(),
+        as_of: crate::day::format_instant(facts.night.as_of),
+        verdict: words::verdict(facts.night.verdict),
+        verdict_means: words::verdict_means(facts.night.verdict),
+        tone: tone(facts.night.verdict),
+        message: facts.night.message.as_deref().map(words::shown),
+        warnings: facts
+            .night
+            .warnings
+            .iter()
+            .map(|warning| words::shown(warning))
+            .collect(),
+        headline: headline(facts),
+        counts: CountsView {
+            previous_open: counts.previous_open,
+            new: counts.new,
+            reopened: counts.reopened,
+            resolved: counts.resolved,
+            open: counts.open,
+            acknowledged: counts.acknowledged,
+            matched: counts.matched,
+            pending: counts.pending,
+            excluded: counts.excluded,
+        },
+        lines: lines(facts, locale),
+        flood: flood.then(|| flood_view(facts, flood_limit, newly)),
+        new: if flood {
+            withheld(newly)
+        } else {
+            list(facts, &["new", "reopened"], flood_limit, locale)
+        },
+        persisting: by_age(list(facts, &["persisting"], OLDER_ROWS, locale)),
+        resolved: list(facts, &["resolved"], OLDER_ROWS, locale),
+        acknowledged: by_age(list(facts, &["acknowledged"], OLDER_ROWS, locale)),
+        pending: pending(facts, locale),
+        coverage: coverage(facts),
+        complete: facts.windows_not_sealed() == 0,
+        records: facts.coverage.iter().map(|feed| feed.rows).sum(),
+        windows_sealed: facts.coverage.iter().map(|feed| feed.sealed).sum(),
+        windows: facts.coverage.iter().map(|feed| feed.windows).sum(),
+        trend: trend(facts),
+        last_good: facts.last_good.clone(),
+        proofs: proofs(facts, locale),
+        files: files
+            .iter()
+            .map(|file| FileView {
+                name: file.name.clone(),
+                bytes: file.bytes.len(),
+            })
+            .collect(),
+        place: place.to_owned(),
+    }
+}
+
+/// Verdict first, then the two numbers: `3 new, 12 open`; `INCOMPLETE, 3 new, 12 open`; `reconciled` when all is well.
+fn headline(facts: &Facts) -> String {
+    let counts = facts.counts;
+    let mut parts: Vec<String> = Vec::new();
+    if facts.night.verdict != Verdict::Discrepancies {
+        let word = match facts.night.verdict {
+            Verdict::ReconciledWithPending => "reconciled",
+            verdict => words::verdict(verdict),
+        };
+        parts.push(word.to_owned());
+    }
+    let newly = counts.new + counts.reopened;
+    if counts.open > 0 || newly > 0 || facts.night.verdict == Verdict::Discrepancies {
+        parts.push(format!("{newly} new"));
+        parts.push(format!("{} open", counts.open));
+    } else if counts.resolved > 0 {
+        parts.push(format!("{} resolved", counts.resolved));
+    }
+    if facts.night.verdict == Verdict::ReconciledWithPending {
+        parts.push(format!("{} pending", counts.pending));
+    }
+    parts.join(", ")
+}
+
+fn tone(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Reconciled | Verdict::ReconciledWithPending => "good",
+        Verdict::ReconciledWithWarnings | Verdict::Discrepancies => "open",
+        Verdict::Incomplete | Verdict::NotReconciled | Verdict::Failed => "bad",
+    }
+}
+
+fn lines(facts: &Facts, locale: Locale) -> Vec<LineView> {
+    let view = |line: &super::facts::SummaryLine| LineView {
+        currency: words::shown(&line.currency),
+        title: words::kind(&line.kind).to_owned(),
+        count: line.count,
+        sum: match (line.kind.as_str(), line.currency.as_str()) {
+            ("excluded" | "currency_mismatch", _) | (_, "") => String::new(),
+            (_, currency) => words::money(line.sum_minor, currency, locale),
+        },
+        new: line.new,
+        reopened: line.reopened,
+        resolved: line.resolved,
+        item: !matches!(line.kind.as_str(), "matched" | "pending" | "excluded"),
+    };
+    facts.lines.iter().map(view).collect()
+}
+
+/// Why the list is held back, with what a person needs to judge it: which kinds, and how many are usual.
+fn flood_view(facts: &Facts, limit: usize, count: i64) -> FloodView {
+    let mut kinds: std::collections::BTreeMap<&str, i64> = std::collections::BTreeMap::new();
+    for status in ["new", "reopened"] {
+        for (kind, count) in facts.groups.get(status).into_iter().flat_map(|group| &group.kinds) {
+            *kinds.entry(kind).or_default() += count;
+        }
+    }
+    let mut by_kind: Vec<(String, i64)> = kinds
+        .into_iter()
+        .map(|(kind, count)| (words::kind(kind).to_owned(), count))
+        .collect();
+    by_kind.sort_by_key(|(_, count)| -count);
+    let before = &facts.trend[..facts.trend.len().saturating_sub(1)];
+    FloodView {
+        limit,
+        count,
+        by_kind,
+        usual_most: before.iter().map(|night| night.new).max().unwrap_or(0),
+        usual_nights: before.len(),
+    }
+}
+
+fn withheld(count: i64) -> ListView {
+    ListView {
+        count,
+        rows: Vec::new(),
+        more: count,
+        ages: Vec::new(),
+    }
+}
+
+fn list(facts: &Facts, statuses: &[&str], most: usize, locale: Locale) -> ListView {
+    let groups: Vec<&Group> = statuses.iter().filter_map(|status| facts.groups.get(*status)).collect();
+    let count = groups.iter().map(|group| group.count).sum();
+    let mut items: Vec<&Item> = groups.iter().flat_map(|group| &group.items).collect();
+    // Each group is sorted already; a stable sort keeps that order inside one priority.
+    items.sort_by_key(|item| item.priority);
+    let rows: Vec<RowView> = items.into_iter().take(most).map(|item| row(item, locale)).collect();
+    let ages = ["0-1 days", "2-7 days", "8-30 days", "over 30 days"]
+        .into_iter()
+        .enumerate()
+        .map(|(bucket, name)| (name, groups.iter().map(|group| group.ages[bucket]).sum()))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    let shown = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    ListView {
+        count,
+        rows,
+        more: count - shown,
+        ages,
+    }
+}
+
+fn by_age(mut list: ListView) -> ListView {
+    list.rows.sort_by_key(|row| -row.age_days);
+    list
+}
+
+fn row(item: &Item, locale: Locale) -> RowView {
+    let text = |value: &Option<String>| value.as_deref().map(words::shown).unwrap_or_default();
+    let amount = |value: &Option<String>| value.as_deref().map_or_else(String::new, |v| words::decimal(v, locale));
+    let key = item
+        .reference
+        .as_ref()
+        .or(item.provider_id.as_ref())
+        .or(item.ledger_id.as_ref());
+    RowView {
+        id: item.discrepancy_id.clone(),
+        kind: item.kind.clone(),
+        title: words::kind(&item.kind).to_owned(),
+        priority: item.priority,
+        reopened: item.status == "reopened",
+        key: key.map(|key| words::shown(key)).unwrap_or_default(),
+        account: text(&item.account),
+        direction: text(&item.direction),
+        currency: text(&item.currency),
+        ledger_amount: amount(&item.ledger_amount),
+        provider_amount: amount(&item.provider_amount),
+        difference: amount(&item.difference),
+        first_seen: item.first_seen.clone(),
+        age_days: item.age_days,
+        what_differs: words::shown(&item.what_differs),
+        cause: item.likely_cause.clone(),
+        action: words::shown(&item.suggested_action),
+    }
+}
+
+fn pending(facts: &Facts, locale: Locale) -> Vec<PendingView> {
+    let view = |pending: &super::facts::Pending| PendingView {
+        title: words::kind(&pending.becomes_kind).to_owned(),
+        becomes_day: pending.becomes_day.clone(),
+        currency: words::shown(&pending.currency),
+        count: pending.count,
+        sum: words::money(pending.sum_minor, &pending.currency, locale),
+    };
+    facts.pending.iter().map(view).collect()
+}
+
+fn coverage(facts: &Facts) -> Vec<CoverageView> {
+    let view = |feed: &super::facts::FeedCoverage| CoverageView {
+        feed: words::shown(&feed.feed),
+        windows: feed.windows,
+        sealed: feed.sealed,
+        open: feed.open,
+        unstable: feed.unstable,
+        rows: feed.rows,
+        oldest_unsealed: feed.oldest_unsealed.clone(),
+        reason: feed.reason.as_deref().map(words::shown),
+    };
+    facts.coverage.iter().map(view).collect()
+}
+
+fn trend(facts: &Facts) -> Vec<BarView> {
+    let most = facts.trend.iter().map(|night| night.open).max().unwrap_or(0).max(1);
+    let width = |count: i64| (count.saturating_mul(BAR_WIDTH) / most).max(i64::from(count > 0));
+    let view = |night: &super::facts::TrendNight| {
+        let new = night.new.clamp(0, night.open);
+        BarView {
+            business_day: night.business_day.clone(),
+            open: night.open,
+            new: night.new,
+            old_width: width(night.open - new),
+            new_width: width(new),
+        }
+    };
+    facts.trend.iter().map(view).collect()
+}
+
+fn proofs(facts: &Facts, locale: Locale) -> Vec<ProofView> {
+    let amount = |value: &Option<String>| value.as_deref().map_or_else(String::new, |v| words::decimal(v, locale));
+    let view = |proof: &super::facts::Proof| ProofView {
+        account: words::shown(&proof.account),
+        currency: words::shown(&proof.currency),
+        business_day: proof.business_day.clone(),
+        opening: amount(&proof.opening),
+        closing: amount(&proof.closing),
+        residual: amount(&proof.residual),
+        closes: proof
+            .residual
+            .as_deref()
+            .is_some_and(|r| r.bytes().all(|b| matches!(b, b'0' | b'.' | b'-'))),
+    };
+    facts.proofs.iter().map(view).collect()
+}

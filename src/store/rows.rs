@@ -1,0 +1,409 @@
+//! One record or figure into its table: found, compared, kept with its former version, or left alone.
+//!
+//! Unchanged rows are not written. A record that differs from what is stored becomes its next version; where both were
+//! served by the same reading the one that the provider changed last is the current one.
+
+use chrono_tz::Tz;
+use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
+
+use crate::day::{Instant, day_of, format_instant};
+use crate::failure::Failure;
+use crate::record::{Balance, Transaction};
+use crate::window::Window;
+
+/// A record with its texts already made: the parsing thread does this, the writing thread has enough to do.
+pub(super) struct Row {
+    pub transaction: Transaction,
+    /// Row in its page from 0, or line of its file.
+    pub at: i64,
+    occurred_at: Option<String>,
+    changed_at: Option<String>,
+    business_day: String,
+    residuals: Option<String>,
+}
+
+impl Row {
+    /// The business day is that of `occurred_at`, else that on which the window begins.
+    pub(super) fn new(transaction: Transaction, at: i64, window: Window, zone: Tz) -> Row {
+        let residuals = match transaction.residuals.as_slice() {
+            [] => None,
+            // A list of plain structs always has a JSON text.
+            residuals => serde_json::to_string(residuals).ok(),
+        };
+        Row {
+            at,
+            occurred_at: transaction.occurred_at.map(format_instant),
+            changed_at: transaction.changed_at.map(format_instant),
+            business_day: day_of(transaction.occurred_at.unwrap_or(window.from), zone).to_string(),
+            residuals,
+            transaction,
+        }
+    }
+}
+
+/// Where a row was read.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'a> {
+    pub page_id: Option<i64>,
+    /// File, for file jobs.
+    pub source: Option<&'a str>,
+}
+
+/// What became of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Became {
+    New,
+    Changed,
+    Unchanged,
+    /// Unchanged, and no longer vanished.
+    Back,
+}
+
+/// Ids of rows, one bit each: a few megabytes stand for tens of millions.
+#[derive(Default)]
+pub(super) struct Seen {
+    bits: Vec<u64>,
+}
+
+impl Seen {
+    /// Adds an id; true when it was there before.
+    fn add(&mut self, id: i64) -> bool {
+        let (word, bit) = Self::place(id);
+        if word >= self.bits.len() {
+            self.bits.resize(word + 1, 0);
+        }
+        let there = self.bits[word] & bit != 0;
+        self.bits[word] |= bit;
+        there
+    }
+
+    pub(super) fn contains(&self, id: i64) -> bool {
+        let (word, bit) = Self::place(id);
+        self.bits.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+
+    fn place(id: i64) -> (usize, u64) {
+        // SQLite counts row ids from 1.
+        let id = usize::try_from(id).unwrap_or_default();
+        (id / 64, 1 << (id % 64))
+    }
+}
+
+const INSERT: &str = "
+    INSERT INTO transactions (job, account, feed, subject, provider_id,
+           reference, related_id, direction, kind, currency, amount_minor, fee_minor, fee_currency, status, is_final,
+           provider_status, occurred_at, changed_at, residuals,
+           provider, business_day, first_seen_at, seen_at, page_id, page_row, source)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+            ?20, ?21, ?22, ?22, ?23, ?24, ?25)
+    ON CONFLICT (job, feed, account, provider_id, subject) DO NOTHING";
+
+/// A fee that is the sum of fee records is no part of what the provider said about this record.
+const FIND: &str = "
+    SELECT transaction_id, vanished_at IS NOT NULL, seen_at = ?20, changed_at,
+           reference IS ?6 AND related_id IS ?7 AND direction = ?8 AND kind = ?9 AND currency = ?10 AND amount_minor = ?11
+           AND iif(fee_from_rows, NULL, fee_minor) IS ?12 AND iif(fee_from_rows, NULL, fee_currency) IS ?13
+           AND status = ?14 AND is_final = ?15 AND provider_status = ?16 AND occurred_at IS ?17 AND changed_at IS ?18
+           AND residuals IS ?19,
+           related_id
+      FROM transactions
+     WHERE job = ?1 AND account = ?2 AND feed = ?3 AND subject = ?4 AND provider_id = ?5";
+
+/// The current row becomes a version of the past.
+const SUPERSEDE: &str = "
+    INSERT INTO superseded_versions (transaction_id, version, reference, related_id, direction, kind, currency, amount_minor,
+           fee_minor, fee_currency, status, is_final, provider_status, occurred_at, changed_at, residuals, seen_at, page_id,
+           page_row, source)
+    SELECT transaction_id, version, reference, related_id, direction, kind, currency, amount_minor,
+           fee_minor, fee_currency, status, is_final, provider_status, occurred_at, changed_at, residuals, seen_at, page_id,
+           page_row, source
+      FROM transactions WHERE transaction_id = ?1";
+
+const UPDATE: &str = "
+    UPDATE transactions
+       SET reference = ?6, related_id = ?7, direction = ?8, kind = ?9, currency = ?10, amount_minor = ?11,
+           fee_minor = iif(fee_from_rows AND ?12 IS NULL, fee_minor, ?12),
+           fee_currency = iif(fee_from_rows AND ?12 IS NULL, fee_currency, ?13),
+           fee_from_rows = fee_from_rows AND ?12 IS NULL,
+           status = ?14, is_final = ?15, provider_status = ?16, occurred_at = ?17, changed_at = ?18, residuals = ?19,
+           business_day = ?21, seen_at = ?22, page_id = ?23, page_row = ?24, source = ?25, version = version + 1
+     WHERE transaction_id = ?1";
+
+/// Whether the past already holds exactly this version.
+const PAST: &str = "
+    SELECT 1 FROM superseded_versions
+     WHERE transaction_id = ?1 AND reference IS ?6 AND related_id IS ?7 AND direction = ?8 AND kind = ?9 AND currency = ?10
+       AND amount_minor = ?11 AND fee_minor IS ?12 AND fee_currency IS ?13 AND status = ?14 AND is_final = ?15
+       AND provider_status = ?16 AND occurred_at IS ?17 AND changed_at IS ?18 AND residuals IS ?19 LIMIT 1";
+
+/// A version that was already old when it was served: it goes into the past, the current one stays the last.
+const INSERT_PAST: &str = "
+    INSERT INTO superseded_versions (transaction_id, version, reference, related_id, direction, kind, currency, amount_minor,
+           fee_minor, fee_currency, status, is_final, provider_status, occurred_at, changed_at, residuals, seen_at, page_id,
+           page_row, source)
+    SELECT transaction_id, version, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?22, ?23, ?24, ?25
+      FROM transactions WHERE transaction_id = ?1";
+
+const COUNT_UP: &str = "UPDATE transactions SET version = version + 1 WHERE transaction_id = ?1";
+const COME_BACK: &str = "UPDATE transactions SET vanished_at = NULL WHERE transaction_id = ?1";
+
+/// The `transactions` of one derivation.
+pub(super) struct Records<'c> {
+    job: &'c str,
+    provider: &'c str,
+    as_of: String,
+    /// Whether a reappearing record may be called back: only where the reading proves what is listed.
+    proves: bool,
+    /// Most rows are expected to be new: insert first, look afterwards.
+    expect_new: bool,
+    pub seen: Seen,
+    insert: Statement<'c>,
+    find: Statement<'c>,
+    rare: &'c Connection,
+}
+
+/// What [`FIND`] says about the stored row.
+struct Stored {
+    id: i64,
+    vanished: bool,
+    this_run: bool,
+    changed_at: Option<String>,
+    same: bool,
+    related_id: Option<String>,
+}
+
+impl<'c> Records<'c> {
+    pub(super) fn new(
+        connection: &'c Connection,
+        job: &'c str,
+        provider: &'c str,
+        as_of: Instant,
+        proves: bool,
+        expect_new: bool,
+    ) -> Result<Self, Failure> {
+        Ok(Records {
+            job,
+            provider,
+            as_of: format_instant(as_of),
+            proves,
+            expect_new,
+            seen: Seen::default(),
+            insert: connection.prepare(INSERT)?,
+            find: connection.prepare(FIND)?,
+            rare: connection,
+        })
+    }
+
+    /// Stores one row; also gives the `related_id` that a changed row had before.
+    pub(super) fn store(
+        &mut self,
+        feed: &str,
+        row: &Row,
+        origin: Origin<'_>,
+    ) -> Result<(Became, Option<String>), Failure> {
+        if self.expect_new && self.insert(feed, row, origin)? {
+            return Ok((Became::New, None));
+        }
+        let Some(stored) = self.find(feed, row)? else {
+            // Only a row that was not tried above can be missing here.
+            self.insert(feed, row, origin)?;
+            return Ok((Became::New, None));
+        };
+        let again = self.seen.add(stored.id);
+        let mut became = Became::Unchanged;
+        if stored.vanished && self.proves {
+            self.rare.prepare_cached(COME_BACK)?.execute([stored.id])?;
+            became = Became::Back;
+        }
+        if stored.same {
+            return Ok((became, None));
+        }
+        let older = (again || stored.this_run)
+            && matches!((&row.changed_at, &stored.changed_at), (Some(served), Some(kept)) if served < kept);
+        if older && !self.keep_as_past(feed, &stored, row, origin)? {
+            return Ok((became, None));
+        }
+        if !older {
+            self.rare.prepare_cached(SUPERSEDE)?.execute([stored.id])?;
+            self.with_content(UPDATE, Some(stored.id), feed, row, origin, |s, p| s.execute(p))?;
+        }
+        Ok((Became::Changed, stored.related_id))
+    }
+
+    fn insert(&mut self, feed: &str, row: &Row, origin: Origin<'_>) -> Result<bool, Failure> {
+        let t = &row.transaction;
+        let inserted = self.insert.execute(params![
+            self.job,
+            t.account,
+            feed,
+            t.subject,
+            t.provider_id,
+            t.reference,
+            t.related_id,
+            t.direction.as_str(),
+            t.kind.as_str(),
+            t.currency.code(),
+            t.amount_minor,
+            t.fee_minor,
+            t.fee_currency.as_ref().map(|c| c.code()),
+            t.status.as_str(),
+            t.is_final,
+            t.provider_status,
+            row.occurred_at,
+            row.changed_at,
+            row.residuals,
+            self.provider,
+            row.business_day,
+            self.as_of,
+            origin.page_id,
+            row.at,
+            origin.source
+        ])? == 1;
+        if inserted {
+            self.seen.add(self.rare.last_insert_rowid());
+        }
+        Ok(inserted)
+    }
+
+    fn find(&mut self, feed: &str, row: &Row) -> Result<Option<Stored>, Failure> {
+        let t = &row.transaction;
+        let params = params![
+            self.job,
+            t.account,
+            feed,
+            t.subject,
+            t.provider_id,
+            t.reference,
+            t.related_id,
+            t.direction.as_str(),
+            t.kind.as_str(),
+            t.currency.code(),
+            t.amount_minor,
+            t.fee_minor,
+            t.fee_currency.as_ref().map(|c| c.code()),
+            t.status.as_str(),
+            t.is_final,
+            t.provider_status,
+            row.occurred_at,
+            row.changed_at,
+            row.residuals,
+            self.as_of
+        ];
+        let found = self.find.query_row(params, |r| {
+            Ok(Stored {
+                id: r.get(0)?,
+                vanished: r.get(1)?,
+                this_run: r.get(2)?,
+                changed_at: r.get(3)?,
+                same: r.get(4)?,
+                related_id: r.get(5)?,
+            })
+        });
+        Ok(found.optional()?)
+    }
+
+    /// False when the past holds this version already: served night after night it counts once.
+    fn keep_as_past(&self, feed: &str, stored: &Stored, row: &Row, origin: Origin<'_>) -> Result<bool, Failure> {
+        if self.with_content(PAST, Some(stored.id), feed, row, origin, |s, p| s.exists(p))? {
+            return Ok(false);
+        }
+        self.with_content(INSERT_PAST, Some(stored.id), feed, row, origin, |s, p| s.execute(p))?;
+        self.rare.prepare_cached(COUNT_UP)?.execute([stored.id])?;
+        Ok(true)
+    }
+
+    /// Runs one of the rarer statements; all number their parameters alike, ?1 is the row's id.
+    fn with_content<T>(
+        &self,
+        sql: &str,
+        id: Option<i64>,
+        feed: &str,
+        row: &Row,
+        origin: Origin<'_>,
+        run: impl FnOnce(&mut Statement<'_>, &[&dyn ToSql]) -> rusqlite::Result<T>,
+    ) -> Result<T, Failure> {
+        let t = &row.transaction;
+        let (currency, fee_currency) = (t.currency.code(), t.fee_currency.as_ref().map(|c| c.code()));
+        let (direction, kind, status) = (t.direction.as_str(), t.kind.as_str(), t.status.as_str());
+        let all: [&dyn ToSql; 25] = [
+            &id,
+            &t.account,
+            &feed,
+            &t.subject,
+            &t.provider_id,
+            &t.reference,
+            &t.related_id,
+            &direction,
+            &kind,
+            &currency,
+            &t.amount_minor,
+            &t.fee_minor,
+            &fee_currency,
+            &status,
+            &t.is_final,
+            &t.provider_status,
+            &row.occurred_at,
+            &row.changed_at,
+            &row.residuals,
+            &self.provider,
+            &row.business_day,
+            &self.as_of,
+            &origin.page_id,
+            &row.at,
+            &origin.source,
+        ];
+        let mut statement = self.rare.prepare_cached(sql)?;
+        let wanted = statement.parameter_count();
+        Ok(run(&mut statement, &all[..wanted])?)
+    }
+}
+
+/// Stores one figure. Another figure in the place of a stored one supersedes it.
+pub(super) fn store_balance(
+    connection: &Connection,
+    job: &str,
+    balance: &Balance,
+    as_of: &str,
+    page_id: i64,
+    page_row: u32,
+) -> Result<Became, Failure> {
+    let (at, currency) = (format_instant(balance.as_of), balance.currency.code());
+    let known: Option<(i64, i64)> = connection
+        .prepare_cached(
+            "SELECT balance_id, amount_minor FROM balances
+              WHERE job = ?1 AND feed = ?2 AND account = ?3 AND subject = ?4 AND as_of = ?5 AND currency = ?6 AND item = ?7
+                AND superseded_at IS NULL",
+        )?
+        .query_row(
+            params![job, balance.feed, balance.account, balance.subject, at, currency, balance.item],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    if let Some((balance_id, amount_minor)) = known {
+        if amount_minor == balance.amount_minor {
+            return Ok(Became::Unchanged);
+        }
+        connection
+            .prepare_cached("UPDATE balances SET superseded_at = ?2 WHERE balance_id = ?1")?
+            .execute(params![balance_id, as_of])?;
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO balances (job, feed, account, subject, as_of, currency, item, amount_minor, seen_at, page_id, page_row)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![
+            job,
+            balance.feed,
+            balance.account,
+            balance.subject,
+            at,
+            currency,
+            balance.item,
+            balance.amount_minor,
+            as_of,
+            page_id,
+            page_row
+        ])?;
+    Ok(if known.is_some() { Became::Changed } else { Became::New })
+}
