@@ -544,7 +544,8 @@ SELECT t.job, t.business_day, t.provider_id, t.reference, t.currency, t.amount_m
    AND NOT EXISTS (SELECT 1 FROM ledger_entries AS o
                     WHERE o.job = e.job AND o.direction = e.direction AND o.reference = e.reference
                       AND o.entry_id <> e.entry_id AND o.status <> 'excluded')
-   -- and no entry elsewhere names this record by its id
+   -- not chosen already, and no entry elsewhere names this record by its id
+   AND NOT EXISTS (SELECT 1 FROM chosen_pairs AS c WHERE c.job = t.job AND c.transaction_id = t.transaction_id)
    AND NOT EXISTS (SELECT 1 FROM ledger_entries AS x
                     WHERE x.job = t.job AND x.provider_id = t.provider_id AND x.entry_id <> e.entry_id
                       AND x.status <> 'excluded'

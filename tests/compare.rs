@@ -260,7 +260,7 @@ fn misconfigured(failure: &reconciled::failure::Failure) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_comparison_and_its_slow_second_implementation_agree(

@@ -429,7 +429,7 @@ impl Claims {
                     let reference = reference.filter(|r| !r.is_empty());
                     let group = reference.clone().ok_or(record);
                     if looked.insert((theirs, group)) {
-                        push_if_passed_over(conn, setup, merged, record, theirs, reference.as_deref())?;
+                        cursors::reclaim(conn, setup, merged, record, theirs, reference.as_deref())?;
                     }
                 }
             }
@@ -440,23 +440,6 @@ impl Claims {
         }
         Ok(claims)
     }
-}
-
-fn push_if_passed_over(
-    conn: &Connection,
-    setup: &Setup<'_>,
-    merged: &mut Merged,
-    record: i64,
-    direction: Direction,
-    reference: Option<&str>,
-) -> Result<(), Failure> {
-    let (records, entries) = cursors::look_again(conn, setup, record, direction, reference)?;
-    let class = cursors::classify(&records, &entries, setup);
-    if class != cursors::Class::Rich {
-        cursors::take_back(merged, class, &records);
-        merged.push_rich(records.iter().map(|r| r.id), entries.iter().map(|e| e.id));
-    }
-    Ok(())
 }
 
 fn carries_ids(conn: &Connection, job: &str) -> Result<bool, Failure> {
