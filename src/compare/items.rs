@@ -83,7 +83,7 @@ pub struct Found {
     pub matched: Sums,
     pub excluded: Sums,
     /// Kept for the assertion.
-    records: u64,
+    pub(super) records: u64,
     entries: u64,
     placed_records: u64,
     placed_entries: u64,
@@ -129,6 +129,7 @@ pub fn find(conn: &Connection, case: &Case<'_>, ledger: bool) -> Result<Found, F
     }
     let Work { mut found, units, .. } = work;
     units.check(job)?;
+    super::gone::fold(conn, job, &accounts, &mut found)?;
     super::suggest::pair_up(&mut found, matching.suggest_days);
     found.assert_every_row_is_in_one_place(job)?;
     Ok(found)
