@@ -91,7 +91,12 @@ fn not_yet(name: &str, does: &str) -> Failure {
 
 /// Settings and jobs, or every problem at once on stderr.
 fn load(args: &Args) -> Result<(Settings, Vec<Job>), Failure> {
-    config::load(args.config.as_deref()).map_err(|problems| complain(&problems))
+    let mail_wanted = match &args.command {
+        Command::Run(options) => !options.no_mail,
+        Command::Serve | Command::Check { .. } => true,
+        _ => false,
+    };
+    config::load_for(args.config.as_deref(), mail_wanted).map_err(|problems| complain(&problems))
 }
 
 fn complain(problems: &[Problem]) -> Failure {

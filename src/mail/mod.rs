@@ -170,7 +170,7 @@ fn allowed(to: &lettre::message::Mailbox, settings: &Mail) -> Result<(), Failure
         .allowed_domains
         .iter()
         .any(|domain| domain.eq_ignore_ascii_case(to.email.domain()));
-    if inside || settings.allowed_domains.is_empty() {
+    if inside {
         return Ok(());
     }
     Err(Failure::new(
