@@ -121,7 +121,7 @@ CREATE TABLE transactions (
   related_id     TEXT,                        -- provider_id of the payment a refund or fee belongs to
   direction      TEXT    NOT NULL CHECK (direction IN ('in', 'out')), -- which way the money moves, seen from the merchant
   kind           TEXT    NOT NULL,            -- payment, payout, refund, fee, top_up, misc_payment, misc_return, transfer,
-                                              -- deposit, cashout, withdraw, unknown
+                                              -- deposit, cashout, withdraw, binding, unknown
   currency       TEXT    NOT NULL CHECK (length(currency) = 3), -- ISO 4217
   amount_minor   INTEGER NOT NULL,            -- minor units, signed: in +, out -
   fee_minor      INTEGER,                     -- NULL: the provider states none

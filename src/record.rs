@@ -63,6 +63,8 @@ words! {
         Payment = "payment", Payout = "payout", Refund = "refund", Fee = "fee", TopUp = "top_up",
         MiscPayment = "misc_payment", MiscReturn = "misc_return", Transfer = "transfer",
         Deposit = "deposit", Cashout = "cashout", Withdraw = "withdraw",
+        /// A customer's mandate, no money: its status is compared, its amount is 0.
+        Binding = "binding",
         /// A type the provider's document does not name; becomes `unclassified`.
         Unknown = "unknown",
     }

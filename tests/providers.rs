@@ -2,7 +2,8 @@
 //!
 //! `settings.toml` there is the provider's table, its first lines say the zone and the business day of the window.
 //! `<feed>[.<case>].json` is a page, `….expected` what it reads as (`ACCEPT=1 cargo test --test providers` writes it);
-//! `<feed>.walk-<number>.json` are the pages of one walk that ends well.
+//! A feed that is asked by key names its key there, too: `# subject.<feed> = …`. A folder inside `fixtures/` with a
+//! `settings.toml` of its own is the same provider set up otherwise. `<feed>.walk-<number>.json` are the pages of one walk that ends well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -34,6 +35,8 @@ struct Case {
 struct Subject {
     built: Built,
     ask: Ask,
+    /// Key by feed, for feeds that are asked by key.
+    keys: BTreeMap<String, String>,
     cases: Vec<Case>,
 }
 
@@ -54,8 +57,17 @@ fn build(text: &str, entry: &Entry) -> (Option<Built>, Vec<String>) {
     (built, section.finish().into_iter().map(|p| p.to_string()).collect())
 }
 
-fn subject(entry: &Entry) -> Subject {
-    let folder = folder(entry);
+/// The fixtures of a provider, one folder per way it can be set up.
+fn folders(entry: &Entry) -> Vec<PathBuf> {
+    let top = folder(entry);
+    let inner = std::fs::read_dir(&top).expect("fixtures").map(|file| file.expect("a file").path());
+    let mut folders: Vec<PathBuf> = inner.filter(|path| path.join("settings.toml").is_file()).collect();
+    folders.push(top);
+    folders.sort();
+    folders
+}
+
+fn subject(entry: &Entry, folder: &Path) -> Subject {
     let text = std::fs::read_to_string(folder.join("settings.toml")).expect("fixtures/settings.toml");
     let noted = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("# {name} = ")));
@@ -66,7 +78,9 @@ fn subject(entry: &Entry) -> Subject {
     let (built, problems) = build(&text, entry);
     assert_eq!(problems, Vec::<String>::new(), "{}", entry.name);
     let until = start_of_day(next_day(day), zone);
-    let mut cases: Vec<Case> = std::fs::read_dir(&folder)
+    let keys = text.lines().filter_map(|line| line.strip_prefix("# subject.")?.split_once(" = "));
+    let keys = keys.map(|(feed, key)| (feed.to_owned(), key.to_owned())).collect();
+    let mut cases: Vec<Case> = std::fs::read_dir(folder)
         .expect("fixtures")
         .map(|file| file.expect("a file").path())
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
@@ -117,7 +131,10 @@ impl Subject {
         let by_subject = matches!(feed.shape, Shape::Children { .. } | Shape::Lookups);
         Ask {
             feed: feed.name,
-            subject: by_subject.then(|| "5d02c8f1a97b3e64/ü".to_owned()),
+            subject: by_subject.then(|| match self.keys.get(feed.name) {
+                Some(key) => key.clone(),
+                None => "5d02c8f1a97b3e64/ü".to_owned(),
+            }),
             ..self.ask.clone()
         }
     }

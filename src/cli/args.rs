@@ -110,6 +110,11 @@ pub enum Command {
         #[arg(long)]
         subject: String,
     },
+    /// What only Ayoconnect knows
+    Ayoconnect {
+        #[command(subcommand)]
+        what: AyoconnectCommand,
+    },
     /// Print shell completions
     Completions { shell: clap_complete::Shell },
     /// Print the manual page
@@ -134,6 +139,38 @@ pub struct RunArgs {
     /// Exit with 1 when any discrepancy is open
     #[arg(long)]
     pub exit_code: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum AyoconnectCommand {
+    /// Ask for a link under which a customer binds a card anew (opens a session at the provider)
+    BindLink(BindLinkArgs),
+}
+
+#[derive(clap::Args, Debug)]
+pub struct BindLinkArgs {
+    pub job: String,
+    /// 9 to 13 digits
+    #[arg(long, value_name = "DIGITS")]
+    pub mobile: Option<String>,
+    /// 1 to 20 letters, digits, `/`, `_` or `-`
+    #[arg(long, value_name = "ID")]
+    pub user_id: Option<String>,
+    /// 3 digits
+    #[arg(long, value_name = "DIGITS")]
+    pub bank_code: Option<String>,
+    /// Where the customer goes after success
+    #[arg(long, value_name = "URL")]
+    pub redirect_url: Option<String>,
+    /// Where the customer goes after failure
+    #[arg(long, value_name = "URL")]
+    pub failure_redirect_url: Option<String>,
+    /// ID or EN [default: ID]
+    #[arg(long)]
+    pub lang: Option<String>,
+    /// Text for the provider's dashboard; up to three times
+    #[arg(long, value_name = "TEXT")]
+    pub info: Vec<String>,
 }
 
 #[derive(Subcommand, Debug)]

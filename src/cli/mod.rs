@@ -1,6 +1,7 @@
 //! The command line: results on stdout, everything else on stderr, sysexits as exit codes.
 
 mod args;
+mod bind_link;
 mod books;
 mod check;
 mod look;
@@ -17,7 +18,7 @@ use reconciled::config::{self, Job, Problem, Settings};
 use reconciled::failure::{Class, Failure};
 use tokio_util::sync::CancellationToken;
 
-use args::{Args, Command};
+use args::{Args, AyoconnectCommand, Command};
 
 /// How long the runtime may take to end blocking work after a stop.
 const SHUTDOWN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
@@ -73,6 +74,9 @@ async fn dispatch(args: &Args) -> Result<u8, Failure> {
         Command::Sandbox { port, script } => run::sandbox(*port, script.as_deref()).await,
         Command::Sql { check, job, as_of } => books::sql(args, check, job.as_deref(), *as_of),
         Command::Erase { .. } => Err(not_yet("erase", "removes a person's data")),
+        Command::Ayoconnect {
+            what: AyoconnectCommand::BindLink(wanted),
+        } => bind_link::bind_link(args, wanted).await,
         Command::Completions { shell } => {
             args::completions(*shell);
             Ok(0)

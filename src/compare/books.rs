@@ -94,7 +94,8 @@ fn totals(conn: &Connection, job: &str, zone: Tz) -> Result<Vec<Total>, Failure>
         "INDEXED BY transactions_by_id"
     };
     let mut statement = conn.prepare(&format!(
-        "SELECT account, feed, subject, kind, status, currency, coalesce(changed_at, occurred_at), amount_minor,
+        "SELECT account, feed, subject, kind, status, currency, 
+                coalesce(changed_at, occurred_at, CASE WHEN subject <> '' THEN seen_at END), amount_minor,
                 CASE WHEN fee_currency IS currency OR fee_currency IS NULL THEN coalesce(fee_minor, 0) ELSE 0 END
            FROM transactions {how} WHERE job = ?1 AND vanished_at IS NULL"
     ))?;

@@ -9,7 +9,7 @@ use super::rows::{Entry, damaged};
 use crate::config::{Job, JobSource};
 use crate::day::{BusinessDay, Instant, next_day, parse_instant, start_of_day};
 use crate::failure::Failure;
-use crate::providers::{Feed, Shape};
+use crate::providers::{Feed, Shape, lookups};
 use crate::record::Direction;
 use crate::window::Window;
 
@@ -70,7 +70,10 @@ impl Scope {
                 let feeds = setup.provider.feeds();
                 let wanted = feeds.iter().filter(|feed| !feed.directions.is_empty());
                 wanted
-                    .map(|feed| cover(conn, &job.name, feed, grace_provider))
+                    .map(|feed| {
+                        let extras = setup.provider.lookup_extras(feed.name).len();
+                        cover(conn, &job.name, feed, extras, grace_provider)
+                    })
                     .collect::<Result<_, _>>()?
             }
             JobSource::Across(_) => Vec::new(),
@@ -120,7 +123,14 @@ impl Scope {
     }
 }
 
-fn cover(conn: &Connection, job: &str, feed: &Feed, grace_provider: TimeDelta) -> Result<Cover, Failure> {
+/// `extras`: how many further values stand behind the key in the subjects of this feed.
+fn cover(
+    conn: &Connection,
+    job: &str,
+    feed: &Feed,
+    extras: usize,
+    grace_provider: TimeDelta,
+) -> Result<Cover, Failure> {
     let directions = feed.directions.to_vec();
     let (mut before, mut after, mut holes, mut keys) = (EDGE, EDGE, Vec::new(), None);
     let sealed = match feed.shape {
@@ -137,7 +147,9 @@ fn cover(conn: &Connection, job: &str, feed: &Feed, grace_provider: TimeDelta) -
             let mut statement = conn.prepare(
                 "SELECT subject FROM windows WHERE job = ?1 AND feed = ?2 AND state = 'sealed' AND subject <> ''",
             )?;
-            let found = statement.query_map((job, feed.name), |row| row.get(0))?;
+            let found = statement.query_map((job, feed.name), |row| {
+                row.get::<_, String>(0).map(|subject| lookups::key_of(&subject, extras).to_owned())
+            })?;
             keys = Some(found.collect::<Result<_, _>>()?);
             Vec::new()
         }

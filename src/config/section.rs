@@ -275,6 +275,17 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// `false`, the default, or one of several words.
+    pub fn false_or<T: Copy>(&mut self, key: &str, off: T, words: &[(&str, T)]) -> T {
+        match self.left.get(key) {
+            Some((_, DeValue::Boolean(false))) => {
+                self.take(key);
+                off
+            }
+            _ => self.choice_or(key, off, words),
+        }
+    }
+
     /// `"30s"`, `"10m"`, `"24h"`, `"1d"`; a bare number is refused, its unit would be a guess.
     pub fn duration(&mut self, key: &str) -> Option<Duration> {
         let (text, line) = self.text_line(key)?;

@@ -7,6 +7,7 @@
 mod card;
 mod client;
 mod connect;
+mod errand;
 mod pace;
 mod page;
 mod plan;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use client::Client;
 pub use connect::install_crypto;
+pub use errand::binding_link;
 pub use plan::{Planned, plan};
 pub use scrub::scrub;
 

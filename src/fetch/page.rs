@@ -75,7 +75,20 @@ pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[Page
             }
         };
         let status = reply.status;
-        let judgement = redirect(&reply).unwrap_or_else(|| provider.judge(ask, &reply));
+        let judgement = match redirect(&reply).unwrap_or_else(|| provider.judge(ask, &reply)) {
+            Judgement::RenewThen { then, .. } => {
+                if !renewed && talk.client.sessions.renewal_may_help(&ticket).await {
+                    talk.client.sessions.drop_session(&ticket).await;
+                    renewed = true;
+                    continue;
+                }
+                if renewed {
+                    talk.client.sessions.renewed_in_vain(&ticket).await;
+                }
+                *then
+            }
+            other => other,
+        };
         let (after, why) = match judgement {
             Judgement::Page => match read(talk, ask, number, &request, reply) {
                 Ok(page) => return Ok(Answer::Page(page)),
@@ -87,6 +100,8 @@ pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[Page
                 renewed = true;
                 continue;
             }
+            // One in another: the inner one says no more than that this cannot be read.
+            Judgement::RenewThen { why, .. } => return Ok(Answer::Refused(Failure::new(Class::Auth, why))),
             Judgement::Absent { why } => {
                 let head = PageHead {
                     number,
@@ -119,7 +134,7 @@ pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[Page
 }
 
 /// Signs and sends once, with a session that still holds after all waiting.
-async fn send(talk: &Talk<'_>, mut request: Request) -> Result<(Ticket, Result<Reply, Trouble>), Failure> {
+pub(super) async fn send(talk: &Talk<'_>, mut request: Request) -> Result<(Ticket, Result<Reply, Trouble>), Failure> {
     let client = talk.client;
     loop {
         let ticket = client.sessions.ticket(talk).await?;

@@ -24,6 +24,9 @@ const MAX_SKEW: TimeDelta = TimeDelta::hours(25);
 /// A session is renewed this long before its end, at most a tenth of its life.
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
 
+/// So long a session counts as good after it was opened for an answer that came again all the same.
+const IN_VAIN: Duration = Duration::from_secs(60);
+
 /// Longest wait for the answer to a logout.
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -38,6 +41,8 @@ struct State {
     open: Option<Open>,
     /// Counts sessions: a refusal of an older one is no news.
     generation: u64,
+    /// A renewal that changed nothing: the session it opened, and when that was seen.
+    in_vain: Option<(u64, Monotonic)>,
     /// Refused for good: every later request of this run ends with it, without another login.
     refused: Option<Failure>,
 }
@@ -136,6 +141,21 @@ impl Sessions {
         if state.generation == ticket.generation {
             state.open = None;
         }
+    }
+
+    /// Whether a new session may change an answer that says only "failed". Not right after one that changed nothing: else
+    /// every key the provider does not know would cost a login.
+    pub(super) async fn renewal_may_help(&self, ticket: &Ticket) -> bool {
+        let state = self.state.lock().await;
+        let in_vain = |(generation, at): (u64, Monotonic)| {
+            generation == state.generation && monotonic_now().duration_since(at) < IN_VAIN
+        };
+        ticket.session.is_some() && !state.in_vain.is_some_and(in_vain)
+    }
+
+    /// The session of this ticket was opened for an answer that came again all the same.
+    pub(super) async fn renewed_in_vain(&self, ticket: &Ticket) {
+        self.state.lock().await.in_vain = Some((ticket.generation, monotonic_now()));
     }
 
     /// Refused for good.
@@ -238,7 +258,7 @@ async fn log_in(talk: &Talk<'_>) -> Result<Option<Session>, Failure> {
                 let next = patience.after(monotonic_now(), after, client.bounds.max_retry_wait);
                 talk.wait(next, &why, reply.status).await.map_err(|f| f.at("login"))?;
             }
-            Err(Judgement::Renew { why }) => {
+            Err(Judgement::Renew { why } | Judgement::RenewThen { why, .. }) => {
                 let skew = client.sessions.learn_skew(client, &reply);
                 if skew.is_none() || corrected {
                     return Err(refused_login(talk, &why, skew.as_deref()));

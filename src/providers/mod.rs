@@ -20,14 +20,20 @@ use crate::record::{Balance, Direction, Transaction, TransactionKind, Unreadable
 use crate::window::Window;
 
 pub mod arithmetic;
+pub mod ayoconnect;
+pub mod binding;
+pub mod lookups;
 pub mod one2pays;
 pub mod payvyne;
 pub mod read;
 pub mod setup;
 pub mod tupay;
+pub mod twopay;
+
+pub use lookups::LookupKey;
 
 /// One line per provider.
-pub const REGISTRY: &[Entry] = &[payvyne::ENTRY, tupay::ENTRY, one2pays::ENTRY];
+pub const REGISTRY: &[Entry] = &[payvyne::ENTRY, tupay::ENTRY, one2pays::ENTRY, twopay::ENTRY, ayoconnect::ENTRY];
 
 /// How a provider is found and made.
 pub struct Entry {
@@ -183,6 +189,9 @@ pub enum Judgement {
     Retry { after: Option<Duration>, why: String },
     /// The session or signature is refused: log in (or sign) anew once, then fail with AUTH.
     Renew { why: String },
+    /// The provider says "failed" for an old session and for everything else alike: log in anew once and ask again; the
+    /// same answer then means `then`, for this subject only.
+    RenewThen { why: String, then: Box<Judgement> },
     /// The subject is unknown to the provider: archived, reported, no failure of the run.
     Absent { why: String },
     /// The position is no longer valid: begin this window again (at most twice).
@@ -306,6 +315,57 @@ pub trait Provider: Send + Sync {
         Ok(())
     }
 
+    // -- looked up by key -------------------------------------------------------------------------------------------
+
+    /// For a feed of [`Shape::Lookups`]: the ledger column whose value is [`Ask::subject`]. The feed is asked about entries
+    /// of its [`Feed::directions`]; an entry without that value cannot be checked. Several entries with one value are one
+    /// conversation.
+    fn lookup_key(&self, _feed: &str) -> LookupKey {
+        LookupKey::Reference
+    }
+
+    /// Further columns whose values the request needs; they stand behind the key in the subject ([`lookups::subject`]).
+    fn lookup_extras(&self, _feed: &str) -> &'static [LookupKey] {
+        &[]
+    }
+
+    /// Why this subject cannot be asked about (a key of the wrong length): nobody is asked, the entry is not checkable.
+    /// Carries no value. [`Provider::next`] says the same as a second guard.
+    fn lookup_problem(&self, _feed: &str, _subject: &str) -> Option<String> {
+        None
+    }
+
+    /// At most so many subjects in one night; the next one goes on where it stopped.
+    fn max_lookups(&self) -> Option<u64> {
+        None
+    }
+
+    /// When so many subjects of a night were refused and none was answered, it is the account, not the keys: the job stops
+    /// with AUTH.
+    fn refusals_that_stop(&self) -> u32 {
+        5
+    }
+
+    /// Checks a wish for a binding link by every rule of the document, before anything is signed.
+    ///
+    /// # Errors
+    /// The rule that is broken, without the value.
+    fn binding_request(&self, _wish: &binding::BindingWish) -> Result<binding::BindingRequest, String> {
+        Err(format!("{} has no binding links", self.name()))
+    }
+
+    /// Reads the answer; the request's `state` must come back.
+    fn binding_link(
+        &self,
+        _asked: &binding::BindingRequest,
+        _reply: &Reply,
+    ) -> Result<binding::BindingLink, Judgement> {
+        Err(Judgement::Fail {
+            class: Class::Internal,
+            why: "this provider has no binding links".into(),
+        })
+    }
+
     // -- the walk ---------------------------------------------------------------------------------------------------
 
     /// What to do, given the heads of the pages of this pass in the order they arrived. Bounded: the core stops a pass
@@ -382,7 +442,8 @@ pub struct Total {
     pub kind: TransactionKind,
     pub status: crate::record::Status,
     pub currency: Currency,
-    /// Business day of `changed_at` (else `occurred_at`) in the job's zone.
+    /// Business day of `changed_at` (else `occurred_at`) in the job's zone; for a record under a subject without either, of
+    /// the as-of instant of the run that first read it as it is now.
     pub changed_day: Option<chrono::NaiveDate>,
     pub count: i64,
     /// Signed sum.

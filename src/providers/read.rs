@@ -289,6 +289,18 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// An unsigned amount with no more decimals than the currency has, zeros included, and no sign: `150.000` may be meant as
+    /// a hundred and fifty thousand.
+    pub fn plain_amount(&self, currency: Currency, unit: Unit, form: Form) -> Result<i64, Fault> {
+        let amount = self.unsigned_amount(currency, unit, form)?;
+        let token = self.token()?.trim_matches('"');
+        let decimals = token.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        if decimals > currency.exponent() as usize || token.starts_with('-') {
+            return Err(self.fault("is not written as the document says (a thousands separator, a sign?)"));
+        }
+        Ok(amount)
+    }
+
     /// An amount that may be absent.
     pub fn optional_amount(&self, currency: Currency, unit: Unit, form: Form) -> Result<Option<i64>, Fault> {
         self.is_there().then(|| self.amount(currency, unit, form)).transpose()
@@ -316,6 +328,11 @@ impl<'a> Field<'a> {
 
     pub fn optional_instant(&self) -> Result<Option<Instant>, Fault> {
         self.is_there().then(|| self.instant()).transpose()
+    }
+
+    /// A fault inside the object that stands here.
+    pub fn within(&self, fault: Fault) -> Fault {
+        fault.under(self.key)
     }
 
     /// An object inside the row.

@@ -44,6 +44,9 @@ pub fn of_provider(kind: &str, built: &Built) -> String {
     digest(parts)
 }
 
+/// 32 letters and digits: a form that every provider takes as a key.
+const SAMPLE_KEY: &str = "00000000000000000000000000000000";
+
 /// A conversation that every provider can begin, always the same one.
 fn sample(feed: &'static str, shape: Shape) -> Ask {
     let zone = chrono_tz::UTC;
@@ -55,7 +58,7 @@ fn sample(feed: &'static str, shape: Shape) -> Ask {
     Ask {
         feed,
         window,
-        subject: matches!(shape, Shape::Children { .. } | Shape::Lookups).then(|| "subject".to_owned()),
+        subject: matches!(shape, Shape::Children { .. } | Shape::Lookups).then(|| SAMPLE_KEY.to_owned()),
         as_of: window.until,
         zone,
         calibration: std::sync::Arc::default(),

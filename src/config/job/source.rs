@@ -10,12 +10,9 @@ use crate::config::settings::table;
 use crate::config::{FileFeed, JobSource, ProviderSetup, Section};
 use crate::providers::{self, Built};
 
-/// Providers that `INTERFACE.md` names and this version does not read.
-const LATER: [&str; 2] = ["twopay", "ayoconnect"];
-
 /// Names under which a provider's document lets `[provider]` say what `[fetch]` and `[http]` say as well.
-const PACE: &[&str] = &["max_rps", "requests_per_minute"];
-const LOOKBACK: &[&str] = &["lookback_days", "late_change_days"];
+const PACE: &[&str] = &["max_rps", "requests_per_second", "requests_per_minute"];
+const LOOKBACK: &[&str] = &["lookback_days", "late_change_days", "recheck_final_days"];
 const SETTLE: &[&str] = &["settle_lag"];
 const TIMEOUT: &[&str] = &["request_timeout"];
 
@@ -97,14 +94,10 @@ fn provider(section: &mut Section<'_>, house: &House<'_>, zone: Option<Tz>) -> O
     }
     let Some(entry) = providers::REGISTRY.iter().find(|entry| entry.name == kind) else {
         let known = || providers::REGISTRY.iter().map(|entry| entry.name).chain(["file"]);
-        let message = if LATER.contains(&kind.as_str()) {
-            format!("this version does not read {kind} yet")
-        } else {
-            let near = nearest(&kind, known().chain(LATER));
-            let all: Vec<&str> = known().collect();
-            let all = all.join(", ");
-            format!("`provider.kind` is {kind:?}; it must be one of {all}{near}")
-        };
+        let near = nearest(&kind, known());
+        let all: Vec<&str> = known().collect();
+        let all = all.join(", ");
+        let message = format!("`provider.kind` is {kind:?}; it must be one of {all}{near}");
         section.problem_at(line, message);
         section.set_aside();
         return None;
