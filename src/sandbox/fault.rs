@@ -6,10 +6,11 @@
 //! ```toml
 //! [[fault]]
 //! # -- which requests; what is left out fits all
-//! provider = "tupay"            # payvyne | tupay | one2pays
+//! provider = "tupay"            # payvyne | tupay | one2pays | twopay | ayoconnect
 //! method   = "GET"
 //! path     = "/v1/deposits"     # exact; a `*` at the end: begins so
 //! query    = "page=1"           # part of the raw query
+//! sent     = "4f8b1c7d"         # part of the request's body
 //! covers   = "2026-03-04T17:00:00Z" # the query's `from` and `to` (Unix seconds) hold this instant
 //! nth      = 2                  # the second request that fits … (default 1)
 //! count    = 3                  # … and the two after it (default 1; 0: all from there on)
@@ -56,6 +57,7 @@ pub struct Fault {
     pub method: Option<String>,
     pub path: Option<String>,
     pub query: Option<String>,
+    pub sent: Option<String>,
     /// RFC 3339.
     pub covers: Option<String>,
     /// From 1; 0 counts as 1.
@@ -145,6 +147,7 @@ impl Fault {
                 None => call.path == *p,
             })
             && self.query.as_ref().is_none_or(|q| call.query.contains(q.as_str()))
+            && self.sent.as_ref().is_none_or(|part| String::from_utf8_lossy(&call.body).contains(part.as_str()))
             && self.covers.as_ref().is_none_or(|text| covers(text, &call.query))
     }
 
@@ -293,7 +296,7 @@ mod tests {
     fn an_unknown_word_in_a_script_is_refused_with_its_line() {
         for (script, place) in [
             ("[[fault]]\nstatus = 500\nstatsu = 1\n", "line 3"),
-            ("[[fault]]\nprovider = 'twopay'\n", "line 2"),
+            ("[[fault]]\nprovider = 'threepay'\n", "line 2"),
             ("[[fault]]\n[[fault]]\nstatus = 99\n", "fault 2"),
             ("[[fault]]\ncovers = 'yesterday'\n", "fault 1"),
         ] {

@@ -9,6 +9,10 @@ use super::json::two_decimals;
 use super::world::tupay::Column;
 use super::world::{Absence, Life, World, listed};
 
+const AYOCONNECT_V2: &str = "ayoconnect-id";
+const AYOCONNECT_V3: &str = "ayoconnect-v3";
+const AYOCONNECT_CARDS: &str = "ayoconnect-cards";
+
 /// One entry of the merchant's ledger over its life.
 #[derive(Clone, Debug)]
 pub struct Booking {
@@ -20,6 +24,14 @@ pub struct Booking {
     /// The entry exists from the first instant on.
     pub life: Life<Entry>,
     pub absences: Vec<Absence>,
+    pub keys: LookupKeys,
+}
+
+/// What Ayoconnect asks for beside the merchant's reference.
+#[derive(Clone, Debug, Default)]
+pub struct LookupKeys {
+    pub x_external_id: Option<String>,
+    pub reference_no: Option<String>,
 }
 
 /// What an entry says.
@@ -74,6 +86,10 @@ pub fn export(world: &World, job: &str, now: Instant) -> String {
     let mut out = String::from(match job {
         "payvyne-uk" => "entry;order;type;pence;currency;charge;state;when;vyne_id\r\n",
         "one2pays-th" => "no,reference,direction,amount,status,booked_at,transaction\n",
+        "twopay-co" => "movimiento;llave;tipo;valor;estado;creado\n",
+        AYOCONNECT_V2 | AYOCONNECT_V3 | AYOCONNECT_CARDS => {
+            "id,partner_reference,kind,idr,state,booked_at,external_id,reference_no\n"
+        }
         _ => "id,order_id,kind,amount,currency,state,booked_at,psp_id,fee\n",
     });
     for (booking, entry) in rows {
@@ -97,6 +113,16 @@ fn line(job: &str, b: &Booking, e: &Entry) -> String {
         "one2pays-th" => {
             let (no, reference, amount) = (&b.ledger_id, &b.reference, two_decimals(e.amount));
             format!("{no},{reference},{},{amount},{},{booked_at},{id}\n", e.kind, e.state)
+        }
+        "twopay-co" => {
+            let (id, key, amount) = (&b.ledger_id, &b.reference, two_decimals(e.amount).replace('.', ","));
+            format!("{id};{key};{};{amount};{};{booked_at}\n", e.kind, e.state)
+        }
+        AYOCONNECT_V2 | AYOCONNECT_V3 | AYOCONNECT_CARDS => {
+            let (id, reference, amount) = (&b.ledger_id, &b.reference, two_decimals(e.amount));
+            let external = b.keys.x_external_id.as_deref().unwrap_or_default();
+            let number = b.keys.reference_no.as_deref().unwrap_or_default();
+            format!("{id},{reference},{},{amount},{},{booked_at},{external},{number}\n", e.kind, e.state)
         }
         _ => {
             let fee = e.fee.map(two_decimals).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The provider sandboxes: PayVyne, TuPay and One2Pays as loopback servers over a seeded world of known truth.
+//! The provider sandboxes: PayVyne, TuPay, One2Pays, TwoPay and Ayoconnect as loopback servers over a seeded world of known truth.
 //!
 //! They are written from `providers/*.md`, not from `src/providers`: a second, independent reading of the documents.
 //! [`world`] decides what happened, [`api`] says it in each provider's words, [`wire`] puts it on sockets, [`fault`]
@@ -32,13 +32,13 @@ pub use random::Random;
 pub use wire::Logged;
 pub use world::{Planted, Setup, World};
 
-/// First port of `reconciled sandbox` when none is asked for; the other two follow it.
+/// First port of `reconciled sandbox` when none is asked for; the others follow it, one each.
 pub const DEFAULT_PORT: u16 = 8741;
 
-/// Three running servers. They stop, and every connection breaks, when this is dropped.
+/// The running servers. They stop, and every connection breaks, when this is dropped.
 pub struct Running {
     shared: Arc<wire::Shared>,
-    ports: [u16; 3],
+    ports: [u16; Service::ALL.len()],
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -77,13 +77,13 @@ impl Drop for Running {
     }
 }
 
-/// Starts the three servers on loopback: PayVyne on `port`, TuPay and One2Pays on the two after it; None: on free ports.
+/// Starts the servers on loopback: PayVyne on `port`, the others in their order on the ports after it; None: on free ports.
 ///
 /// # Errors
 /// A port that is taken.
 pub async fn start(world: Arc<Mutex<World>>, faults: Vec<Fault>, port: Option<u16>) -> std::io::Result<Running> {
     let shared = Arc::new(wire::Shared::new(world, faults));
-    let (mut ports, mut listeners) = ([0; 3], Vec::new());
+    let (mut ports, mut listeners) = ([0; Service::ALL.len()], Vec::new());
     for (number, service) in Service::ALL.into_iter().enumerate() {
         let wanted = port.map_or(0, |port| port.saturating_add(number as u16));
         let listener = TcpListener::bind(("127.0.0.1", wanted)).await?;
@@ -131,7 +131,7 @@ pub async fn serve_forever(
         .map_err(|e| {
             let why = format!(
                 "ports {port} to {} cannot be opened on 127.0.0.1: {}",
-                port.saturating_add(2),
+                port.saturating_add(Service::ALL.len() as u16 - 1),
                 e.kind()
             );
             Failure::new(Class::LocalIo, format!("{why}; choose others with --port"))

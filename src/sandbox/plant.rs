@@ -8,7 +8,7 @@
 use chrono::{Days, NaiveDate, TimeDelta};
 
 use super::fault::Fault;
-use super::ledger::{Booking, Entry};
+use super::ledger::{Booking, Entry, LookupKeys};
 use super::random::Random;
 use super::world::one2pays::OrderState;
 use super::world::payvyne::Kind as Moved;
@@ -186,6 +186,7 @@ fn orphan(job: &'static str, id: &str, reference: &str, at: Instant, entry: Entr
         booked_at: at,
         life: Life::new(at, entry),
         absences: Vec::new(),
+        keys: LookupKeys::default(),
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Logged {
     pub faulty: bool,
 }
 
-/// What the three servers share.
+/// What the servers share.
 pub(super) struct Shared {
     pub world: Arc<Mutex<World>>,
     pub faults: Mutex<FaultBook>,

@@ -1,4 +1,4 @@
-//! A seeded world with known truth: what the three providers did, day by day, and what the merchant booked.
+//! A seeded world with known truth: what the providers did, day by day, and what the merchant booked.
 //!
 //! Everything is decided when the world is made; the virtual `now` only decides what exists already and in which state. The
 //! servers in `api/` show that truth in each provider's words, [`super::ledger`] in the merchant's, and
@@ -16,9 +16,11 @@ use super::api::Doors;
 use super::ledger::Booking;
 use super::random::Random;
 
+pub mod ayoconnect;
 pub mod one2pays;
 pub mod payvyne;
 pub mod tupay;
+pub mod twopay;
 
 /// How a world is made: equal setups give equal worlds.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +29,7 @@ pub struct Setup {
     /// First day on which anything happens, in each provider's own zone.
     pub first_day: BusinessDay,
     pub days: u64,
-    /// Records a day, in percent of an ordinary day (about 140 over the three providers).
+    /// Records a day, in percent of an ordinary day (about 170 over all providers).
     pub volume: i64,
 }
 
@@ -62,12 +64,16 @@ pub struct World {
     pub payvyne: payvyne::Payvyne,
     pub tupay: tupay::Tupay,
     pub one2pays: one2pays::One2pays,
+    pub twopay: twopay::Twopay,
+    pub ayoconnect: ayoconnect::Ayoconnect,
     /// The merchant's books over all jobs.
     pub bookings: Vec<Booking>,
     /// Sweeps (account and day) whose credit the bank's statement leaves out for a time.
     pub uncredited: Vec<(usize, BusinessDay, Absence)>,
     /// Differences put in on purpose.
     pub planted: Vec<Planted>,
+    /// Residues of wallets put in on purpose; they stand in the statement only.
+    pub residues: Vec<Residue>,
     /// Credentials, sessions, limits.
     pub doors: Doors,
 }
@@ -87,11 +93,14 @@ impl World {
             payvyne: payvyne::Payvyne::generate(&setup, &mut bookings),
             tupay: tupay::Tupay::generate(&setup, &mut bookings),
             one2pays: one2pays::One2pays::generate(&setup, &mut bookings),
+            twopay: twopay::Twopay::generate(&setup, &mut bookings),
+            ayoconnect: ayoconnect::Ayoconnect::generate(&setup, &mut bookings),
             clock: Clock::Virtual(crate::day::start_of_day(setup.first_day, chrono_tz::UTC)),
             setup,
             bookings,
             uncredited: Vec::new(),
             planted: Vec::new(),
+            residues: Vec::new(),
             doors: Doors::default(),
         }
     }
@@ -136,6 +145,19 @@ pub struct Planted {
     pub opens_on_night: usize,
     /// Index of the night that finds it gone.
     pub resolves_on_night: Option<usize>,
+    /// What was done, for people.
+    pub what: &'static str,
+}
+
+/// Money in a wallet that the records do not explain: to be stated on its day, and no discrepancy.
+#[derive(Clone, Debug)]
+pub struct Residue {
+    pub job: &'static str,
+    pub account: &'static str,
+    /// Index of the night whose statement shows it.
+    pub night: usize,
+    /// Stated less computed, minor units.
+    pub amount: i64,
     /// What was done, for people.
     pub what: &'static str,
 }

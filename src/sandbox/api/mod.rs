@@ -1,4 +1,4 @@
-//! The three providers' answers, written from `providers/*.md`: a call and the world in, an answer out. No sockets here.
+//! The providers' answers, written from `providers/*.md`: a call and the world in, an answer out. No sockets here.
 //!
 //! Each server is strict: what its document does not name is refused in the shape of that provider's own errors.
 
@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use super::json;
 use super::world::World;
 
+pub mod ayoconnect;
 pub mod filter;
 pub mod one2pays;
 pub mod payvyne;
 pub mod tupay;
+pub mod twopay;
 
 /// The providers of the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
@@ -19,17 +21,21 @@ pub enum Service {
     Payvyne,
     Tupay,
     One2pays,
+    Twopay,
+    Ayoconnect,
 }
 
 impl Service {
     /// In the order of their ports.
-    pub const ALL: [Self; 3] = [Self::Payvyne, Self::Tupay, Self::One2pays];
+    pub const ALL: [Self; 5] = [Self::Payvyne, Self::Tupay, Self::One2pays, Self::Twopay, Self::Ayoconnect];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Payvyne => "payvyne",
             Self::Tupay => "tupay",
             Self::One2pays => "one2pays",
+            Self::Twopay => "twopay",
+            Self::Ayoconnect => "ayoconnect",
         }
     }
 
@@ -39,6 +45,8 @@ impl Service {
             Self::Payvyne => payvyne::answer(world, call, twist),
             Self::Tupay => tupay::answer(world, call, twist),
             Self::One2pays => one2pays::answer(world, call, twist),
+            Self::Twopay => twopay::answer(world, call),
+            Self::Ayoconnect => ayoconnect::answer(world, call),
         }
     }
 
@@ -48,6 +56,8 @@ impl Service {
             Self::Payvyne => payvyne::error(status, message),
             Self::Tupay => tupay::error(status, i64::from(status), message),
             Self::One2pays => one2pays::error(status, one2pays::code_of(status), message),
+            Self::Twopay => twopay::error(status, message),
+            Self::Ayoconnect => ayoconnect::error(status, message),
         }
     }
 
@@ -57,6 +67,8 @@ impl Service {
             Self::Payvyne => world.doors.payvyne.tokens.clear(),
             Self::Tupay => world.doors.tupay.sessions.clear(),
             Self::One2pays => {}
+            Self::Twopay => world.doors.twopay.tokens.clear(),
+            Self::Ayoconnect => world.doors.ayoconnect.tokens.clear(),
         }
     }
 
@@ -66,6 +78,8 @@ impl Service {
             Self::Payvyne => world.doors.payvyne.requests_per_minute,
             Self::Tupay => world.doors.tupay.requests_per_minute,
             Self::One2pays => world.doors.one2pays.requests_per_minute,
+            Self::Twopay => world.doors.twopay.requests_per_minute,
+            Self::Ayoconnect => world.doors.ayoconnect.requests_per_minute,
         }
     }
 
@@ -76,16 +90,19 @@ impl Service {
             Self::Payvyne => payvyne::drift(world, call, insert, delete),
             Self::Tupay => tupay::drift(world, call, insert, delete),
             Self::One2pays => one2pays::drift(world, call, insert, delete),
+            Self::Twopay | Self::Ayoconnect => {} // they have no lists
         }
     }
 }
 
-/// Credentials, sessions and limits of the three servers.
+/// Credentials, sessions and limits of the servers.
 #[derive(Clone, Debug, Default)]
 pub struct Doors {
     pub payvyne: payvyne::Door,
     pub tupay: tupay::Door,
     pub one2pays: one2pays::Door,
+    pub twopay: twopay::Door,
+    pub ayoconnect: ayoconnect::Door,
 }
 
 /// A request as it came in.
@@ -194,6 +211,12 @@ pub(super) fn slice<T>(rows: &[T], from: usize, size: usize) -> &[T] {
 pub(super) fn whole_number(text: &str) -> Option<i64> {
     let digits = !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
+}
+
+/// A new token: 32 letters and digits that nobody guesses by counting. Not for secrets outside a sandbox.
+pub(super) fn token_text(name: &str, number: u64) -> String {
+    let mut random = super::random::Random::part(number, name);
+    format!("{}{}", random.hex16(), random.hex16())
 }
 
 pub(super) use json::Object;

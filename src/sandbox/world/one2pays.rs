@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::{Absence, Life, Setup, listed, minutes, moment};
 use crate::day::{BusinessDay, Instant};
-use crate::sandbox::ledger::{Booking, Entry};
+use crate::sandbox::ledger::{Booking, Entry, LookupKeys};
 use crate::sandbox::random::Random;
 
 pub const ZONE: chrono_tz::Tz = chrono_tz::Asia::Bangkok;
@@ -62,6 +62,7 @@ impl Order {
             booked_at: self.created + minutes(1),
             life: Life(entries.collect()),
             absences: Vec::new(),
+            keys: LookupKeys::default(),
         }
     }
 }

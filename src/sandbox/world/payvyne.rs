@@ -9,7 +9,7 @@ use chrono::{NaiveTime, TimeDelta};
 
 use super::{Absence, Life, Setup, listed, moment};
 use crate::day::{BusinessDay, Instant, local_instant};
-use crate::sandbox::ledger::{Booking, Entry};
+use crate::sandbox::ledger::{Booking, Entry, LookupKeys};
 use crate::sandbox::random::Random;
 
 pub const ZONE: chrono_tz::Tz = chrono_tz::Europe::London;
@@ -152,6 +152,7 @@ impl Movement {
             booked_at: self.created + TimeDelta::seconds(30),
             life: Life::new(self.created + TimeDelta::seconds(30), entry),
             absences: Vec::new(),
+            keys: LookupKeys::default(),
         })
     }
 }

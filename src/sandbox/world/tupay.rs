@@ -9,7 +9,7 @@ use chrono::{TimeDelta, Timelike};
 
 use super::{Absence, Life, Setup, listed, minutes, moment};
 use crate::day::{BusinessDay, Instant, day_of, start_of_day};
-use crate::sandbox::ledger::{Booking, Entry};
+use crate::sandbox::ledger::{Booking, Entry, LookupKeys};
 use crate::sandbox::random::Random;
 
 /// The zone of the report's days.
@@ -468,6 +468,7 @@ impl Deposit {
             booked_at: self.created + TimeDelta::seconds(60),
             life: Life(entries.collect()),
             absences: Vec::new(),
+            keys: LookupKeys::default(),
         })
     }
 }
@@ -503,6 +504,7 @@ impl Cashout {
             booked_at: self.created + TimeDelta::seconds(60),
             life: Life(entries.collect()),
             absences: Vec::new(),
+            keys: LookupKeys::default(),
         }
     }
 }
