@@ -16,6 +16,7 @@ use crate::run::{JobOutcome, Options, run_jobs};
 use crate::sandbox::{self, Running, World, plant};
 
 mod files;
+mod jobs;
 mod verdict;
 
 /// Any seed does; this one is the demo's.

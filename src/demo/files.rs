@@ -4,7 +4,9 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::jobs;
 use crate::failure::{Class, Failure};
+use crate::sandbox::api::ayoconnect::{PRIVATE_KEY_PEM, V3_TOKEN_PATH};
 use crate::sandbox::{Running, Service, World, ledger, plant};
 
 pub(super) const SETTINGS: &str = "reconciled.toml";
@@ -63,7 +65,7 @@ pub(super) fn write_settings(dir: &Path, running: &Running, world: &World) -> Re
     for folder in FOLDERS {
         folder_for_us(&dir.join(folder))?;
     }
-    write(&dir.join(SETTINGS), SETTINGS_TEXT, 0o640)?;
+    write(&dir.join(SETTINGS), jobs::SETTINGS_TEXT, 0o640)?;
     let doors = &world.doors;
     for (name, value) in [
         ("payvyne-secret", &doors.payvyne.client_secret),
@@ -71,8 +73,12 @@ pub(super) fn write_settings(dir: &Path, running: &Running, world: &World) -> Re
         ("tupay-secret-key", &doors.tupay.secret_key),
         ("one2pays-api-key", &doors.one2pays.api_key),
         ("one2pays-secret-key", &doors.one2pays.secret_key),
+        ("twopay-secret", &doors.twopay.client_secret),
+        ("twopay-api-key", &doors.twopay.api_key),
+        ("ayoconnect-secret", &doors.ayoconnect.client_secret),
+        ("ayoconnect-private-key", &PRIVATE_KEY_PEM.to_owned()),
     ] {
-        write(&dir.join("secrets").join(name), &format!("{value}\n"), 0o600)?;
+        write(&dir.join("secrets").join(name), &format!("{}\n", value.trim_end()), 0o600)?;
     }
     let jobs = dir.join("jobs");
     let fill = |text: &str, service| {
@@ -81,13 +87,21 @@ pub(super) fn write_settings(dir: &Path, running: &Running, world: &World) -> Re
             .replace("{client_id}", &doors.payvyne.client_id)
             .replace("{merchant}", &doors.payvyne.merchant)
             .replace("{id_merchant}", &doors.tupay.id_merchant.to_string())
+            .replace("{twopay_client}", &doors.twopay.client_id)
+            .replace("{ayoconnect_client}", &doors.ayoconnect.client_id)
+            .replace("{ayoconnect_merchant}", &doors.ayoconnect.merchant)
+            .replace("{v3_token_path}", V3_TOKEN_PATH)
     };
     for (name, text, service) in [
-        ("payvyne-uk", PAYVYNE, Service::Payvyne),
-        ("tupay-pe", TUPAY, Service::Tupay),
-        ("one2pays-th", ONE2PAYS, Service::One2pays),
-        ("across", ACROSS, Service::Tupay),
-        ("bank", BANK, Service::Payvyne),
+        ("payvyne-uk", jobs::PAYVYNE, Service::Payvyne),
+        ("tupay-pe", jobs::TUPAY, Service::Tupay),
+        ("one2pays-th", jobs::ONE2PAYS, Service::One2pays),
+        ("across", jobs::ACROSS, Service::Tupay),
+        ("bank", jobs::BANK, Service::Payvyne),
+        ("twopay-co", jobs::TWOPAY, Service::Twopay),
+        ("ayoconnect-id", jobs::AYOCONNECT, Service::Ayoconnect),
+        ("ayoconnect-v3", jobs::AYOCONNECT_V3, Service::Ayoconnect),
+        ("ayoconnect-cards", jobs::AYOCONNECT_CARDS, Service::Ayoconnect),
     ] {
         write(&jobs.join(format!("{name}.toml")), &fill(text, service), 0o640)?;
     }
@@ -141,204 +155,6 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     std::fs::set_permissions(&half, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
     std::fs::rename(&half, path).map_err(failed)
 }
-
-const SETTINGS_TEXT: &str = r#"# Written by `reconciled demo`. The sandboxes it ran against are gone; `reconciled sandbox` starts others.
-database = "reconciled.db"
-jobs = "jobs"
-out = "out"
-published = "reconciled-latest.db"
-
-[mail]
-transport = "folder"
-folder = "mail"
-from = "Reconciliation <recon@example.com>"
-allowed_domains = ["example.com"]
-
-[http]
-# The night on which a provider answers 500 shall not take ten minutes.
-retry_budget_s = 1
-"#;
-
-const PAYVYNE: &str = r#"# PayVyne, UK: sweeps and their transactions against the shop's ledger.
-schedule = "0 30 9 * * *"
-timezone = "Europe/London"
-recipients = ["accounting@example.com"]
-
-[provider]
-kind = "payvyne"
-base_url = "{base_url}"
-client_id = "{client_id}"
-client_secret = "file:secrets/payvyne-secret"
-expected_merchant = "{merchant}"
-max_rps = 100
-
-[fetch]
-start = {start}
-lookback_days = 15
-requests_per_minute = 6000
-
-[ledger]
-kind = "csv"
-path = "ledger/payvyne-uk.csv"
-delimiter = ";"
-amount_unit = "minor"
-
-[ledger.columns]
-ledger_id = "entry"
-reference = "order"
-direction = "type"
-amount = "pence"
-currency = "currency"
-fee = "charge"
-status = "state"
-booked_at = "when"
-provider_id = "vyne_id"
-
-[ledger.direction]
-in = ["sale", "topup", "misc-in"]
-out = ["refund", "payout", "misc-out"]
-
-[ledger.status]
-settled = ["done"]
-
-[match]
-grace_ledger_hours = 12
-grace_provider_hours = 12
-"#;
-
-const TUPAY: &str = r#"# TuPay, Peru: deposits, cashouts and the daily balance against the shop's ledger.
-schedule = "0 30 4 * * *"
-timezone = "America/Lima"
-recipients = ["accounting@example.com"]
-
-[provider]
-kind = "tupay"
-base_url = "{base_url}"
-access_key = "file:secrets/tupay-access-key"
-secret_key = "file:secrets/tupay-secret-key"
-expected_merchant_id = {id_merchant}
-max_rps = 100
-
-[fetch]
-start = {start}
-lookback_days = 15
-requests_per_minute = 6000
-
-[ledger]
-kind = "csv"
-path = "ledger/tupay-*.csv"
-
-[ledger.columns]
-ledger_id = "id"
-reference = "order_id"
-direction = "kind"
-amount = "amount"
-currency = "currency"
-status = "state"
-booked_at = "booked_at"
-provider_id = "psp_id"
-fee = "fee"
-
-[ledger.direction]
-in = ["deposit"]
-out = ["payout"]
-
-[ledger.status]
-settled = ["paid"]
-open = ["pending"]
-failed = ["failed"]
-
-[match]
-grace_ledger_hours = 12
-grace_provider_hours = 12
-stale_pending_days = 5
-
-[report]
-# One row that cannot be read is reported and does not fail the night.
-reject_threshold = 5
-"#;
-
-const ONE2PAYS: &str = r#"# One2Pays, Thailand: payments and withdraws against the shop's ledger.
-schedule = "0 30 16 * * *"
-timezone = "Asia/Bangkok"
-recipients = ["accounting@example.com"]
-
-[provider]
-kind = "one2pays"
-base_url = "{base_url}"
-api_key = "file:secrets/one2pays-api-key"
-secret_key = "file:secrets/one2pays-secret-key"
-requests_per_minute = 1000
-
-[fetch]
-start = {start}
-lookback_days = 15
-requests_per_minute = 1000
-
-[ledger]
-kind = "csv"
-path = "ledger/one2pays-th.csv"
-currency_default = "THB"
-
-[ledger.columns]
-ledger_id = "no"
-reference = "reference"
-direction = "direction"
-amount = "amount"
-status = "status"
-booked_at = "booked_at"
-provider_id = "transaction"
-
-[ledger.direction]
-in = ["in"]
-out = ["out"]
-
-[ledger.status]
-settled = ["settled"]
-open = ["waiting"]
-failed = ["failed"]
-
-[match]
-grace_ledger_hours = 12
-grace_provider_hours = 12
-"#;
-
-const ACROSS: &str = r#"# The same order paid at two providers.
-schedule = "0 0 10 * * *"
-timezone = "Europe/London"
-recipients = ["accounting@example.com"]
-
-[across]
-jobs = ["payvyne-uk", "tupay-pe", "one2pays-th"]
-"#;
-
-const BANK: &str = r#"# The bank's statement: every sweep and settlement must arrive as a credit.
-schedule = "0 0 10 * * *"
-timezone = "Europe/London"
-recipients = ["accounting@example.com"]
-
-[provider]
-kind = "file"
-provider = "bank"
-feed = "statement"
-bank = true
-path = "bank/statement.csv"
-date_format = "%d/%m/%Y"
-
-[provider.columns]
-booked_at = "Date"
-direction = "Type"
-amount = "Amount"
-currency = "Currency"
-reference = "Reference"
-
-[provider.direction]
-in = ["CR"]
-out = ["DR"]
-
-[fetch]
-start = {start}
-"#;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! The nights of the demo: a world of two weeks in which differences of every kind were put in on purpose, each with the
 //! night that must find it and the night that must find it gone.
 //!
-//! Everything planted happens at noon UTC of a day that a night covers: on that day in all three zones, after the night
+//! Everything planted happens at noon UTC of a day that a night covers: on that day in all zones, after the night
 //! before, and longer ago than the demo's grace of twelve hours when its own night comes. So one night answers for it,
 //! whether its kind waits for a grace or not.
 
@@ -18,9 +18,11 @@ use super::{Service, ledger};
 use crate::day::{BusinessDay, Instant};
 use crate::record::Kind;
 
+mod ayoconnect;
 mod one2pays;
 mod payvyne;
 mod tupay;
+mod twopay;
 
 /// Nights of the demo.
 pub const NIGHTS: usize = 5;
@@ -32,12 +34,12 @@ pub const FIRST_DAY: BusinessDay = match NaiveDate::from_ymd_opt(2026, 2, 24) {
 /// Between the first day and the last day the first night covers.
 const DAYS_BEFORE: u64 = 5;
 
-/// As-of instant of a night: 09:30 UTC, when the day before is over in Lima, London and Bangkok.
+/// As-of instant of a night: 09:30 UTC, when the day before is over in Lima, Bogotá, London, Bangkok and Jakarta.
 pub fn as_of(night: usize) -> Instant {
     noon(covered(night)) + TimeDelta::minutes(21 * 60 + 30)
 }
 
-/// The last business day a night covers, the same in all three zones.
+/// The last business day a night covers, the same in all zones.
 pub fn covered(night: usize) -> BusinessDay {
     day(DAYS_BEFORE + night as u64)
 }
@@ -60,24 +62,38 @@ pub fn demo_world(seed: u64) -> World {
     gardener.one2pays();
     gardener.across();
     gardener.payvyne();
+    gardener.twopay();
+    gardener.ayoconnect();
     world.close();
     payvyne::about_sweeps(&mut world);
     world
 }
 
-/// What the servers do wrong in a night: one day's cashouts cannot be read, whatever is tried.
+/// The night on which two providers say nothing about one key each.
+const UNANSWERED_NIGHT: usize = 3;
+
+/// What the servers do wrong in a night: one day's cashouts cannot be read and two keys get no usable answer, whatever is
+/// tried.
 pub fn faults(night: usize) -> Vec<Fault> {
-    if night != tupay::BROKEN_NIGHT {
-        return Vec::new();
+    let mut faults = Vec::new();
+    if night == UNANSWERED_NIGHT {
+        faults.extend([twopay::fault(), ayoconnect::fault(ayoconnect::UNANSWERED)]);
     }
-    vec![Fault {
+    if night == tupay::BROKEN_NIGHT {
+        faults.push(broken_day(night));
+    }
+    faults
+}
+
+fn broken_day(night: usize) -> Fault {
+    Fault {
         provider: Some(Service::Tupay),
         path: Some("/v1/cashout".into()),
         covers: Some(crate::day::format_instant(noon(covered(night)) + TimeDelta::hours(5))),
         count: Some(0),
         status: Some(500),
         ..Fault::default()
-    }]
+    }
 }
 
 /// Noon UTC of a day.
@@ -191,7 +207,15 @@ fn orphan(job: &'static str, id: &str, reference: &str, at: Instant, entry: Entr
 }
 
 /// Every job of the demo that has a ledger.
-pub const LEDGERS: [&str; 3] = ["one2pays-th", "payvyne-uk", "tupay-pe"];
+pub const LEDGERS: [&str; 7] = [
+    "ayoconnect-cards",
+    "ayoconnect-id",
+    "ayoconnect-v3",
+    "one2pays-th",
+    "payvyne-uk",
+    "tupay-pe",
+    "twopay-co",
+];
 
 /// The export of a job's ledger on a night.
 pub fn export(world: &World, job: &str, night: usize) -> String {
