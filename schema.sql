@@ -58,7 +58,8 @@ CREATE TABLE windows (
   pages        INTEGER NOT NULL DEFAULT 0,    -- of the last complete reading
   rows         INTEGER NOT NULL DEFAULT 0,    -- rows in them
   shape        TEXT    NOT NULL DEFAULT '',   -- digest of the settings that shaped the requests; a cut reading is only
-                                              -- continued under the same ones
+                                              -- continued under the same ones. For a looked-up key followed by what the
+                                              -- ledger said when it was asked about (`settled`)
   reason       TEXT                           -- why it is not sealed, when it is not
 ) STRICT;
 CREATE UNIQUE INDEX windows_by_span ON windows (job, feed, subject, from_at);

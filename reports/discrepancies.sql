@@ -30,7 +30,7 @@ WITH
                              'currency_mismatch', 'direction_mismatch', 'reversed_after_booking',
                              'duplicate_in_provider', 'duplicate_in_ledger', 'cross_provider_duplicate',
                              'balance_residual', 'settlement_mismatch', 'incomplete_window') THEN 1
-             WHEN d.kind IN ('fee_mismatch', 'stale_pending') THEN 3
+             WHEN d.kind IN ('fee_mismatch', 'stale_pending', 'lookup_failed', 'not_checkable') THEN 3
              ELSE 2
            END AS by_kind,
            -- Minor units of one major unit.
@@ -121,6 +121,8 @@ SELECT discrepancy_id,
            WHEN 'unclassified' THEN 'the provider or the books use a word that the settings do not name'
            WHEN 'unreadable' THEN 'a row could not be read exactly; its value was not guessed'
            WHEN 'incomplete_window' THEN 'the provider was not read to its end here; what lies in the gap is unknown'
+           WHEN 'lookup_failed' THEN 'the provider was asked about this key and gave no usable answer; it may know the payment or not'
+           WHEN 'not_checkable' THEN 'the provider answers only by a key that this entry lacks, or that has a wrong form: the request died before the key was known, or the key was not booked'
            ELSE 'not described'
          END
        END AS likely_cause,
@@ -149,6 +151,8 @@ SELECT discrepancy_id,
            WHEN 'unclassified' THEN 'name the word in the job''s settings; it is compared from the next run on'
            WHEN 'unreadable' THEN 'correct the row at its source; `evidence` names the place'
            WHEN 'incomplete_window' THEN 'none at first: the next run reads it again; if it stays, ask ' || coalesce(provider, 'the provider')
+           WHEN 'lookup_failed' THEN 'none at first: it is asked again every night; if it stays, ask ' || coalesce(provider, 'the provider') || ' about this key'
+           WHEN 'not_checkable' THEN 'enter the key in the books; without one, ask the provider about this payment by hand'
            ELSE 'look at both sides'
          END
        END AS suggested_action,

@@ -197,6 +197,17 @@ words! {
         Unclassified = "unclassified",
         Unreadable = "unreadable",
         IncompleteWindow = "incomplete_window",
+        /// Asked about by key, and no usable answer: nothing is known, nothing is missing.
+        LookupFailed = "lookup_failed",
+        /// The ledger lacks the key that the provider is asked by.
+        NotCheckable = "not_checkable",
+    }
+}
+
+impl Kind {
+    /// Worth a look, but no difference between the two sides.
+    pub fn is_warning(self) -> bool {
+        matches!(self, Self::Unclassified | Self::LookupFailed | Self::NotCheckable)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::failure::{Class, Failure};
 use crate::fetch::{self, Progress};
 use crate::ledger;
 use crate::mail;
+use crate::providers::Shape;
 use crate::record::Verdict;
 use crate::report;
 use crate::store::runs::{RunEnd, RunStart, begin_run, calibration, finish_run, fresh_since, set_calibration};
@@ -259,8 +260,15 @@ impl House<'_> {
 
     /// Fetch, archive, compare, report, queue the mail.
     async fn walk(&self, job: &Job, run_id: i64, outcome: &mut JobOutcome) -> Result<(), Failure> {
-        let reading_complete = self.read_source(job, outcome).await?;
-        let ledger = self.read_ledger(job, outcome);
+        // A provider without lists is asked about what the ledger holds tonight; else the ledger is read last, and is younger.
+        let (reading_complete, ledger) = if asks_by_key(job) {
+            let ledger = self.read_ledger(job, outcome);
+            let taken = ledger == LedgerLeg::Present;
+            (self.read_source(job, taken, outcome).await?, ledger)
+        } else {
+            let complete = self.read_source(job, true, outcome).await?;
+            (complete, self.read_ledger(job, outcome))
+        };
         outcome.unreadable = unreadable_rows(self.store, &job.name)?;
 
         let night = compare::Night {
@@ -297,7 +305,7 @@ impl House<'_> {
     }
 
     /// Reads the provider or the export. Ok(false): the reading is not whole, and the outcome says why.
-    async fn read_source(&self, job: &Job, outcome: &mut JobOutcome) -> Result<bool, Failure> {
+    async fn read_source(&self, job: &Job, ledger_taken: bool, outcome: &mut JobOutcome) -> Result<bool, Failure> {
         match &job.source {
             JobSource::Across(_) => Ok(true),
             JobSource::File(feed) => {
@@ -317,11 +325,17 @@ impl House<'_> {
                     }
                 }
             }
-            JobSource::Provider(setup) => self.read_provider(job, setup, outcome).await,
+            JobSource::Provider(setup) => self.read_provider(job, setup, ledger_taken, outcome).await,
         }
     }
 
-    async fn read_provider(&self, job: &Job, setup: &ProviderSetup, outcome: &mut JobOutcome) -> Result<bool, Failure> {
+    async fn read_provider(
+        &self,
+        job: &Job,
+        setup: &ProviderSetup,
+        ledger_taken: bool,
+        outcome: &mut JobOutcome,
+    ) -> Result<bool, Failure> {
         let client = fetch::Client::new(setup, &self.settings.http, &job.fetch, &self.settings.folder)?;
         let night = fetch::Night {
             store: self.store,
@@ -330,6 +344,7 @@ impl House<'_> {
             client: &client,
             as_of: outcome.as_of,
             fresh_since: fresh_since(self.store, &job.name, outcome.as_of, outcome.business_day)?,
+            ledger_taken,
             stop: &self.options.stop,
             progress: self.progress,
         };
@@ -355,7 +370,8 @@ impl House<'_> {
         {
             return Err(stopping.clone());
         }
-        Ok(reading.failures.is_empty() && reading.open == 0 && reading.unstable == 0)
+        // A key without a usable answer is a finding of its own, not a gap.
+        Ok(reading.failures.is_empty() && reading.open <= reading.refused && reading.unstable == 0)
     }
 
     /// Lets the provider learn from the figures (the sign of fees); rows are read again when it did.
@@ -473,6 +489,13 @@ impl House<'_> {
                 tracing::error!(job = outcome.job, "the run's end could not be recorded: {failure}");
             }
         }
+    }
+}
+
+fn asks_by_key(job: &Job) -> bool {
+    match &job.source {
+        JobSource::Provider(setup) => setup.provider.feeds().iter().any(|feed| feed.shape == Shape::Lookups),
+        JobSource::File(_) | JobSource::Across(_) => false,
     }
 }
 

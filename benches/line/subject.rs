@@ -72,6 +72,7 @@ pub fn ingest(dir: &Path, url: &str, in_flight: u32, per_minute: u32) -> Option<
             client: &client,
             as_of,
             fresh_since: as_of,
+            ledger_taken: true,
             stop: &stop,
             progress: &Quiet,
         };

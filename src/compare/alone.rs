@@ -158,6 +158,14 @@ pub fn entry(position: usize, entry: &Entry, twin: bool, rules: &Rules<'_>) -> P
             entry: Some(position),
         };
     }
+    if place == Place::Inside && kind == Kind::MissingInProvider && rules.scope.keys().problem(entry).is_some() {
+        return Piece::Differs {
+            kind: Kind::NotCheckable,
+            records: Vec::new(),
+            entries: vec![position],
+            difference: None,
+        };
+    }
     // An entry without a date has waited as long as anybody could wait.
     if let (Some(at), Some(patience)) = (entry.booked_at, patience)
         && let Some(day) = grace::until(at, patience, &rules.timing)

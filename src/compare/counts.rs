@@ -3,6 +3,7 @@
 use rusqlite::{Connection, named_params};
 
 use super::cursors::Sums;
+use super::keys::Keys;
 use super::rows::{damaged, word};
 use super::{Case, Findings, LedgerLeg, Outcome};
 use crate::failure::{Class, Failure};
@@ -81,7 +82,22 @@ pub fn write(conn: &Connection, case: &Case<'_>, findings: &Findings) -> Result<
             (total(&found.matched), total(&pending), total(&found.excluded));
     }
     outcome.verdict = verdict(case, &counts, &outcome);
+    if outcome.verdict < Verdict::ReconciledWithWarnings && keys_left(conn, case)? {
+        outcome.verdict = Verdict::ReconciledWithWarnings;
+    }
     Ok(outcome)
+}
+
+/// Whether the night's budget left keys of the ledger unasked.
+fn keys_left(conn: &Connection, case: &Case<'_>) -> Result<bool, Failure> {
+    let mut open =
+        conn.prepare("SELECT 1 FROM windows WHERE job = ?1 AND feed = ?2 AND subject = '' AND state = 'open'")?;
+    for feed in Keys::of(case.job).feeds() {
+        if open.exists((&case.job.name, feed.name))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn read(conn: &Connection, case: &Case<'_>) -> Result<Vec<Count>, Failure> {
@@ -148,7 +164,7 @@ fn verdict(case: &Case<'_>, counts: &[Count], outcome: &Outcome) -> Verdict {
         Verdict::Incomplete
     } else if counts
         .iter()
-        .any(|c| c.kind != Kind::Unclassified && c.unacknowledged > 0)
+        .any(|c| !c.kind.is_warning() && c.unacknowledged > 0)
     {
         Verdict::Discrepancies
     } else if outcome.open > 0 {

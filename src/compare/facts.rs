@@ -25,6 +25,7 @@ pub fn find(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Fail
     let mut found = changed(conn, case)?;
     found.extend(unreadable(conn, case)?);
     found.extend(incomplete(conn, case)?);
+    found.extend(super::unanswered::find(conn, case)?);
     Ok(found)
 }
 
@@ -200,16 +201,13 @@ fn incomplete(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Fa
 fn holes(conn: &Connection, case: &Case<'_>) -> Result<Vec<Hole>, Failure> {
     let zone = case.job.timezone;
     let until = start_of_day(next_day(case.business_day), zone);
-    let snapshots: Vec<&str> = match &case.job.source {
-        JobSource::Provider(setup) => setup
-            .provider
-            .feeds()
-            .iter()
-            .filter(|f| f.shape == Shape::Snapshot)
-            .map(|f| f.name)
-            .collect(),
+    let feeds = match &case.job.source {
+        JobSource::Provider(setup) => setup.provider.feeds(),
         _ => Vec::new(),
     };
+    let of = |shape: Shape| feeds.iter().filter(move |f| f.shape == shape).map(|f| f.name);
+    let snapshots: Vec<&str> = of(Shape::Snapshot).collect();
+    let keyed: Vec<&str> = of(Shape::Lookups).collect();
     let mut statement = conn.prepare(include_str!("incomplete.sql"))?;
     let mut rows = statement.query(named_params! {":job": case.job.name, ":until": format_instant(until)})?;
     let mut holes = Vec::new();
@@ -217,6 +215,10 @@ fn holes(conn: &Connection, case: &Case<'_>) -> Result<Vec<Hole>, Failure> {
         let (feed, subject): (String, String) = (row.get(0)?, row.get(1)?);
         let from = optional_instant(row, 2, "windows.from_at")?.ok_or_else(|| damaged("windows.from_at"))?;
         let until = optional_instant(row, 3, "windows.until_at")?.ok_or_else(|| damaged("windows.until_at"))?;
+        // Keys are a finding each, or said by a warning.
+        if keyed.contains(&feed.as_str()) {
+            continue;
+        }
         // A figure of the moment cannot be asked for later: only last night's still counts.
         if snapshots.contains(&feed.as_str()) && day_of(from, zone) < case.business_day {
             continue;

@@ -1,6 +1,6 @@
 //! The rich rules: all records and entries of one reference in one direction, and who belongs to whom. Pure.
 //!
-//! Entries that carry a provider_id were promised to that record and never fall back to the reference. Then equal rows cancel,
+//! A record that was found by asking about an entry's key belongs to that entry. Entries that carry a provider_id were promised to that record and never fall back to the reference. Then equal rows cancel,
 //! then equal amounts, then one against one; what amounts cannot decide is ambiguous. Failed rows are no money: they take part
 //! only when nothing alive is left on their side. Every row ends in exactly one [`Piece`].
 
@@ -60,6 +60,7 @@ pub enum Piece {
 /// Sorts a group into pieces. Pairs come first, then rows that stand alone, both in order of time.
 pub fn solve(records: &[Record], entries: &[Entry], rules: &Rules<'_>) -> Vec<Piece> {
     let mut table = Table::new(records, entries, rules);
+    table.by_subject();
     table.by_id();
     for part in table.parts() {
         table.by_amount(part);
@@ -141,11 +142,41 @@ impl<'a> Table<'a> {
         });
     }
 
+    /// Records that were found by asking about an entry's key.
+    fn by_subject(&mut self) {
+        let keys = self.rules.scope.keys();
+        if keys.feeds().is_empty() {
+            return;
+        }
+        for first in self.entry_order.clone() {
+            if !self.entry_free[first] || self.surplus[first] {
+                continue;
+            }
+            let mine = |r: usize| keys.belong(&self.records[r], &self.entries[first]);
+            let found: Vec<usize> = self.record_order.iter().copied().filter(|&r| mine(r)).collect();
+            let Some(&one) = found.first() else { continue };
+            let records = found.into_iter().filter(|&r| self.record_free[r]).collect();
+            let shares = |e: usize| self.entry_free[e] && keys.belong(&self.records[one], &self.entries[e]);
+            let entries: Vec<usize> = self.entry_order.iter().copied().filter(|&e| shares(e)).collect();
+            let claimants = entries.clone();
+            let mut part = Part { records, entries };
+            self.equal(&mut part, true);
+            self.equal(&mut part, false);
+            self.same_amount(&mut part, |_| true, |_| true);
+            for (record, entry) in part.records.into_iter().zip(part.entries) {
+                self.pair(record, entry);
+            }
+            for entry in claimants {
+                self.surplus[entry] = self.entry_free[entry];
+            }
+        }
+    }
+
     /// Entries that name a record of the group by its id.
     fn by_id(&mut self) {
         let mut named: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for &i in &self.entry_order {
-            if let Some(id) = &self.entries[i].provider_id {
+            if let Some(id) = self.entries[i].provider_id.as_ref().filter(|_| self.entry_free[i]) {
                 named.entry(id).or_default().push(i);
             }
         }

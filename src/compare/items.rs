@@ -12,6 +12,7 @@ use super::cursors::{self, Merged, Setup, Sums};
 use super::grace::Timing;
 use super::group::{self, Piece, Rules};
 use super::identity::{self, Suffix};
+use super::keys::Keys;
 use super::pair::Tolerance;
 use super::rows::{Entry, Record, Rows};
 use super::scope::Scope;
@@ -100,7 +101,6 @@ pub fn find(conn: &Connection, case: &Case<'_>, ledger: bool) -> Result<Found, F
         accounts: &accounts,
     };
     let mut merged = cursors::merge(conn, &setup)?;
-    let claims = Claims::resolve(conn, &setup, &mut merged)?;
     let matching = &case.job.matching;
     let rules = Rules {
         timing: Timing::new(matching, case.as_of, case.job.timezone),
@@ -110,6 +110,7 @@ pub fn find(conn: &Connection, case: &Case<'_>, ledger: bool) -> Result<Found, F
         ledger,
         accounts: &accounts,
     };
+    let claims = Claims::resolve(conn, &setup, rules.scope.keys(), &mut merged)?;
     let rich = std::mem::take(&mut merged.rich);
     let mut work = Work {
         job,
@@ -401,9 +402,17 @@ impl Claims {
     }
 
     /// Looks the strays up by id; a group that was passed over and is claimed from elsewhere goes to the rich rules, too.
-    fn resolve(conn: &Connection, setup: &Setup<'_>, merged: &mut Merged) -> Result<Self, Failure> {
+    fn resolve(conn: &Connection, setup: &Setup<'_>, keys: &Keys, merged: &mut Merged) -> Result<Self, Failure> {
         let mut claims = Self::default();
-        let strays = std::mem::take(&mut merged.strays);
+        // Groups already looked at, by reference or, without one, by record.
+        let mut looked: HashSet<(Direction, Result<String, i64>)> = HashSet::new();
+        if setup.ledger {
+            for feed in keys.feeds() {
+                claims.by_subject(conn, setup, keys, feed.name, merged, &mut looked)?;
+            }
+        }
+        let mut strays = std::mem::take(&mut merged.strays);
+        strays.retain(|stray| !claims.by_entry.contains(stray));
         if strays.is_empty() {
             return Ok(claims);
         }
@@ -414,8 +423,6 @@ impl Claims {
               WHERE job = ?1 AND feed = ?2 AND account = ?3 AND provider_id = ?4 AND vanished_at IS NULL
               ORDER BY transaction_id",
         )?;
-        // Groups already looked at, by reference or, without one, by record.
-        let mut looked: HashSet<(Direction, Result<String, i64>)> = HashSet::new();
         for stray in strays {
             let (id, direction): (String, String) = named.query_row([stray], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let mut best: Option<(bool, i64)> = None;
@@ -440,6 +447,48 @@ impl Claims {
             }
         }
         Ok(claims)
+    }
+
+    /// A record that was found by asking about an entry's key belongs to it, under whatever reference it stands there.
+    fn by_subject(
+        &mut self,
+        conn: &Connection,
+        setup: &Setup<'_>,
+        keys: &Keys,
+        feed: &str,
+        merged: &mut Merged,
+        looked: &mut HashSet<(Direction, Result<String, i64>)>,
+    ) -> Result<(), Failure> {
+        let Some(subject) = keys.sql(feed) else { return Ok(()) };
+        let mut statement = conn.prepare(&format!(
+            "WITH asked AS MATERIALIZED (
+               SELECT entry_id, direction, reference, provider_id, {subject} AS subject FROM ledger_entries
+                WHERE job = ?1 AND status <> 'excluded'
+             )
+             SELECT asked.entry_id, asked.direction, asked.reference, t.transaction_id, t.reference
+               FROM transactions AS t JOIN asked ON asked.subject = t.subject AND asked.direction = t.direction
+              WHERE t.job = ?1 AND t.feed = ?2 AND t.subject <> '' AND t.vanished_at IS NULL
+                AND (asked.reference IS NOT t.reference OR asked.provider_id <> t.provider_id) AND t.kind <> 'fee'
+              ORDER BY asked.entry_id, t.transaction_id"
+        ))?;
+        let mut rows = statement.query((setup.job, feed))?;
+        while let Some(row) = rows.next()? {
+            let (entry, record): (i64, i64) = (row.get(0)?, row.get(3)?);
+            if !self.by_entry.insert(entry) {
+                continue;
+            }
+            self.by_record.entry(record).or_default().push(entry);
+            let direction: Direction = super::rows::word(row, 1, "ledger_entries.direction")?;
+            // Both where it stands and where the record stands somebody else may have been paired.
+            let theirs = row.get::<_, Option<String>>(4)?.filter(|r| !r.is_empty());
+            let own = row.get::<_, String>(2)?;
+            for reference in [theirs, Some(own).filter(|r| !r.is_empty())] {
+                if looked.insert((direction, reference.clone().ok_or(record))) {
+                    cursors::reclaim(conn, setup, merged, record, direction, reference.as_deref())?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -32,6 +32,7 @@ mod grace;
 mod group;
 mod identity;
 mod items;
+mod keys;
 pub mod life;
 mod pair;
 mod places;
@@ -40,6 +41,7 @@ mod rows;
 mod scope;
 mod sql;
 mod suggest;
+mod unanswered;
 mod units;
 mod write;
 

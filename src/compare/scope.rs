@@ -2,14 +2,17 @@
 //!
 //! Only where every feed of a direction was read to its end can anything count as missing at the provider.
 
+use std::collections::HashSet;
+
 use chrono::TimeDelta;
 use rusqlite::Connection;
 
+use super::keys::Keys;
 use super::rows::{Entry, damaged};
 use crate::config::{Job, JobSource};
 use crate::day::{BusinessDay, Instant, next_day, parse_instant, start_of_day};
 use crate::failure::Failure;
-use crate::providers::{Feed, Shape, lookups};
+use crate::providers::{Feed, Shape};
 use crate::record::Direction;
 use crate::window::Window;
 
@@ -27,8 +30,8 @@ struct Cover {
     /// How far around a booking the provider's record may lie.
     before: TimeDelta,
     after: TimeDelta,
-    /// The feed is asked by key: these keys were answered.
-    keys: Option<std::collections::BTreeSet<String>>,
+    /// The feed is asked by key: its name, and the subjects that were answered in full.
+    answered: Option<(&'static str, HashSet<String>)>,
 }
 
 /// Where the books begin and end, and what was read in between.
@@ -39,6 +42,7 @@ pub struct Scope {
     /// First instant after the last business day of the run.
     pub end: Instant,
     covers: Vec<Cover>,
+    keys: Keys,
 }
 
 /// Where an instant lies.
@@ -63,17 +67,14 @@ impl Scope {
                     holes: Vec::new(),
                     before: none,
                     after: none,
-                    keys: None,
+                    answered: None,
                 }]
             }
             JobSource::Provider(setup) => {
                 let feeds = setup.provider.feeds();
                 let wanted = feeds.iter().filter(|feed| !feed.directions.is_empty());
                 wanted
-                    .map(|feed| {
-                        let extras = setup.provider.lookup_extras(feed.name).len();
-                        cover(conn, &job.name, feed, extras, grace_provider)
-                    })
+                    .map(|feed| cover(conn, &job.name, feed, grace_provider))
                     .collect::<Result<_, _>>()?
             }
             JobSource::Across(_) => Vec::new(),
@@ -82,7 +83,13 @@ impl Scope {
             start: start_of_day(job.fetch.start, job.timezone),
             end: start_of_day(next_day(day), job.timezone),
             covers,
+            keys: Keys::of(job),
         })
+    }
+
+    /// The feeds that are asked by key.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Where an instant lies against the span that the run is about.
@@ -99,12 +106,12 @@ impl Scope {
     /// Whether the provider would have shown the record of this entry. An entry without a date needs everything.
     pub fn proves(&self, entry: &Entry) -> bool {
         let feeds = self.covers.iter().filter(|c| c.directions.contains(&entry.direction));
-        feeds.into_iter().all(|cover| match &cover.keys {
-            Some(keys) => [&entry.x_external_id, &entry.reference_no, &entry.provider_id]
-                .into_iter()
-                .flatten()
-                .chain([&entry.reference])
-                .any(|key| keys.contains(key)),
+        feeds.into_iter().all(|cover| match &cover.answered {
+            // Its own key was asked about; what was read around it proves nothing.
+            Some((feed, answered)) => self
+                .keys
+                .subject(feed, entry)
+                .is_some_and(|subject| answered.contains(&subject)),
             None => {
                 let span = match entry.booked_at {
                     Some(at) => Window {
@@ -123,16 +130,9 @@ impl Scope {
     }
 }
 
-/// `extras`: how many further values stand behind the key in the subjects of this feed.
-fn cover(
-    conn: &Connection,
-    job: &str,
-    feed: &Feed,
-    extras: usize,
-    grace_provider: TimeDelta,
-) -> Result<Cover, Failure> {
+fn cover(conn: &Connection, job: &str, feed: &Feed, grace_provider: TimeDelta) -> Result<Cover, Failure> {
     let directions = feed.directions.to_vec();
-    let (mut before, mut after, mut holes, mut keys) = (EDGE, EDGE, Vec::new(), None);
+    let (mut before, mut after, mut holes, mut answered) = (EDGE, EDGE, Vec::new(), None);
     let sealed = match feed.shape {
         Shape::Children { of } => {
             // The record stands under a subject that may close days after the booking.
@@ -144,13 +144,14 @@ fn cover(
             sealed(conn, job, of)?
         }
         Shape::Lookups => {
+            // An answer with a row that could not be read may have been about the record.
             let mut statement = conn.prepare(
-                "SELECT subject FROM windows WHERE job = ?1 AND feed = ?2 AND state = 'sealed' AND subject <> ''",
+                "SELECT subject FROM windows WHERE job = ?1 AND feed = ?2 AND state = 'sealed' AND subject <> ''
+                    AND window_id NOT IN (SELECT p.window FROM unreadable_rows AS u JOIN pages AS p USING (page_id)
+                                           WHERE u.job = ?1 AND u.gone_at IS NULL)",
             )?;
-            let found = statement.query_map((job, feed.name), |row| {
-                row.get::<_, String>(0).map(|subject| lookups::key_of(&subject, extras).to_owned())
-            })?;
-            keys = Some(found.collect::<Result<_, _>>()?);
+            let subjects = statement.query_map((job, feed.name), |row| row.get(0))?;
+            answered = Some((feed.name, subjects.collect::<Result<_, _>>()?));
             Vec::new()
         }
         Shape::Days(_) | Shape::Listing | Shape::Snapshot => sealed(conn, job, feed.name)?,
@@ -161,7 +162,7 @@ fn cover(
         holes,
         before,
         after,
-        keys,
+        answered,
     })
 }
 

@@ -43,6 +43,11 @@ pub const CHECKS: &[(&str, &str, &str)] = &[
         include_str!("incomplete.sql"),
     ),
     (
+        "unanswered",
+        "keys of the ledger asked about without a usable answer",
+        include_str!("unanswered.sql"),
+    ),
+    (
         "across",
         "references settled at two providers",
         include_str!("across.sql"),

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Statement, named_params};
 use super::discrepancy::{self, Discrepancy};
 use super::identity;
 use super::items::{Found, Item, Pending};
+use super::keys::Keys;
 use super::life::{self, Event, Past, State, Tonight};
 use super::places::Places;
 use super::proofs::Line;
@@ -20,7 +21,7 @@ use crate::failure::Failure;
 use crate::record::Kind;
 
 /// Kinds that come from records against entries.
-const ITEM_KINDS: [Kind; 14] = [
+const ITEM_KINDS: [Kind; 15] = [
     Kind::MissingInLedger,
     Kind::MissingInProvider,
     Kind::AmountMismatch,
@@ -35,6 +36,7 @@ const ITEM_KINDS: [Kind; 14] = [
     Kind::Suggested,
     Kind::StalePending,
     Kind::Vanished,
+    Kind::NotCheckable,
 ];
 
 /// Whether a kind is found by comparing records with entries.
@@ -99,10 +101,17 @@ impl<'c, 'a> Writer<'c, 'a> {
     fn items(&mut self, conn: &Connection, found: &Found) -> Result<(), Failure> {
         let mut rows = Rows::new(conn)?;
         let mut places = Places::new(conn, self.case.job.timezone)?;
+        let keys = Keys::of(self.case.job);
         for item in &found.items {
             let rows = self.rows_of(item, &mut rows, &mut places)?;
             let identity = identity::text(rows.records.first().map(|r| &r.0), rows.entries.first(), item.suffix);
-            self.store(discrepancy::of_item(item, identity, &rows, self.case.job.timezone))?;
+            let mut found = discrepancy::of_item(item, identity, &rows, self.case.job.timezone);
+            if let (Kind::NotCheckable, Some(entry)) = (item.kind, rows.entries.first())
+                && let Some(why) = keys.problem(entry)
+            {
+                found.detail = format!("{}; {why}, so the provider cannot be asked about it", found.detail);
+            }
+            self.store(found)?;
         }
         Ok(())
     }

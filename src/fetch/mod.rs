@@ -8,6 +8,7 @@ mod card;
 mod client;
 mod connect;
 mod errand;
+mod lookups;
 mod pace;
 mod page;
 mod plan;
@@ -31,7 +32,8 @@ pub use plan::{Planned, plan};
 pub use scrub::scrub;
 
 use self::page::{Answer, Talk};
-use self::plan::{Horizon, Named, Wanted, children, parent};
+use self::lookups::Selection;
+use self::plan::{Horizon, Named, Wanted, children, parent, plan_with};
 use self::walk::{End, Walk, side_by_side};
 use crate::config::{Job, ProviderSetup};
 use crate::day::{Instant, day_of, format_instant};
@@ -68,6 +70,8 @@ pub struct Night<'a> {
     pub as_of: Instant,
     /// What was read as of this instant or later counts as read.
     pub fresh_since: Instant,
+    /// False: the ledger was refused tonight, so there are no keys to ask about.
+    pub ledger_taken: bool,
     /// Ends the night after the pages under way.
     pub stop: &'a CancellationToken,
     pub progress: &'a dyn Progress,
@@ -90,6 +94,10 @@ pub struct Reading {
     pub open: u64,
     /// Read to their end, but moving every time.
     pub unstable: u64,
+    /// Keys of the ledger asked about without a usable answer; among the open ones, each is a finding of its own.
+    pub refused: u64,
+    /// Keys of the ledger that the night's budget did not reach.
+    pub left: u64,
     pub warnings: Vec<String>,
     /// First the worst; empty = every wanted window was read to its end.
     pub failures: Vec<Failure>,
@@ -118,6 +126,26 @@ struct Evening<'n> {
     known: u64,
     unusable_in_a_row: u32,
     begun: bool,
+    keys: Keyed,
+}
+
+/// How asking by key goes tonight.
+#[derive(Default)]
+struct Keyed {
+    answered: u64,
+    refused: u64,
+    /// The first refusal, and whether all of them were about the settings.
+    first: Option<Failure>,
+    other_than_config: bool,
+}
+
+/// A conversation to be held.
+struct Held {
+    ask: Ask,
+    /// Instead of the job's own.
+    shape: Option<String>,
+    /// It is about a key of the ledger.
+    keyed: bool,
 }
 
 /// Answers that were no pages for so many windows in a row: the job stops, instead of spending the budget on each.
@@ -133,6 +161,7 @@ impl<'n> Evening<'n> {
             known: 0,
             unusable_in_a_row: 0,
             begun: false,
+            keys: Keyed::default(),
         }
     }
 
@@ -145,43 +174,74 @@ impl<'n> Evening<'n> {
         };
         let calibration = Arc::new(store::calibration(night.store, &night.job.name)?);
         let feeds = night.setup.provider.feeds();
-        let planned = plan(
-            Some(night.store),
-            night.job,
-            night.setup,
-            night.as_of,
-            night.fresh_since,
-        )?;
+        let store = Some(night.store);
+        let keyed = Selection::make(store.filter(|_| night.ledger_taken), &horizon, &*night.setup.provider)?;
+        self.keys.answered = keyed.answered;
+        let planned = plan_with(store, &horizon, night.setup, &keyed)?;
         self.known = planned.iter().map(|p| p.windows.len() as u64).sum();
         night.progress.windows(&night.job.name, self.known);
         for (feed, planned) in feeds.iter().zip(planned) {
             let wanted = match feed.shape {
                 Shape::Children { of } => self.children(&horizon, &feeds, feed, of, planned.windows.len())?,
+                Shape::Lookups => keyed.of(feed.name).to_vec(),
                 _ => planned
                     .windows
                     .into_iter()
-                    .map(|window| Wanted { window, subject: None })
+                    .map(|window| Wanted {
+                        window,
+                        subject: None,
+                        shape: None,
+                    })
                     .collect(),
             };
-            let asks: Vec<Ask> = wanted
+            let asks: Vec<Held> = wanted
                 .into_iter()
-                .map(|wanted| Ask {
-                    feed: feed.name,
-                    window: wanted.window,
-                    subject: wanted.subject,
-                    as_of: night.as_of,
-                    zone: night.job.timezone,
-                    calibration: Arc::clone(&calibration),
-                })
+                .map(|wanted| self.held(feed, wanted, &calibration))
                 .collect();
             self.reading.open += asks.len() as u64;
-            if self.halt.is_cancelled() || asks.is_empty() {
-                continue;
+            if !self.halt.is_cancelled() && !asks.is_empty() {
+                self.begin().await?;
+                self.read_feed(&asks).await;
             }
-            self.begin().await?;
-            self.read_feed(&asks).await;
+            if feed.shape == Shape::Lookups && night.ledger_taken {
+                self.note_left(feed.name, keyed.left.get(feed.name).copied().unwrap_or_default())?;
+            }
         }
         Ok(())
+    }
+
+    fn held(&self, feed: &Feed, wanted: Wanted, calibration: &Arc<BTreeMap<String, String>>) -> Held {
+        let ask = Ask {
+            feed: feed.name,
+            window: wanted.window,
+            subject: wanted.subject,
+            as_of: self.night.as_of,
+            zone: self.night.job.timezone,
+            calibration: Arc::clone(calibration),
+        };
+        Held {
+            ask,
+            shape: wanted.shape,
+            keyed: feed.shape == Shape::Lookups,
+        }
+    }
+
+    /// Says how many keys of a feed nobody was asked about.
+    fn note_left(&mut self, feed: &'static str, left: u64) -> Result<(), Failure> {
+        let (night, halted) = (self.night, self.halt.is_cancelled());
+        let reason = match (left, halted) {
+            (0, false) => None,
+            (0, true) => Some("the night was stopped before every key of the ledger was asked about".to_owned()),
+            (left, _) => Some(format!(
+                "{left} ledger items were not asked about: the night's budget (max_lookups) was spent; the next nights go on"
+            )),
+        };
+        if let Some(reason) = reason.as_deref().filter(|_| left > 0) {
+            self.reading.left += left;
+            night.client.warn(format!("{feed}: {reason}"));
+        }
+        let books = lookups::books(night.job, night.as_of);
+        store::note_keys(night.store, &night.job.name, feed, books, night.as_of, reason.as_deref())
     }
 
     /// The subjects of a feed, now that tonight's parents are read.
@@ -229,7 +289,7 @@ impl<'n> Evening<'n> {
     }
 
     /// Holds the conversations of one feed, so many side by side as the lane allows.
-    async fn read_feed(&mut self, asks: &[Ask]) {
+    async fn read_feed(&mut self, asks: &[Held]) {
         let night = self.night;
         let talk = Talk {
             client: night.client,
@@ -251,12 +311,19 @@ impl<'n> Evening<'n> {
         }
     }
 
-    fn count(&mut self, ask: &Ask, end: End) {
+    fn count(&mut self, held: &Held, end: End) {
+        let ask = &held.ask;
         let unusable = matches!(end, End::Unusable(_));
         match end {
             End::Sealed(sealed) => {
                 self.reading.sealed += 1;
+                self.keys.answered += u64::from(held.keyed);
                 self.add(ask, sealed);
+            }
+            End::Open(failure) if held.keyed => self.refused(failure),
+            // Twice in a row it is the provider, not the keys.
+            End::Unusable(failure) if held.keyed && self.unusable_in_a_row + 1 < MAX_UNUSABLE_IN_A_ROW => {
+                self.refused(failure);
             }
             End::Unstable(sealed, failure) => {
                 self.reading.unstable += 1;
@@ -276,6 +343,27 @@ impl<'n> Evening<'n> {
         if self.unusable_in_a_row >= MAX_UNUSABLE_IN_A_ROW {
             self.halt.cancel();
         }
+    }
+
+    /// A key without a usable answer: a finding, no failure of the night; unless no key gets one.
+    fn refused(&mut self, failure: Failure) {
+        tracing::warn!(job = self.night.job.name, class = failure.class.name(), "{}", failure.message);
+        self.reading.refused += 1;
+        let keys = &mut self.keys;
+        keys.refused += 1;
+        keys.other_than_config |= failure.class != Class::Config;
+        let stops = keys.refused >= u64::from(self.night.setup.provider.refusals_that_stop().max(1));
+        let first = keys.first.get_or_insert(failure).message.clone();
+        if keys.answered > 0 || !stops || self.halt.is_cancelled() {
+            return;
+        }
+        let class = if keys.other_than_config { Class::Auth } else { Class::Config };
+        let why = format!(
+            "{} keys were asked about and none was answered: it is the account or the settings, not the keys; the first: {first}",
+            keys.refused
+        );
+        self.fail(Failure::new(class, why).at(&self.night.job.name));
+        self.halt.cancel();
     }
 
     fn add(&mut self, ask: &Ask, sealed: Sealed) {
@@ -317,6 +405,12 @@ impl<'n> Evening<'n> {
         if self.night.stop.is_cancelled() && self.reading.open > 0 {
             self.fail(page::stopped().at(&self.night.job.name));
         }
+        if let Some(first) = self.keys.first.take() {
+            self.night.client.warn(format!(
+                "{} ledger items were asked about without a usable answer and are listed as lookup_failed; the first: {}",
+                self.keys.refused, first.message
+            ));
+        }
         self.reading.warnings = self.night.client.take_warnings().into_iter().collect();
         let failures = &mut self.reading.failures;
         let worst = Class::worst(failures.iter().map(|f| f.class));
@@ -327,19 +421,23 @@ impl<'n> Evening<'n> {
     }
 }
 
-async fn read_window<'a>(night: &'a Night<'a>, talk: Talk<'a>, ask: &'a Ask) -> (&'a Ask, u64, End) {
-    match Walk::open(night, talk, ask) {
+async fn read_window<'a>(night: &'a Night<'a>, talk: Talk<'a>, held: &'a Held) -> (&'a Held, u64, End) {
+    match Walk::open(night, talk, held) {
         Ok(mut walk) => {
             let end = walk.run().await;
-            (ask, walk.pages, end)
+            (held, walk.pages, end)
         }
-        Err(failure) => (ask, 0, End::Stop(failure.at(place_name(&night.job.name, ask)))),
+        Err(failure) => (held, 0, End::Stop(failure.at(place_name(night, &held.ask)))),
     }
 }
 
 /// `tupay-pe: deposits 2026-03-04`, `payvyne: sweep_transactions 5d02c8f1a97b3e64`, `one2pays: payments 2026-01-01 to 2026-03-04`.
-fn place_name(job: &str, ask: &Ask) -> String {
+fn place_name(night: &Night<'_>, ask: &Ask) -> String {
+    let job = &night.job.name;
     if let Some(subject) = &ask.subject {
+        // What stands behind the key may open a session.
+        let extras = night.setup.provider.lookup_extras(ask.feed).len();
+        let subject = crate::providers::lookups::key_of(subject, extras);
         // A hostile id must not fill the log.
         let shown: String = subject.chars().filter(|c| !c.is_control()).take(64).collect();
         return format!("{job}: {} {shown}", ask.feed);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
+use super::lookups::Selection;
 use crate::config::{Job, ProviderSetup};
 use crate::day::{Instant, last_day_over, next_day, parse_instant, start_of_day};
 use crate::failure::Failure;
@@ -18,7 +19,8 @@ use crate::window::{Covered, Window, stale, tile};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
     pub feed: &'static str,
-    /// In the order they are read. For a feed of subjects one window per subject known so far.
+    /// In the order they are read. For a feed of subjects one window per subject known so far; for a feed asked by key one
+    /// per key of the ledger as it was imported last.
     pub windows: Vec<Window>,
     /// Pages beyond the first of each window, logins and retries come on top.
     pub requests_at_least: u64,
@@ -29,6 +31,8 @@ pub struct Planned {
 pub(super) struct Wanted {
     pub window: Window,
     pub subject: Option<String>,
+    /// Instead of the job's own: what a cut conversation must agree with to go on.
+    pub shape: Option<String>,
 }
 
 /// The plan of a night, feed by feed in the order they are read. Without a store nothing has been read yet.
@@ -47,17 +51,29 @@ pub fn plan(
         as_of,
         fresh_since,
     };
+    let keyed = Selection::make(store, &night, &*setup.provider)?;
+    plan_with(store, &night, setup, &keyed)
+}
+
+/// The same, when the keys to ask about are known.
+pub(super) fn plan_with(
+    store: Option<&Store>,
+    night: &Horizon<'_>,
+    setup: &ProviderSetup,
+    keyed: &Selection,
+) -> Result<Vec<Planned>, Failure> {
     let feeds = setup.provider.feeds();
     let mut planned = Vec::new();
     for feed in &feeds {
         let windows: Vec<Window> = match feed.shape {
             Shape::Children { of } => {
                 let parents = night.wanted(parent(&feeds, of));
-                children(store, &night, feed, of, &parents, &[])?
+                children(store, night, feed, of, &parents, &[])?
                     .into_iter()
                     .map(|w| w.window)
                     .collect()
             }
+            Shape::Lookups => keyed.of(feed.name).iter().map(|w| w.window).collect(),
             _ => night.stale_windows(store, feed)?,
         };
         planned.push(Planned {
@@ -102,7 +118,7 @@ impl Horizon<'_> {
                 from: start_of_day(last, zone),
                 until,
             }],
-            // Subjects come from their parents; look-ups by the ledger's keys are not in this version.
+            // Subjects come from their parents, keys from the ledger.
             Shape::Children { .. } | Shape::Lookups => Vec::new(),
         }
     }
@@ -171,6 +187,7 @@ pub(super) fn children(
         .map(|(id, window)| Wanted {
             window,
             subject: Some(id),
+            shape: None,
         })
         .collect();
     wanted.sort_by(|a, b| (a.window.from, &a.subject).cmp(&(b.window.from, &b.subject)));

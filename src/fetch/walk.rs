@@ -8,11 +8,11 @@ use std::ops::RangeInclusive;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::Night;
+use super::{Held, Night};
 use super::client::Client;
 use super::page::{Answer, Page, Talk, fetch};
 use crate::failure::{Class, Failure};
-use crate::providers::{Ask, MAX_PAGES, PageHead, Provider, Step};
+use crate::providers::{MAX_PAGES, PageHead, Provider, Step};
 use crate::store::{self, NewPage, OpenReading, Place, Sealed, WindowState};
 
 /// A window is begun again at most so often because its position was no longer valid.
@@ -26,7 +26,7 @@ pub(super) enum End {
     Unstable(Sealed, Failure),
     /// Left open; the other windows can be read.
     Open(Failure),
-    /// Left open because the answers were no pages: two of these in a row and nothing better is to be expected.
+    /// Left open because the budget ended without a page: two of these in a row and nothing better is to be expected.
     Unusable(Failure),
     /// The job stops here.
     Stop(Failure),
@@ -37,6 +37,8 @@ pub(super) struct Walk<'w> {
     night: &'w Night<'w>,
     talk: Talk<'w>,
     place: Place<'w>,
+    /// It is about a key of the ledger.
+    keyed: bool,
     reading: OpenReading,
     heads: Vec<PageHead>,
     /// Times the window moved while it was read.
@@ -54,12 +56,13 @@ enum Turn {
 
 impl<'w> Walk<'w> {
     /// Opens the window in the database, or goes on with a reading that was cut.
-    pub(super) fn open(night: &'w Night<'w>, talk: Talk<'w>, ask: &'w Ask) -> Result<Self, Failure> {
+    pub(super) fn open(night: &'w Night<'w>, talk: Talk<'w>, held: &'w Held) -> Result<Self, Failure> {
+        let ask = &held.ask;
         let provider = night.setup.provider.name();
         let place = Place {
             job: &night.job.name,
             provider,
-            shape: &night.job.shape,
+            shape: held.shape.as_deref().unwrap_or(&night.job.shape),
             ask,
         };
         let mut reading = store::open_window(night.store, &place)?;
@@ -87,6 +90,7 @@ impl<'w> Walk<'w> {
             night,
             talk,
             place,
+            keyed: held.keyed,
             reading,
             heads,
             moved,
@@ -207,7 +211,10 @@ impl<'w> Walk<'w> {
             return Ok(self.broken(&format!("{why}, in the middle of a listing")));
         }
         self.archive(page, number, false)?;
-        self.talk.client.warn(format!("{}: {why}", self.name()));
+        // An entry whose key is unknown there is compared as such; a sweep that is unknown is worth a word.
+        if !self.keyed {
+            self.talk.client.warn(format!("{}: {why}", self.name()));
+        }
         let sealed = self.seal(WindowState::Sealed)?;
         Ok(Turn::End(End::Sealed(sealed)))
     }
@@ -308,6 +315,8 @@ impl<'w> Walk<'w> {
             End::Unstable(sealed, failure) => End::Unstable(sealed, place(failure)),
             End::Open(failure) => End::Open(place(self.left(failure))),
             End::Unusable(failure) => End::Unusable(place(self.left(failure))),
+            // It says nothing about the key.
+            End::Stop(failure) if self.keyed => End::Stop(place(failure)),
             End::Stop(failure) => End::Stop(place(self.left(failure))),
         }
     }
@@ -323,7 +332,7 @@ impl<'w> Walk<'w> {
 
     /// `tupay-pe: deposits 2026-03-04`.
     fn name(&self) -> String {
-        super::place_name(self.place.job, self.place.ask)
+        super::place_name(self.night, self.place.ask)
     }
 }
 

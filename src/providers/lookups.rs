@@ -51,6 +51,15 @@ pub fn key_of(subject: &str, extras: usize) -> &str {
     }
 }
 
+/// The same subject worked out by SQLite from a row of `ledger_entries`; NULL without a key.
+pub fn subject_sql(key: LookupKey, extras: &[LookupKey]) -> String {
+    let mut sql = format!("nullif({}, '')", key.column());
+    for extra in extras {
+        sql.push_str(&format!(" || '{SEPARATOR}' || coalesce({}, '')", extra.column()));
+    }
+    sql
+}
+
 /// One page, then done. `problem`: why the key cannot be asked about; then nobody is asked.
 pub fn next(problem: Option<String>, heads: &[PageHead]) -> Step {
     match (heads, problem) {

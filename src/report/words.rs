@@ -66,6 +66,8 @@ pub fn kind(kind: &str) -> &str {
         Ok(Kind::Unclassified) => "word not named in the settings",
         Ok(Kind::Unreadable) => "row not readable",
         Ok(Kind::IncompleteWindow) => "gap in the reading",
+        Ok(Kind::LookupFailed) => "asked about without an answer",
+        Ok(Kind::NotCheckable) => "the books lack the provider's key",
         Err(()) => match kind {
             "matched" => "matched",
             "pending" => "pending inside their grace",

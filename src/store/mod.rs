@@ -42,7 +42,9 @@ pub use pages::{NewPage, StoredPage, archive_page};
 pub use replay::{Difference, Replayed, rederive, replay};
 pub use runs::{RunEnd, RunStart, begin_run, calibration, finish_run, fresh_since, pause, set_calibration, set_pause};
 pub use verify::{Finding, verify};
-pub use windows::{OpenReading, Place, WindowState, covered, covered_subjects, leave_open, next_pass, open_window};
+pub use windows::{
+    OpenReading, Place, WindowState, asked_since, covered, covered_subjects, leave_open, next_pass, note_keys, open_window,
+};
 
 /// The database, open: one writer behind a mutex, read-only connections beside it.
 pub struct Store {

@@ -118,6 +118,18 @@ pub fn fresh_since(store: &Store, job: &str, as_of: Instant, business_day: Busin
     }
 }
 
+/// Whether a run of this job for this very as-of instant went through: what it could not read it has reported.
+pub fn ended_well(store: &Store, job: &str, as_of: Instant) -> Result<bool, Failure> {
+    store.read(|connection| {
+        Ok(connection
+            .prepare_cached(
+                "SELECT 1 FROM runs WHERE job = ?1 AND as_of = ?2 AND exit_code IN (0, 65) AND finished_at IS NOT NULL
+                    AND run_id = (SELECT max(run_id) FROM runs WHERE job = ?1 AND finished_at IS NOT NULL)",
+            )?
+            .exists([job, &format_instant(as_of)])?)
+    })
+}
+
 /// A provider's wish to be left alone: not before when, and why. It may lie in the past.
 pub fn pause(store: &Store, lane: &str) -> Result<Option<(Instant, String)>, Failure> {
     let found: Option<(String, String)> = store.read(|connection| {

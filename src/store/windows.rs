@@ -84,6 +84,53 @@ pub fn covered_subjects(store: &Store, job: &str, feed: &str) -> Result<BTreeMap
     })
 }
 
+/// How many subjects of a feed were begun as of `since` or later, and how many of these were answered.
+pub fn asked_since(store: &Store, job: &str, feed: &str, since: Instant) -> Result<(u64, u64), Failure> {
+    store.read(|connection| {
+        let (asked, answered): (i64, i64) = connection
+            .prepare_cached(
+                "SELECT count(*), coalesce(sum(state = 'sealed' AND sealed_at >= ?3), 0) FROM windows
+                  WHERE job = ?1 AND feed = ?2 AND subject <> ''
+                    AND (begun_at >= ?3 OR state = 'sealed' AND sealed_at >= ?3)",
+            )?
+            .query_row([job, feed, &format_instant(since)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok((asked.unsigned_abs(), answered.unsigned_abs()))
+    })
+}
+
+/// Writes down for a feed asked by key whether every key wanted was asked about: one row over the span of the books, open
+/// with the reason while some were not.
+pub fn note_keys(
+    store: &Store,
+    job: &str,
+    feed: &str,
+    books: Window,
+    as_of: Instant,
+    reason: Option<&str>,
+) -> Result<(), Failure> {
+    let state = if reason.is_some() { WindowState::Open } else { WindowState::Sealed };
+    let sealed_at = reason.is_none().then(|| format_instant(as_of));
+    store.write(|tx| {
+        tx.execute(
+            "INSERT INTO windows (job, feed, from_at, until_at, state, sealed_at, begun_at, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (job, feed, subject, from_at) DO UPDATE SET until_at = excluded.until_at, state = excluded.state,
+               sealed_at = coalesce(excluded.sealed_at, sealed_at), begun_at = excluded.begun_at, reason = excluded.reason",
+            params![
+                job,
+                feed,
+                format_instant(books.from),
+                format_instant(books.until),
+                state.as_str(),
+                sealed_at,
+                format_instant(as_of),
+                reason
+            ],
+        )?;
+        Ok(())
+    })
+}
+
 fn covered_row(row: &Row<'_>) -> Result<Covered, Failure> {
     let text = |at: usize| -> Result<Instant, Failure> { stored_instant(&row.get::<_, String>(at)?) };
     let sealed = row.get::<_, String>(2)? == WindowState::Sealed.as_str();
@@ -114,6 +161,11 @@ pub fn open_window(store: &Store, place: &Place<'_>) -> Result<OpenReading, Fail
             };
             if goes_on(&known, place)? {
                 let resumed = pages::of_pass(tx, &reading)?;
+                if resumed.is_empty() && reading.pass == 1 {
+                    // Nothing of it stands yet: it begins now.
+                    tx.prepare_cached("UPDATE windows SET begun_at = ?2 WHERE window_id = ?1")?
+                        .execute(params![known.window_id, format_instant(place.ask.as_of)])?;
+                }
                 return Ok(OpenReading { resumed, ..reading });
             }
         }

@@ -50,6 +50,7 @@ impl Room {
             client,
             as_of,
             fresh_since: as_of,
+            ledger_taken: true,
             stop,
             progress: &Quiet,
         })

@@ -1,0 +1,84 @@
+//! Providers asked by key: which key an entry is asked about, and whether it can be. Pure.
+
+use std::fmt;
+
+use super::rows::{Entry, Record};
+use crate::config::{Job, JobSource, ProviderSetup};
+use crate::providers::{Feed, LookupKey, Shape, lookups};
+use crate::record::{Direction, LedgerStatus};
+
+/// The feeds of a job that are asked by key; none for other providers.
+#[derive(Clone, Default)]
+pub struct Keys {
+    setup: Option<ProviderSetup>,
+    feeds: Vec<Feed>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keys").field(&self.feeds).finish()
+    }
+}
+
+impl Keys {
+    pub fn of(job: &Job) -> Self {
+        let JobSource::Provider(setup) = &job.source else {
+            return Self::default();
+        };
+        let mut feeds = setup.provider.feeds();
+        feeds.retain(|feed| feed.shape == Shape::Lookups);
+        Self {
+            setup: Some(setup.clone()),
+            feeds,
+        }
+    }
+
+    pub fn feeds(&self) -> &[Feed] {
+        &self.feeds
+    }
+
+    /// The subject of a feed as SQL over `ledger_entries`; NULL without a key.
+    pub fn sql(&self, feed: &str) -> Option<String> {
+        let provider = &self.setup.as_ref()?.provider;
+        Some(lookups::subject_sql(provider.lookup_key(feed), provider.lookup_extras(feed)))
+    }
+
+    /// What the provider is asked about this entry in that feed; None without a key.
+    pub fn subject(&self, feed: &str, entry: &Entry) -> Option<String> {
+        let provider = &self.setup.as_ref()?.provider;
+        let key = value(entry, provider.lookup_key(feed)).filter(|key| !key.is_empty())?;
+        let extras: Vec<Option<&str>> = provider.lookup_extras(feed).iter().map(|&k| value(entry, k)).collect();
+        Some(lookups::subject(key, &extras))
+    }
+
+    /// Whether this record came from asking about this entry.
+    pub fn belong(&self, record: &Record, entry: &Entry) -> bool {
+        !record.subject.is_empty()
+            && record.direction == entry.direction
+            && self.feeds.iter().any(|feed| feed.name == record.feed)
+            && self.subject(&record.feed, entry).as_ref() == Some(&record.subject)
+    }
+
+    /// Why nobody can be asked about this entry: it lacks the key, or the key breaks the provider's rules.
+    pub fn problem(&self, entry: &Entry) -> Option<String> {
+        let provider = &self.setup.as_ref()?.provider;
+        let feed = self.feed_of(entry.direction).filter(|_| entry.status != LedgerStatus::Excluded)?;
+        match self.subject(feed.name, entry) {
+            Some(subject) => provider.lookup_problem(feed.name, &subject),
+            None => Some(format!("the ledger's `{}` is empty", provider.lookup_key(feed.name).column())),
+        }
+    }
+
+    fn feed_of(&self, direction: Direction) -> Option<&Feed> {
+        self.feeds.iter().find(|feed| feed.directions.contains(&direction))
+    }
+}
+
+fn value(entry: &Entry, key: LookupKey) -> Option<&str> {
+    match key {
+        LookupKey::Reference => Some(&entry.reference),
+        LookupKey::ProviderId => entry.provider_id.as_deref(),
+        LookupKey::XExternalId => entry.x_external_id.as_deref(),
+        LookupKey::ReferenceNo => entry.reference_no.as_deref(),
+    }
+}
