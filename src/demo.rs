@@ -55,10 +55,13 @@ pub async fn demo_of(dir: &Path, mut world: World, progress: &dyn Progress) -> R
         nights.push(run_night(&settings, &jobs, night, progress).await?);
         last = Some(settings);
     }
-    let planted = lock(&world).planted.clone();
+    let (planted, residues) = {
+        let world = lock(&world);
+        (world.planted.clone(), world.residues.clone())
+    };
     drop(running);
     let settings = last.ok_or_else(|| Failure::new(Class::Internal, "the demo has no nights"))?;
-    let (text, wrong) = verdict::judge(&settings, &planted, &nights)?;
+    let (text, wrong) = verdict::judge(&settings, &planted, &residues, &nights)?;
     let place = files::write_table(dir, &text)?;
     match wrong.is_empty() {
         true => Ok(text),

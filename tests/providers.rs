@@ -60,7 +60,9 @@ fn build(text: &str, entry: &Entry) -> (Option<Built>, Vec<String>) {
 /// The fixtures of a provider, one folder per way it can be set up.
 fn folders(entry: &Entry) -> Vec<PathBuf> {
     let top = folder(entry);
-    let inner = std::fs::read_dir(&top).expect("fixtures").map(|file| file.expect("a file").path());
+    let inner = std::fs::read_dir(&top)
+        .expect("fixtures")
+        .map(|file| file.expect("a file").path());
     let mut folders: Vec<PathBuf> = inner.filter(|path| path.join("settings.toml").is_file()).collect();
     folders.push(top);
     folders.sort();
@@ -78,7 +80,9 @@ fn subject(entry: &Entry, folder: &Path) -> Subject {
     let (built, problems) = build(&text, entry);
     assert_eq!(problems, Vec::<String>::new(), "{}", entry.name);
     let until = start_of_day(next_day(day), zone);
-    let keys = text.lines().filter_map(|line| line.strip_prefix("# subject.")?.split_once(" = "));
+    let keys = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# subject.")?.split_once(" = "));
     let keys = keys.map(|(feed, key)| (feed.to_owned(), key.to_owned())).collect();
     let mut cases: Vec<Case> = std::fs::read_dir(folder)
         .expect("fixtures")

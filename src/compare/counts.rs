@@ -162,10 +162,7 @@ fn verdict(case: &Case<'_>, counts: &[Count], outcome: &Outcome) -> Verdict {
         Verdict::NotReconciled
     } else if !case.reading_complete || open(Kind::IncompleteWindow) {
         Verdict::Incomplete
-    } else if counts
-        .iter()
-        .any(|c| !c.kind.is_warning() && c.unacknowledged > 0)
-    {
+    } else if counts.iter().any(|c| !c.kind.is_warning() && c.unacknowledged > 0) {
         Verdict::Discrepancies
     } else if outcome.open > 0 {
         // Words nobody declared, and what a person has already looked at.

@@ -40,7 +40,10 @@ impl Keys {
     /// The subject of a feed as SQL over `ledger_entries`; NULL without a key.
     pub fn sql(&self, feed: &str) -> Option<String> {
         let provider = &self.setup.as_ref()?.provider;
-        Some(lookups::subject_sql(provider.lookup_key(feed), provider.lookup_extras(feed)))
+        Some(lookups::subject_sql(
+            provider.lookup_key(feed),
+            provider.lookup_extras(feed),
+        ))
     }
 
     /// What the provider is asked about this entry in that feed; None without a key.
@@ -62,10 +65,15 @@ impl Keys {
     /// Why nobody can be asked about this entry: it lacks the key, or the key breaks the provider's rules.
     pub fn problem(&self, entry: &Entry) -> Option<String> {
         let provider = &self.setup.as_ref()?.provider;
-        let feed = self.feed_of(entry.direction).filter(|_| entry.status != LedgerStatus::Excluded)?;
+        let feed = self
+            .feed_of(entry.direction)
+            .filter(|_| entry.status != LedgerStatus::Excluded)?;
         match self.subject(feed.name, entry) {
             Some(subject) => provider.lookup_problem(feed.name, &subject),
-            None => Some(format!("the ledger's `{}` is empty", provider.lookup_key(feed.name).column())),
+            None => Some(format!(
+                "the ledger's `{}` is empty",
+                provider.lookup_key(feed.name).column()
+            )),
         }
     }
 

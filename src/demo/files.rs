@@ -78,7 +78,11 @@ pub(super) fn write_settings(dir: &Path, running: &Running, world: &World) -> Re
         ("ayoconnect-secret", &doors.ayoconnect.client_secret),
         ("ayoconnect-private-key", &PRIVATE_KEY_PEM.to_owned()),
     ] {
-        write(&dir.join("secrets").join(name), &format!("{}\n", value.trim_end()), 0o600)?;
+        write(
+            &dir.join("secrets").join(name),
+            &format!("{}\n", value.trim_end()),
+            0o600,
+        )?;
     }
     let jobs = dir.join("jobs");
     let fill = |text: &str, service| {

@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::failure::Failure;
 use crate::record::Verdict;
 use crate::run::JobOutcome;
+use crate::sandbox::world::Residue;
 use crate::sandbox::{Planted, plant};
 
 /// One discrepancy of the database with the days of its life.
@@ -33,9 +34,11 @@ struct Found {
 pub(super) fn judge(
     settings: &Settings,
     planted: &[Planted],
+    residues: &[Residue],
     nights: &[Vec<JobOutcome>],
 ) -> Result<(String, Vec<String>), Failure> {
-    let found = found(settings)?;
+    let database = open(settings)?;
+    let found = found(&database)?;
     let mut wrong = Vec::new();
     let mut planned = vec![false; found.len()];
     let mut table = table(&["job", "kind", "planted", "nights", "found"]);
@@ -48,6 +51,14 @@ pub(super) fn judge(
             wrong.push(format!("{} {} ({}): {answer}", plant.job, plant.kind, plant.what));
         }
         table.add_row([plant.job, plant.kind.as_str(), plant.what, &nights_of(plant), &answer]);
+    }
+    for residue in residues {
+        let answer = stated(&database, residue)?;
+        if answer != "yes" {
+            wrong.push(format!("{} statement ({}): {answer}", residue.job, residue.what));
+        }
+        let night = (residue.night + 1).to_string();
+        table.add_row([residue.job, "(statement)", residue.what, &night, &answer]);
     }
     let mut text = format!("{table}\n");
     for extra in found
@@ -65,9 +76,27 @@ pub(super) fn judge(
     Ok((text, wrong))
 }
 
-fn found(settings: &Settings) -> Result<Vec<Found>, Failure> {
+fn open(settings: &Settings) -> Result<Connection, Failure> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let database = Connection::open_with_flags(&settings.database, flags)?;
+    Ok(Connection::open_with_flags(&settings.database, flags)?)
+}
+
+/// `yes` where the statement of that day leaves just that much unexplained; else what it leaves.
+fn stated(database: &Connection, residue: &Residue) -> Result<String, Failure> {
+    let day = plant::covered(residue.night).to_string();
+    let mut statement = database.prepare(
+        "SELECT amount_minor FROM statement_lines
+          WHERE job = ?1 AND account = ?2 AND business_day = ?3 AND line = 'residual'",
+    )?;
+    let rows = statement.query_map((residue.job, residue.account, day), |row| row.get(0))?;
+    let found: Vec<i64> = rows.collect::<Result<_, _>>()?;
+    Ok(match found[..] {
+        [amount] if amount == residue.amount => "yes".into(),
+        _ => format!("the residuals are {found:?}, expected {}", residue.amount),
+    })
+}
+
+fn found(database: &Connection) -> Result<Vec<Found>, Failure> {
     let mut statement = database.prepare(
         "SELECT d.job, d.kind, d.state,
                 concat_ws(' ', d.reference, d.provider_id, d.ledger_id, d.identity, d.detail, d.suggested_match),

@@ -31,7 +31,11 @@ impl Selection {
     /// Without a ledger there is nothing to ask.
     pub(super) fn make(store: Option<&Store>, night: &Horizon<'_>, provider: &dyn Provider) -> Result<Self, Failure> {
         let mut selection = Self::default();
-        let feeds: Vec<Feed> = provider.feeds().into_iter().filter(|f| f.shape == Shape::Lookups).collect();
+        let feeds: Vec<Feed> = provider
+            .feeds()
+            .into_iter()
+            .filter(|f| f.shape == Shape::Lookups)
+            .collect();
         let (Some(store), false) = (store, feeds.is_empty()) else {
             return Ok(selection);
         };
@@ -46,9 +50,13 @@ impl Selection {
             candidates.extend(asked_about.filter_map(|item| item.candidate(night, order, ended_well)));
         }
         candidates.sort();
-        let mut budget = provider.max_lookups().map_or(u64::MAX, |most| most.saturating_sub(spent));
+        let mut budget = provider
+            .max_lookups()
+            .map_or(u64::MAX, |most| most.saturating_sub(spent));
         for candidate in candidates {
-            let Some(feed) = feeds.get(candidate.feed) else { continue };
+            let Some(feed) = feeds.get(candidate.feed) else {
+                continue;
+            };
             // What this night has begun already is paid for.
             if !candidate.begun_tonight && budget == 0 {
                 *selection.left.entry(feed.name).or_default() += 1;
@@ -176,7 +184,9 @@ impl Item {
     }
 
     fn is_final(&self) -> bool {
-        self.statuses.iter().all(|word| matches!(word.as_str(), "settled" | "failed"))
+        self.statuses
+            .iter()
+            .all(|word| matches!(word.as_str(), "settled" | "failed"))
     }
 
     /// A further entry of the same key.

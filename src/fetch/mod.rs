@@ -31,8 +31,8 @@ pub use errand::binding_link;
 pub use plan::{Planned, plan};
 pub use scrub::scrub;
 
-use self::page::{Answer, Talk};
 use self::lookups::Selection;
+use self::page::{Answer, Talk};
 use self::plan::{Horizon, Named, Wanted, children, parent, plan_with};
 use self::walk::{End, Walk, side_by_side};
 use crate::config::{Job, ProviderSetup};
@@ -241,7 +241,14 @@ impl<'n> Evening<'n> {
             night.client.warn(format!("{feed}: {reason}"));
         }
         let books = lookups::books(night.job, night.as_of);
-        store::note_keys(night.store, &night.job.name, feed, books, night.as_of, reason.as_deref())
+        store::note_keys(
+            night.store,
+            &night.job.name,
+            feed,
+            books,
+            night.as_of,
+            reason.as_deref(),
+        )
     }
 
     /// The subjects of a feed, now that tonight's parents are read.
@@ -347,7 +354,12 @@ impl<'n> Evening<'n> {
 
     /// A key without a usable answer: a finding, no failure of the night; unless no key gets one.
     fn refused(&mut self, failure: Failure) {
-        tracing::warn!(job = self.night.job.name, class = failure.class.name(), "{}", failure.message);
+        tracing::warn!(
+            job = self.night.job.name,
+            class = failure.class.name(),
+            "{}",
+            failure.message
+        );
         self.reading.refused += 1;
         let keys = &mut self.keys;
         keys.refused += 1;
@@ -357,7 +369,11 @@ impl<'n> Evening<'n> {
         if keys.answered > 0 || !stops || self.halt.is_cancelled() {
             return;
         }
-        let class = if keys.other_than_config { Class::Auth } else { Class::Config };
+        let class = if keys.other_than_config {
+            Class::Auth
+        } else {
+            Class::Config
+        };
         let why = format!(
             "{} keys were asked about and none was answered: it is the account or the settings, not the keys; the first: {first}",
             keys.refused

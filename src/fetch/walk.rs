@@ -8,9 +8,9 @@ use std::ops::RangeInclusive;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::{Held, Night};
 use super::client::Client;
 use super::page::{Answer, Page, Talk, fetch};
+use super::{Held, Night};
 use crate::failure::{Class, Failure};
 use crate::providers::{MAX_PAGES, PageHead, Provider, Step};
 use crate::store::{self, NewPage, OpenReading, Place, Sealed, WindowState};

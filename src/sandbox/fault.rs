@@ -147,7 +147,10 @@ impl Fault {
                 None => call.path == *p,
             })
             && self.query.as_ref().is_none_or(|q| call.query.contains(q.as_str()))
-            && self.sent.as_ref().is_none_or(|part| String::from_utf8_lossy(&call.body).contains(part.as_str()))
+            && self
+                .sent
+                .as_ref()
+                .is_none_or(|part| String::from_utf8_lossy(&call.body).contains(part.as_str()))
             && self.covers.as_ref().is_none_or(|text| covers(text, &call.query))
     }
 

@@ -122,7 +122,10 @@ fn line(job: &str, b: &Booking, e: &Entry) -> String {
             let (id, reference, amount) = (&b.ledger_id, &b.reference, two_decimals(e.amount));
             let external = b.keys.x_external_id.as_deref().unwrap_or_default();
             let number = b.keys.reference_no.as_deref().unwrap_or_default();
-            format!("{id},{reference},{},{amount},{},{booked_at},{external},{number}\n", e.kind, e.state)
+            format!(
+                "{id},{reference},{},{amount},{},{booked_at},{external},{number}\n",
+                e.kind, e.state
+            )
         }
         _ => {
             let fee = e.fee.map(two_decimals).unwrap_or_default();

@@ -158,7 +158,7 @@ fn invitation(world: &World, port: u16, start: chrono::NaiveDate) -> String {
          secret_key = \"env:TUPAY_SECRET_KEY\"\nexpected_merchant_id = {}\nmax_rps = 100\n[fetch]\nstart = {start}\n\n\
          # jobs/one2pays-th.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"Asia/Bangkok\"\nrecipients = []\n\
          [provider]\nkind = \"one2pays\"\nbase_url = \"{}\"\napi_key = \"env:ONE2PAYS_API_KEY\"\n\
-         secret_key = \"env:ONE2PAYS_SECRET_KEY\"\nenvironment = \"sandbox\"\nrequests_per_minute = 800\n[fetch]\nstart = {start}\n\n",
+         secret_key = \"env:ONE2PAYS_SECRET_KEY\"\nenvironment = \"sandbox\"\nrequests_per_minute = 800\n[fetch]\nstart = {start}\n\n{}",
         doors.payvyne.client_secret,
         doors.tupay.access_key,
         doors.tupay.secret_key,
@@ -170,5 +170,40 @@ fn invitation(world: &World, port: u16, start: chrono::NaiveDate) -> String {
         url(1),
         doors.tupay.id_merchant,
         url(2),
+        by_id(world, &url(3), &url(4)),
+    )
+}
+
+/// The same for the two that answer only by id: without a ledger there is nothing to ask them about.
+fn by_id(world: &World, twopay_url: &str, ayoconnect_url: &str) -> String {
+    let (twopay, ayoconnect) = (&world.doors.twopay, &world.doors.ayoconnect);
+    format!(
+        "# jobs/twopay-co.toml; asks about the entries of a [ledger]\n\
+         # export TWOPAY_SECRET='{}' TWOPAY_API_KEY='{}'\n\
+         schedule = \"0 30 2 * * *\"\ntimezone = \"America/Bogota\"\nrecipients = []\n\
+         [provider]\nkind = \"twopay\"\nbase_url = \"{twopay_url}\"\nclient_id = \"{}\"\n\
+         client_secret = \"env:TWOPAY_SECRET\"\napi_key = \"env:TWOPAY_API_KEY\"\nnot_found_patterns = [\"{}\"]\n\
+         payin_balance_path = \"{}\"\npayout_balance_path = \"{}\"\n[fetch]\nstart = {}\n\n\
+         # jobs/ayoconnect-id.toml; asks about the entries of a [ledger]\n\
+         # export AYOCONNECT_SECRET='{}' AYOCONNECT_KEY=\"$(cat key.pem)\"; key.pem is the sandbox's own:\n\
+         schedule = \"0 30 2 * * *\"\ntimezone = \"Asia/Jakarta\"\nrecipients = []\n\
+         [provider]\nkind = \"ayoconnect\"\nbase_url = \"{ayoconnect_url}\"\napi_generation = \"v2\"\nclient_id = \"{}\"\n\
+         client_secret = \"env:AYOCONNECT_SECRET\"\nprivate_key = \"env:AYOCONNECT_KEY\"\nmerchant_id = \"{}\"\n\
+         not_found_codes = [\"{}\"]\n[fetch]\nstart = {}\n\
+         # generation 3: api_generation = \"v3\", and [provider.paths] token = \"{}\"\n\n{}\n",
+        twopay.client_secret,
+        twopay.api_key,
+        twopay.client_id,
+        api::twopay::UNKNOWN_KEY,
+        twopay.payin_balance.as_deref().unwrap_or_default(),
+        twopay.payout_balance.as_deref().unwrap_or_default(),
+        world.setup.first_day,
+        ayoconnect.client_secret,
+        ayoconnect.client_id,
+        ayoconnect.merchant,
+        ayoconnect.v2_not_found,
+        world.setup.first_day,
+        api::ayoconnect::V3_TOKEN_PATH,
+        api::ayoconnect::PRIVATE_KEY_PEM,
     )
 }

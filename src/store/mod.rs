@@ -43,7 +43,8 @@ pub use replay::{Difference, Replayed, rederive, replay};
 pub use runs::{RunEnd, RunStart, begin_run, calibration, finish_run, fresh_since, pause, set_calibration, set_pause};
 pub use verify::{Finding, verify};
 pub use windows::{
-    OpenReading, Place, WindowState, asked_since, covered, covered_subjects, leave_open, next_pass, note_keys, open_window,
+    OpenReading, Place, WindowState, asked_since, covered, covered_subjects, leave_open, next_pass, note_keys,
+    open_window,
 };
 
 /// The database, open: one writer behind a mutex, read-only connections beside it.

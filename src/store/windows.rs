@@ -93,7 +93,9 @@ pub fn asked_since(store: &Store, job: &str, feed: &str, since: Instant) -> Resu
                   WHERE job = ?1 AND feed = ?2 AND subject <> ''
                     AND (begun_at >= ?3 OR state = 'sealed' AND sealed_at >= ?3)",
             )?
-            .query_row([job, feed, &format_instant(since)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row([job, feed, &format_instant(since)], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
         Ok((asked.unsigned_abs(), answered.unsigned_abs()))
     })
 }
@@ -108,7 +110,11 @@ pub fn note_keys(
     as_of: Instant,
     reason: Option<&str>,
 ) -> Result<(), Failure> {
-    let state = if reason.is_some() { WindowState::Open } else { WindowState::Sealed };
+    let state = if reason.is_some() {
+        WindowState::Open
+    } else {
+        WindowState::Sealed
+    };
     let sealed_at = reason.is_none().then(|| format_instant(as_of));
     store.write(|tx| {
         tx.execute(

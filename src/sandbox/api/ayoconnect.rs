@@ -104,7 +104,9 @@ fn unauthorized(reason: &str) -> Refusal {
 }
 
 fn coded(status: u16, code: &str, message: &str) -> Answer {
-    let body = Object::new().text("responseCode", code).text("responseMessage", message);
+    let body = Object::new()
+        .text("responseCode", code)
+        .text("responseMessage", message);
     Answer::json(status, body.done())
 }
 
@@ -168,7 +170,11 @@ fn alphanumeric(length: usize) -> impl Fn(&str) -> bool {
 
 /// Section 2.4: 24 to 27 characters, one of the four forms that fit, and a moment that exists.
 pub fn is_timestamp(text: &str) -> bool {
-    let forms = ["%Y-%m-%dT%H:%M:%S%:z", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S%.3f%#z"];
+    let forms = [
+        "%Y-%m-%dT%H:%M:%S%:z",
+        "%Y-%m-%dT%H:%M:%S%z",
+        "%Y-%m-%dT%H:%M:%S%.3f%#z",
+    ];
     let zulu = text.strip_suffix('Z').map(|rest| format!("{rest}+00"));
     let read = |form| DateTime::parse_from_str(zulu.as_deref().unwrap_or(text), form).is_ok();
     let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
@@ -253,7 +259,9 @@ fn headers(world: &World, call: &Call, generation: Generation) -> Result<(), Ref
     })?;
     let partner = header(call, "X-PARTNER-ID", alphanumeric(6))?;
     header(call, "X-EXTERNAL-ID", alphanumeric(32))?;
-    let channel = header(call, "CHANNEL-ID", |text| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit()))?;
+    let channel = header(call, "CHANNEL-ID", |text| {
+        text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit())
+    })?;
     let client = call.header("x-client-key").unwrap_or(&door.client_id);
     if client.len() != 32 {
         return Err(malformed("X-CLIENT-KEY"));
@@ -280,14 +288,19 @@ fn headers(world: &World, call: &Call, generation: Generation) -> Result<(), Ref
 
 fn parameter(value: Option<&String>, name: &str, fits: impl Fn(&str) -> bool) -> Result<String, Refusal> {
     let value = value.ok_or_else(|| missing(name))?;
-    if fits(value) { Ok(value.clone()) } else { Err(malformed(name)) }
+    if fits(value) {
+        Ok(value.clone())
+    } else {
+        Err(malformed(name))
+    }
 }
 
 fn parameters(call: &Call, allowed: &[&str]) -> Result<std::collections::BTreeMap<String, String>, Refusal> {
     if call.method == "GET" && !call.body.is_empty() {
         return Err(malformed("body"));
     }
-    call.parameters(allowed).map_err(|why| Refusal(400, 0, format!("Bad Request: {why}")))
+    call.parameters(allowed)
+        .map_err(|why| Refusal(400, 0, format!("Bad Request: {why}")))
 }
 
 fn own_merchant(world: &World, merchant: &str) -> Result<(), Refusal> {
@@ -305,7 +318,11 @@ fn flow(world: &World, call: &Call, own: &str) -> Result<(), Refusal> {
     match given == own {
         true => Ok(()),
         false if world.doors.ayoconnect.fresh_external_ids && !anothers => Ok(()),
-        false => Err(Refusal(409, 0, "Conflict: X-EXTERNAL-ID is not that of the flow".into())),
+        false => Err(Refusal(
+            409,
+            0,
+            "Conflict: X-EXTERNAL-ID is not that of the flow".into(),
+        )),
     }
 }
 
@@ -317,14 +334,19 @@ fn status_v2(world: &World, call: &Call) -> Told {
     own_merchant(world, &merchant)?;
     flow(world, call, &key)?;
     let now = world.now();
-    let found = world.ayoconnect.payments.iter().find(|p| {
-        p.generation == Generation::V2 && p.external_id == key && p.is_known(now)
-    });
+    let found = world
+        .ayoconnect
+        .payments
+        .iter()
+        .find(|p| p.generation == Generation::V2 && p.external_id == key && p.is_known(now));
     let Some((payment, (_, state))) = found.and_then(|p| Some((p, p.life.at(now)?))) else {
         return Ok(coded(404, world.doors.ayoconnect.v2_not_found, "Transaction Not Found"));
     };
     let info = Object::new()
-        .text("publicUserId", &format!("{merchant}-{}", &payment.reference_no[..6].to_ascii_uppercase()))
+        .text(
+            "publicUserId",
+            &format!("{merchant}-{}", &payment.reference_no[..6].to_ascii_uppercase()),
+        )
         .text("remarks", &format!("invoice {}", &payment.partner_reference[24..]))
         .text("paymentResult", state.status);
     let body = Object::new()
@@ -350,12 +372,16 @@ fn status_v3(world: &World, call: &Call) -> Told {
     let asked: Asked = serde_json::from_slice(&call.body).map_err(|_| malformed("body"))?;
     let merchant = parameter(asked.merchant_id.as_ref(), "merchantId", alphanumeric(6))?;
     parameter(asked.service_code.as_ref(), "serviceCode", |code| code == "54")?;
-    let key = parameter(asked.original_reference_no.as_ref(), "originalReferenceNo", |key| !key.is_empty())?;
+    let key = parameter(asked.original_reference_no.as_ref(), "originalReferenceNo", |key| {
+        !key.is_empty()
+    })?;
     own_merchant(world, &merchant)?;
     let now = world.now();
-    let found = world.ayoconnect.payments.iter().find(|p| {
-        p.generation == Generation::V3 && p.reference_no == key && p.is_known(now)
-    });
+    let found = world
+        .ayoconnect
+        .payments
+        .iter()
+        .find(|p| p.generation == Generation::V3 && p.reference_no == key && p.is_known(now));
     let Some((payment, (since, state))) = found.and_then(|p| Some((p, p.life.at(now)?))) else {
         return Err(Refusal(404, 1, "Transaction Not Found".into()));
     };
@@ -391,13 +417,22 @@ fn status_v3(world: &World, call: &Call) -> Told {
 
 /// When it first succeeded: a refund later does not change that.
 fn paid_at(payment: &Payment) -> Option<Instant> {
-    payment.life.0.iter().find(|(_, s)| s.status == "SUCCESS").map(|(at, _)| *at)
+    payment
+        .life
+        .0
+        .iter()
+        .find(|(_, s)| s.status == "SUCCESS")
+        .map(|(at, _)| *at)
 }
 
 /// `{"value":"150000.00","currency":"IDR"}`; some without the decimals.
 fn money(payment: &Payment, minor: i64) -> String {
     let text = two_decimals(minor);
-    let text = if payment.short { text.trim_end_matches(".00") } else { &text };
+    let text = if payment.short {
+        text.trim_end_matches(".00")
+    } else {
+        &text
+    };
     Object::new().text("value", text).text("currency", "IDR").done()
 }
 
@@ -412,7 +447,11 @@ fn binding(world: &World, call: &Call) -> Told {
     }
     parameters(call, &[])?;
     let asked: Asked = serde_json::from_slice(&call.body).map_err(|_| malformed("body"))?;
-    let reference = parameter(asked.partner_reference_no.as_ref(), "partnerReferenceNo", alphanumeric(32))?;
+    let reference = parameter(
+        asked.partner_reference_no.as_ref(),
+        "partnerReferenceNo",
+        alphanumeric(32),
+    )?;
     let code = parameter(asked.auth_code.as_ref(), "authCode", alphanumeric(32))?;
     let merchant = parameter(asked.merchant_id.as_ref(), "merchantId", alphanumeric(6))?;
     own_merchant(world, &merchant)?;
@@ -428,7 +467,11 @@ fn binding(world: &World, call: &Call) -> Told {
         return Ok(Answer::json(200, body.text("tokenStatus", "NOT FOUND").done()));
     };
     if binding.partner_reference != reference || binding.auth_code != code {
-        return Err(Refusal(409, 0, "Conflict: X-EXTERNAL-ID belongs to another binding".into()));
+        return Err(Refusal(
+            409,
+            0,
+            "Conflict: X-EXTERNAL-ID belongs to another binding".into(),
+        ));
     }
     Ok(Answer::json(200, bound(body, binding, &merchant, status)))
 }
@@ -436,7 +479,10 @@ fn binding(world: &World, call: &Call) -> Told {
 fn bound(body: Object, binding: &Binding, merchant: &str, status: &str) -> String {
     let user = format!("{merchant}-{}", &binding.external_id[..6].to_ascii_uppercase());
     let info = Object::new()
-        .text("maskedCard", &format!("************{}", &binding.partner_reference[28..]))
+        .text(
+            "maskedCard",
+            &format!("************{}", &binding.partner_reference[28..]),
+        )
         .text("bankCode", binding.bank);
     body.text("accountToken", &binding.external_id.chars().rev().collect::<String>())
         .text("tokenStatus", status)

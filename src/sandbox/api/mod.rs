@@ -27,7 +27,13 @@ pub enum Service {
 
 impl Service {
     /// In the order of their ports.
-    pub const ALL: [Self; 5] = [Self::Payvyne, Self::Tupay, Self::One2pays, Self::Twopay, Self::Ayoconnect];
+    pub const ALL: [Self; 5] = [
+        Self::Payvyne,
+        Self::Tupay,
+        Self::One2pays,
+        Self::Twopay,
+        Self::Ayoconnect,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {

@@ -54,12 +54,18 @@ pub const UNKNOWN_KEY: &str = "uniqueKey does not exist";
 
 /// `{"code":401,"message":…,"data":null}`: the one failure there is.
 pub fn error(status: u16, message: &str) -> Answer {
-    let body = Object::new().raw("code", 401).text("message", message).raw("data", "null");
+    let body = Object::new()
+        .raw("code", 401)
+        .text("message", message)
+        .raw("data", "null");
     Answer::json(status, body.done())
 }
 
 fn success(data: &str) -> Answer {
-    let body = Object::new().raw("code", 200).text("message", "SUCCESS").raw("data", data);
+    let body = Object::new()
+        .raw("code", 200)
+        .text("message", "SUCCESS")
+        .raw("data", data);
     Answer::json(200, body.done())
 }
 
@@ -95,7 +101,8 @@ fn token(world: &mut World, call: &Call) -> Result<Answer, &'static str> {
     }
     door.issued += 1;
     let token = super::token_text("twopay", door.issued);
-    door.tokens.push((token.clone(), now + TimeDelta::seconds(door.token_seconds)));
+    door.tokens
+        .push((token.clone(), now + TimeDelta::seconds(door.token_seconds)));
     let data = Object::new()
         .text("access_token", &token)
         .raw("expires_in", door.token_seconds)
@@ -112,7 +119,10 @@ fn business(world: &World, call: &Call, rest: &str) -> Result<Answer, &'static s
         return Err("no parameters are expected");
     }
     let door = &world.doors.twopay;
-    for (path, wallet) in [(&door.payin_balance, Wallet::Payin), (&door.payout_balance, Wallet::Payout)] {
+    for (path, wallet) in [
+        (&door.payin_balance, Wallet::Payin),
+        (&door.payout_balance, Wallet::Payout),
+    ] {
         if path.as_deref() == Some(call.path.as_str()) {
             let balance = short_decimals(world.twopay.balance(wallet, world.now()));
             // The document expects a text or a number; each wallet has one of the two.
@@ -142,7 +152,11 @@ fn authorized(world: &World, call: &Call) -> Result<(), &'static str> {
     let header = call.header("authorization").ok_or("Authorization is missing")?;
     let token = header.strip_prefix("Bearer ").ok_or("access_token is invalid")?;
     let now = world.now();
-    if !door.tokens.iter().any(|(issued, until)| issued == token && now < *until) {
+    if !door
+        .tokens
+        .iter()
+        .any(|(issued, until)| issued == token && now < *until)
+    {
         return Err("access_token is invalid or expired");
     }
     match call.header("x-api-key") {
@@ -213,8 +227,20 @@ fn record(order: &Order, now: Instant) -> String {
 /// Section 4.2: PSE payins name a bank and a redirect, cash payins a chain, an agreement and a voucher.
 fn payin(order: &Order, status: &str, amount: &str, person: &Person) -> Object {
     let (bank, cash, url, agreement, voucher) = match order.method {
-        Method::Pse => ("1022", "", format!("https://pse.example/redirect/{:x}", order.person), "", String::new()),
-        Method::Cash(chain) => ("", chain, String::new(), "110829", format!("{:012}", order.person % 1_000_000_000_000)),
+        Method::Pse => (
+            "1022",
+            "",
+            format!("https://pse.example/redirect/{:x}", order.person),
+            "",
+            String::new(),
+        ),
+        Method::Cash(chain) => (
+            "",
+            chain,
+            String::new(),
+            "110829",
+            format!("{:012}", order.person % 1_000_000_000_000),
+        ),
     };
     Object::new()
         .text("uniqueKey", &order.key)

@@ -85,8 +85,14 @@ impl Gardener<'_> {
                 ..booking.keys.clone()
             },
         };
-        let mut bare = Booking { keys, ..booking.clone() };
-        bare.absences.push(Absence { from: told, until: None });
+        let mut bare = Booking {
+            keys,
+            ..booking.clone()
+        };
+        bare.absences.push(Absence {
+            from: told,
+            until: None,
+        });
         let mut whole = booking;
         whole.absences.push(Absence {
             from: Instant::MIN_UTC,

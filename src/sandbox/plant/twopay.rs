@@ -31,9 +31,7 @@ impl Gardener<'_> {
     /// A payin or payout; gives what the merchant books.
     fn answer(&mut self, key: &str, wallet: Wallet, life: Life<OrderState>) -> Booking {
         let twopay = &mut self.world.twopay;
-        twopay
-            .order(&mut self.random, key, wallet, Method::Pse, life)
-            .booking()
+        twopay.order(&mut self.random, key, wallet, Method::Pse, life).booking()
     }
 
     fn unknown_keys(&mut self) {
@@ -110,8 +108,8 @@ impl Gardener<'_> {
 
         let at = self.at(When::Day(2));
         let decided = self.before(4);
-        let life = Life::new(at, OrderState::new("ON_HOLD", 9_990_000))
-            .then(decided, OrderState::new("SUCCESS", 9_990_000));
+        let life =
+            Life::new(at, OrderState::new("ON_HOLD", 9_990_000)).then(decided, OrderState::new("SUCCESS", 9_990_000));
         let booking = self.answer("PO-DEMO-HELD", Wallet::Payout, life);
         self.book([booking.with(None, |e| e.state = "paid")]);
         let what = "a status the document does not name, decided later";

@@ -133,7 +133,11 @@ impl Binding {
     /// What the merchant's list of bindings says.
     pub fn booking(&self) -> Booking {
         let state = |word: &str| if word == "ACTIVE" { "active" } else { "unbound" };
-        let entries = self.life.0.iter().map(|(at, word)| (*at, entry("binding", 0, state(word))));
+        let entries = self
+            .life
+            .0
+            .iter()
+            .map(|(at, word)| (*at, entry("binding", 0, state(word))));
         Booking {
             job: "ayoconnect-cards",
             ledger_id: format!("CARD-{}", &self.external_id[..12]),
@@ -195,7 +199,9 @@ impl Ayoconnect {
             (Generation::V2, 20..=23) => open
                 .then(soon, state("TIMEOUT"))
                 .then(soon + minutes(1_500), state("SUCCESS")),
-            _ => open.then(soon, state("PROCESSING")).then(soon + minutes(1), state("SUCCESS")),
+            _ => open
+                .then(soon, state("PROCESSING"))
+                .then(soon + minutes(1), state("SUCCESS")),
         };
         self.payment(random, generation, life)
     }

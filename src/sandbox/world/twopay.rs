@@ -135,7 +135,9 @@ impl Twopay {
     fn natural_payin(&mut self, random: &mut Random, day: BusinessDay) -> &Order {
         let created = moment(random, day, ZONE);
         let amount = pesos(random, 5_000, 900_000);
-        let cash = random.chance(30).then(|| *random.pick(&["Bancolombia", "EFECTY", "SURED"]));
+        let cash = random
+            .chance(30)
+            .then(|| *random.pick(&["Bancolombia", "EFECTY", "SURED"]));
         let open = Life::new(created, OrderState::new("IN_PROGRESS", amount));
         let after = match cash {
             // A voucher is paid whenever the payer walks by.
@@ -145,17 +147,21 @@ impl Twopay {
         let word = if random.chance(12) { "FAILED" } else { "SUCCESS" };
         let life = open.then(created + after, OrderState::new(word, amount));
         let key = format!("PI-{}-{:06}", day.format("%Y%m%d"), self.orders.len());
-        self.order(random, &key, Wallet::Payin, cash.map_or(Method::Pse, Method::Cash), life)
+        self.order(
+            random,
+            &key,
+            Wallet::Payin,
+            cash.map_or(Method::Pse, Method::Cash),
+            life,
+        )
     }
 
     fn natural_payout(&mut self, random: &mut Random, day: BusinessDay) -> &Order {
         let created = moment(random, day, ZONE);
         let amount = pesos(random, 20_000, 1_500_000);
         let word = if random.chance(10) { "FAILED" } else { "SUCCESS" };
-        let life = Life::new(created, OrderState::new("IN_PROGRESS", amount)).then(
-            created + minutes(random.between(2, 600)),
-            OrderState::new(word, amount),
-        );
+        let life = Life::new(created, OrderState::new("IN_PROGRESS", amount))
+            .then(created + minutes(random.between(2, 600)), OrderState::new(word, amount));
         let key = format!("PO-{}-{:06}", day.format("%Y%m%d"), self.orders.len());
         self.order(random, &key, Wallet::Payout, Method::Pse, life)
     }
@@ -206,5 +212,6 @@ fn pesos(random: &mut Random, low: i64, high: i64) -> i64 {
 
 /// A payin or payout that ends after a while.
 pub fn ends(at: Instant, amount: i64, word: &'static str) -> Life<OrderState> {
-    Life::new(at, OrderState::new("IN_PROGRESS", amount)).then(at + TimeDelta::minutes(7), OrderState::new(word, amount))
+    Life::new(at, OrderState::new("IN_PROGRESS", amount))
+        .then(at + TimeDelta::minutes(7), OrderState::new(word, amount))
 }

@@ -59,7 +59,9 @@ pub(super) fn get(world: &mut World, call: &Call) -> Told {
 fn texts(json: &str, name: &str, allowed: &[&str]) -> Result<BTreeMap<String, String>, Refusal> {
     let texts: BTreeMap<String, String> = serde_json::from_str(json).map_err(|_| malformed(name))?;
     let compact = super::signature::minified(json.as_bytes()) == json.as_bytes();
-    let once = texts.keys().all(|key| json.matches(&format!("\"{key}\":")).count() == 1);
+    let once = texts
+        .keys()
+        .all(|key| json.matches(&format!("\"{key}\":")).count() == 1);
     if compact && once && texts.keys().all(|key| allowed.contains(&key.as_str())) {
         return Ok(texts);
     }
@@ -91,7 +93,11 @@ fn seamless(json: &str) -> Result<(), Refusal> {
 }
 
 fn additional(json: &str) -> Result<(), Refusal> {
-    let given = texts(json, "additionalInfo", &["additionalInfo1", "additionalInfo2", "additionalInfo3"])?;
+    let given = texts(
+        json,
+        "additionalInfo",
+        &["additionalInfo1", "additionalInfo2", "additionalInfo3"],
+    )?;
     let fits = |text: &String| {
         (1..=100).contains(&text.len())
             && text

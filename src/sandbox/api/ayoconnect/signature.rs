@@ -79,12 +79,33 @@ mod tests {
     #[test]
     fn the_documents_symmetric_vectors_come_out() {
         let binding = br#"{"partnerReferenceNo":"20260115000000000000000000000042","authCode":"9a7c5e3d1b8f46208e4c6a2d0f1b3957","merchantId":"TSTMER"}"#;
-        let status = br#"{"merchantId":"TSTMER","serviceCode":"54","originalReferenceNo":"4f8b1c7d9e2a40563b6d8f0a1c3e5b79"}"#;
+        let status =
+            br#"{"merchantId":"TSTMER","serviceCode":"54","originalReferenceNo":"4f8b1c7d9e2a40563b6d8f0a1c3e5b79"}"#;
         let vectors: [(&str, &str, &[u8], &str); 4] = [
-            ("GET", "/api/v1.0/get-auth-code", b"", "7d600b21314e2bf17b45892b400b5962a1da48cb7e7e8c16630035babc7af711302e165aabd4b00e617dd17adf5c55fe1c2f713e0f6eacb9092d6206a64b6a22"),
-            ("GET", "/api/v1.0/debit/status", b"", "ac1158d529cda540bfbd915180fcea0a9c119d4279e75f4563786e035c559992e2cf94419d5a13219c97e72349fbcdf07f37adaf2f111ee9eb8cafd809502e2a"),
-            ("POST", "/api/v1.0/registration-account-binding", binding, "27fd6b6f7f37012fa50d250f5e64e26140f02c0f1d0fac9034273735bf2e55ea06508d7a1b5b13ed235ee026e4adcd1a5b3cf6b2360d9d0d822b921268e80ddb"),
-            ("POST", "/dd/api/v3.0/debit/status", status, "01536985ff150e237c4740d0d3fb9fa3ce26bf87e3ee69951decc0346208137ca5d933dfaac1cd8c411e5ee1e906203e7b94bfdae4639dbe4d79cf7ba472ff6e"),
+            (
+                "GET",
+                "/api/v1.0/get-auth-code",
+                b"",
+                "7d600b21314e2bf17b45892b400b5962a1da48cb7e7e8c16630035babc7af711302e165aabd4b00e617dd17adf5c55fe1c2f713e0f6eacb9092d6206a64b6a22",
+            ),
+            (
+                "GET",
+                "/api/v1.0/debit/status",
+                b"",
+                "ac1158d529cda540bfbd915180fcea0a9c119d4279e75f4563786e035c559992e2cf94419d5a13219c97e72349fbcdf07f37adaf2f111ee9eb8cafd809502e2a",
+            ),
+            (
+                "POST",
+                "/api/v1.0/registration-account-binding",
+                binding,
+                "27fd6b6f7f37012fa50d250f5e64e26140f02c0f1d0fac9034273735bf2e55ea06508d7a1b5b13ed235ee026e4adcd1a5b3cf6b2360d9d0d822b921268e80ddb",
+            ),
+            (
+                "POST",
+                "/dd/api/v3.0/debit/status",
+                status,
+                "01536985ff150e237c4740d0d3fb9fa3ce26bf87e3ee69951decc0346208137ca5d933dfaac1cd8c411e5ee1e906203e7b94bfdae4639dbe4d79cf7ba472ff6e",
+            ),
         ];
         for (method, path, body, expected) in vectors {
             let line = line(method, path, TOKEN, body, AT);
@@ -111,6 +132,9 @@ mod tests {
 
     #[test]
     fn blanks_inside_texts_stay() {
-        assert_eq!(minified(b"{ \"a b\" :\t\"c \\\" d\" , \"e\\\\\" : 1 }\n"), b"{\"a b\":\"c \\\" d\",\"e\\\\\":1}");
+        assert_eq!(
+            minified(b"{ \"a b\" :\t\"c \\\" d\" , \"e\\\\\" : 1 }\n"),
+            b"{\"a b\":\"c \\\" d\",\"e\\\\\":1}"
+        );
     }
 }
