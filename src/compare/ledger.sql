@@ -27,6 +27,7 @@ WITH records AS (
   SELECT t.direction, t.reference, t.provider_id, e.ledger_id, t.currency, t.amount_minor AS theirs, e.amount_minor AS ours,
          t.status AS their_status, e.status AS our_status, e.currency AS our_currency,
          t.fee_minor, e.fee_minor AS our_fee, t.fee_currency, t.changed_s, t.born_s, e.booked_s,
+         coalesce(unixepoch(coalesce(t.occurred_at, t.changed_at)), e.booked_s, t.born_s) AS dated_s,
          EXISTS (SELECT 1 FROM superseded_versions AS s
                   WHERE s.transaction_id = t.transaction_id AND s.status = 'settled') AS was_settled
     FROM records AS t
@@ -42,7 +43,7 @@ WITH records AS (
            WHEN p.their_status = 'open' AND p.our_status = 'settled'
                 AND unixepoch(:as_of) >= coalesce(p.booked_s, p.born_s) + :grace_provider_s THEN 'status_mismatch'
            WHEN p.their_status = 'open' AND p.our_status IN ('open', 'failed')
-                AND unixepoch(:as_of) >= p.born_s + :stale_s THEN 'stale_pending'
+                AND unixepoch(:as_of) >= p.dated_s + :stale_s THEN 'stale_pending'
            WHEN p.their_status = 'failed' AND p.our_status = 'open'
                 AND unixepoch(:as_of) >= p.changed_s + :stale_s THEN 'status_mismatch'
            WHEN abs(p.theirs - p.ours) > :tolerance_minor THEN 'amount_mismatch'

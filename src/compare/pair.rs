@@ -101,7 +101,7 @@ fn statuses(record: &Record, entry: &Entry, timing: &Timing) -> Statuses {
         }
         (P::Failed, L::Settled) if record.was_settled => Statuses::Differ(Kind::ReversedAfterBooking),
         (P::Failed, L::Settled) => Statuses::Differ(Kind::StatusMismatch),
-        (P::Open, L::Open | L::Failed) => after(record.born(), timing.stale, Kind::StalePending),
+        (P::Open, L::Open | L::Failed) => after(record.born_beside(entry), timing.stale, Kind::StalePending),
         // No money on either side, but the ledger still waits for some.
         (P::Failed, L::Open) => after(record.changed(), timing.stale, Kind::StatusMismatch),
         (P::Unknown, _) | (_, L::Unknown | L::Excluded) => Statuses::Differ(Kind::Unclassified),

@@ -50,6 +50,14 @@ impl Record {
         self.occurred_at.or(self.changed_at).unwrap_or(self.first_seen_at)
     }
 
+    /// The same beside its entry: where the provider dates nothing, the booking does, not the night we first asked.
+    pub fn born_beside(&self, entry: &Entry) -> Instant {
+        self.occurred_at
+            .or(self.changed_at)
+            .or(entry.booked_at)
+            .unwrap_or(self.first_seen_at)
+    }
+
     /// A word of status or type that nobody declared.
     pub fn is_unclassified(&self) -> bool {
         self.status == Status::Unknown || self.kind == TransactionKind::Unknown

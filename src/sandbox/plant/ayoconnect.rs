@@ -193,7 +193,7 @@ impl Gardener<'_> {
         let reference = booking.reference.clone();
         self.book([booking.with(Some(followed), |e| e.state = "unbound")]);
         let what = "a card unbound later; the books follow two nights after";
-        self.plant(CARDS, CARD_LATER, &reference, (1, Some(3)), what);
+        self.plant(CARDS, Kind::ReversedAfterBooking, &reference, (1, Some(3)), what);
     }
 
     fn card(&mut self, life: Life<&'static str>) -> &mut Binding {
@@ -201,7 +201,5 @@ impl Gardener<'_> {
     }
 }
 
-/// What has been active and is no more.
-const CARD_LATER: Kind = Kind::ReversedAfterBooking;
-/// The first night that lists the refund, and the one that finds it booked.
+/// A refund carries no time: the ledger's grace begins with the night that first sees it, and ends before the next one.
 const REFUND_NIGHTS: (usize, Option<usize>) = (2, Some(4));

@@ -78,13 +78,14 @@ impl Gardener<'_> {
         let what = "a failed payout, booked as paid";
         self.plant(JOB, Kind::StatusMismatch, "PO-DEMO-FAILED", (0, None), what);
 
+        // TwoPay dates nothing: the ledger's grace begins with the night that first sees it paid.
         let at = self.at(When::Night(1));
         let booking = self.answer("PI-DEMO-PAID", Wallet::Payin, ends(at, 6_600_000, "SUCCESS"));
-        let followed = self.before(3);
+        let followed = self.before(4);
         let open = booking.with(None, |e| e.state = "open");
         self.book([open.with(Some(followed), |e| e.state = "paid")]);
-        let what = "paid at TwoPay, still open in the ledger for two nights";
-        self.plant(JOB, Kind::StatusMismatch, "PI-DEMO-PAID", (1, Some(3)), what);
+        let what = "paid at TwoPay, still open in the ledger for three nights";
+        self.plant(JOB, Kind::StatusMismatch, "PI-DEMO-PAID", (2, Some(4)), what);
     }
 
     fn late_answers(&mut self) {
