@@ -12,6 +12,9 @@ use reconciled::sandbox::fault::parse_script;
 use reconciled::sandbox::{Running, Service, Setup, World, ledger, plant, start};
 use serde_json::value::RawValue;
 
+mod ayoconnect;
+mod twopay;
+
 type At = DateTime<Utc>;
 
 fn at(text: &str) -> At {
