@@ -232,7 +232,7 @@ impl Ayoconnect {
             auth_code: hex32(random),
             created,
             life,
-            bank: *random.pick(&["002", "008", "009", "011"]),
+            bank: random.pick(&["002", "008", "009", "011"]),
         });
         let last = self.bindings.len() - 1;
         &mut self.bindings[last]
