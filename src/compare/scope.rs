@@ -148,7 +148,8 @@ fn cover(
                 "SELECT subject FROM windows WHERE job = ?1 AND feed = ?2 AND state = 'sealed' AND subject <> ''",
             )?;
             let found = statement.query_map((job, feed.name), |row| {
-                row.get::<_, String>(0).map(|subject| lookups::key_of(&subject, extras).to_owned())
+                row.get::<_, String>(0)
+                    .map(|subject| lookups::key_of(&subject, extras).to_owned())
             })?;
             keys = Some(found.collect::<Result<_, _>>()?);
             Vec::new()
