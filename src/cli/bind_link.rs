@@ -33,8 +33,11 @@ pub async fn bind_link(args: &Args, wanted: &BindLinkArgs) -> Result<u8, Failure
         external_id: random()?,
     };
     let asked = setup.provider.binding_request(&wish).map_err(usage)?;
-    let client = fetch::Client::new(setup, &settings.http, &job.fetch, &settings.folder).map_err(|f| f.at(&job.name))?;
-    let link = fetch::binding_link(setup, &client, &asked).await.map_err(|f| f.at(&job.name))?;
+    let client =
+        fetch::Client::new(setup, &settings.http, &job.fetch, &settings.folder).map_err(|f| f.at(&job.name))?;
+    let link = fetch::binding_link(setup, &client, &asked)
+        .await
+        .map_err(|f| f.at(&job.name))?;
     // The flow's id is what the binding is asked about later: it belongs into the ledger.
     match &link.url {
         Some(url) => say(&format!("{}\n", url.expose_secret())),

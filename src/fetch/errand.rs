@@ -36,8 +36,15 @@ async fn ask(talk: &Talk<'_>, setup: &ProviderSetup, asked: &BindingRequest) -> 
     loop {
         let (ticket, answer) = send(talk, asked.request.clone()).await?;
         let reply = answer.map_err(|trouble| {
-            let class = if trouble.again { Class::ProviderDown } else { trouble.class };
-            let why = format!("{}; it was not repeated: look whether a session was opened, then ask again", trouble.why);
+            let class = if trouble.again {
+                Class::ProviderDown
+            } else {
+                trouble.class
+            };
+            let why = format!(
+                "{}; it was not repeated: look whether a session was opened, then ask again",
+                trouble.why
+            );
             Failure::new(class, why)
         })?;
         let read = match redirect(&reply) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::read::{Body, Fault, Members, Raw, unquoted};
 use super::{BadPage, Keys, PageHead, Step, setup};
-use crate::config::{Section, SecretRef};
+use crate::config::{SecretRef, Section};
 use crate::record::Status;
 
 /// The ledger column a by-id provider is asked about.
@@ -131,7 +131,12 @@ pub fn pointer(section: &mut Section<'_>, key: &str, default: &str) -> String {
     let Some((text, line)) = section.text_line(key) else {
         return default.to_owned();
     };
-    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.~$@".contains(&b));
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_-.~$@".contains(&b))
+    };
     if !text.starts_with('/') || !text.split('/').skip(1).all(plain) {
         section.problem_at(
             line,

@@ -33,7 +33,13 @@ pub mod twopay;
 pub use lookups::LookupKey;
 
 /// One line per provider.
-pub const REGISTRY: &[Entry] = &[payvyne::ENTRY, tupay::ENTRY, one2pays::ENTRY, twopay::ENTRY, ayoconnect::ENTRY];
+pub const REGISTRY: &[Entry] = &[
+    payvyne::ENTRY,
+    tupay::ENTRY,
+    one2pays::ENTRY,
+    twopay::ENTRY,
+    ayoconnect::ENTRY,
+];
 
 /// How a provider is found and made.
 pub struct Entry {

@@ -54,7 +54,9 @@ pub(super) fn judge(ayoconnect: &Ayoconnect, ask: &Ask, reply: &Reply) -> Judgem
         },
         // HTML and empty bodies are tried again; JSON without a code is no answer to a lookup.
         (200 | 201 | 203, None) => match judge_common(reply) {
-            Judgement::Page => refused("lookup failed: the answer has no `responseCode`; nothing follows about the record"),
+            Judgement::Page => {
+                refused("lookup failed: the answer has no `responseCode`; nothing follows about the record")
+            }
             other => other,
         },
         (202, _) => in_progress(),
@@ -102,7 +104,8 @@ fn refusal(ayoconnect: &Ayoconnect, ask: &Ask, reply: &Reply, status: u16, code:
         401 => Judgement::Renew {
             why: match case {
                 Some(1) => "the token was refused (401, case 01)".into(),
-                _ => "the signature or the client was refused (401): client_secret, `signing_path`, `timestamp_style`".into(),
+                _ => "the signature or the client was refused (401): client_secret, `signing_path`, `timestamp_style`"
+                    .into(),
             },
         },
         403 if text(reply).as_deref() == Some("4033320") => Judgement::Refused {
@@ -130,14 +133,23 @@ fn refusal(ayoconnect: &Ayoconnect, ask: &Ask, reply: &Reply, status: u16, code:
 
 fn not_found(ayoconnect: &Ayoconnect, ask: &Ask, reply: &Reply) -> Judgement {
     let code = text(reply);
-    if code.as_ref().is_some_and(|code| ayoconnect.0.not_found_codes.contains(code)) {
+    if code
+        .as_ref()
+        .is_some_and(|code| ayoconnect.0.not_found_codes.contains(code))
+    {
         return Judgement::Absent {
             why: "the provider does not know the key (`not_found_codes`)".into(),
         };
     }
-    let setting = if ask.feed == BINDINGS { "paths.binding" } else { "paths.status" };
+    let setting = if ask.feed == BINDINGS {
+        "paths.binding"
+    } else {
+        "paths.status"
+    };
     match code {
-        Some(_) => refused("lookup failed (404 with a code that is not among `not_found_codes`): not taken for missing"),
+        Some(_) => {
+            refused("lookup failed (404 with a code that is not among `not_found_codes`): not taken for missing")
+        }
         None => Judgement::Refused {
             class: Class::Config,
             why: format!("lookup failed: nothing answers under `{setting}` (404 without a response code)"),

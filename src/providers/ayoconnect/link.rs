@@ -3,10 +3,10 @@
 
 use secrecy::SecretString;
 
+use super::compact;
 use super::errors::Code;
 use super::settings::{Generation, Settings};
 use super::sign::is_external_id;
-use super::compact;
 use crate::failure::Class;
 use crate::providers::binding::{BindingLink, BindingRequest, BindingWish};
 use crate::providers::read::{Raw, error_body, unquoted};
@@ -18,9 +18,7 @@ const MOST_INFO: usize = 3;
 
 pub(super) fn request(settings: &Settings, wish: &BindingWish) -> Result<BindingRequest, String> {
     if settings.generation == Generation::V3 {
-        return Err(
-            "generation v3 has no such call: the answer to a binding call itself carries the link".into(),
-        );
+        return Err("generation v3 has no such call: the answer to a binding call itself carries the link".into());
     }
     check(wish)?;
     let seamless: Vec<(&str, &str)> = [
@@ -74,12 +72,18 @@ fn check(wish: &BindingWish) -> Result<(), String> {
         return Err("seamlessData needs at least one of --mobile and --user-id".into());
     }
     let rules: [(bool, &str); 7] = [
-        (holds(&wish.mobile, &|text| digits(text, 9, 13)), "--mobile (mobileNumber) must be 9 to 13 digits"),
+        (
+            holds(&wish.mobile, &|text| digits(text, 9, 13)),
+            "--mobile (mobileNumber) must be 9 to 13 digits",
+        ),
         (
             holds(&wish.user_id, &|text| of(text, 20, b"/_-")),
             "--user-id (userId) must be 1 to 20 letters, digits, `/`, `_` or `-`",
         ),
-        (holds(&wish.bank_code, &|text| digits(text, 3, 3)), "--bank-code (bankCode) must be exactly 3 digits"),
+        (
+            holds(&wish.bank_code, &|text| digits(text, 3, 3)),
+            "--bank-code (bankCode) must be exactly 3 digits",
+        ),
         (
             holds(&wish.lang, &|text| matches!(text, "ID" | "EN")),
             "--lang (lang) must be ID or EN",
@@ -150,7 +154,10 @@ pub(super) fn read(settings: &Settings, asked: &BindingRequest, reply: &Reply) -
     let code = code
         .filter(|code| is_external_id(code))
         .ok_or_else(|| refused("`authCode` is not 32 letters and digits"))?;
-    let url = settings.webview_base_url.as_ref().map(|base| SecretString::from(format!("{base}{code}")));
+    let url = settings
+        .webview_base_url
+        .as_ref()
+        .map(|base| SecretString::from(format!("{base}{code}")));
     Ok(BindingLink {
         code: SecretString::from(code),
         url,

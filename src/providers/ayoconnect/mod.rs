@@ -127,7 +127,11 @@ impl Provider for Ayoconnect {
         match (feed, self.0.generation) {
             (PAYMENTS, Generation::V3) => {
                 let fine = (1..=64).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-                if fine { None } else { wrong("reference_no", "is not 1 to 64 plain characters") }
+                if fine {
+                    None
+                } else {
+                    wrong("reference_no", "is not 1 to 64 plain characters")
+                }
             }
             _ if !sign::is_external_id(key) => wrong("x_external_id", exact),
             (BINDINGS, _) => {
@@ -233,11 +237,7 @@ impl Provider for Ayoconnect {
         link::request(&self.0, wish)
     }
 
-    fn binding_link(
-        &self,
-        asked: &binding::BindingRequest,
-        reply: &Reply,
-    ) -> Result<binding::BindingLink, Judgement> {
+    fn binding_link(&self, asked: &binding::BindingRequest, reply: &Reply) -> Result<binding::BindingLink, Judgement> {
         link::read(&self.0, asked, reply)
     }
 }

@@ -65,12 +65,28 @@ pub(super) fn open(reply: &Reply) -> Result<Session, Judgement> {
         }
         (200, 200..=299) => {}
         (200, 0) => match judge_common(reply) {
-            Judgement::Page => return Err(fail("the answer to the login has no response code; check `paths.token`")),
+            Judgement::Page => {
+                return Err(fail(
+                    "the answer to the login has no response code; check `paths.token`",
+                ));
+            }
             other => return Err(other),
         },
-        (403, _) => return Err(fail("the token was refused (403): the account's rights or the caller's IP address")),
-        (404, _) => return Err(fail("nothing answers under `paths.token` (404), or the client is unknown")),
-        _ => return Err(fail("the token was refused; check client_id, merchant_id and `api_generation`")),
+        (403, _) => {
+            return Err(fail(
+                "the token was refused (403): the account's rights or the caller's IP address",
+            ));
+        }
+        (404, _) => {
+            return Err(fail(
+                "nothing answers under `paths.token` (404), or the client is unknown",
+            ));
+        }
+        _ => {
+            return Err(fail(
+                "the token was refused; check client_id, merchant_id and `api_generation`",
+            ));
+        }
     }
     let answer: Option<Answer<'_>> = error_body(&reply.body);
     let token = answer

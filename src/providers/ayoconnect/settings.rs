@@ -296,12 +296,15 @@ fn webview(section: &mut Section<'_>) -> Option<String> {
     let (text, line) = section.text_line("webview_base_url")?;
     let fine = url::Url::parse(&text).is_ok_and(|url| {
         let here = url.host_str().is_some_and(crate::config::section::is_loopback);
-        url.username().is_empty() && url.fragment().is_none() && (url.scheme() == "https" || (url.scheme() == "http" && here))
+        url.username().is_empty()
+            && url.fragment().is_none()
+            && (url.scheme() == "https" || (url.scheme() == "http" && here))
     });
     if !fine {
         section.problem_at(
             line,
-            "`provider.webview_base_url` must be the https address given at onboarding; the code is appended to it".into(),
+            "`provider.webview_base_url` must be the https address given at onboarding; the code is appended to it"
+                .into(),
         );
     }
     Some(text)

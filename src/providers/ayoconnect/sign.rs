@@ -50,7 +50,11 @@ fn encoded(encoding: Encoding, bytes: &[u8]) -> String {
 
 /// A key from PEM, PKCS#8 or PKCS#1; a line end may stand as `\n` in an environment variable.
 fn rsa_key(pem: &str) -> Result<RsaKeyPair, &'static str> {
-    let pem = if pem.contains("\\n") { pem.replace("\\n", "\n") } else { pem.to_owned() };
+    let pem = if pem.contains("\\n") {
+        pem.replace("\\n", "\n")
+    } else {
+        pem.to_owned()
+    };
     let refused = "must be an RSA key of 2048 to 4096 bits";
     if let Ok(der) = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()) {
         return RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| refused);
@@ -66,8 +70,13 @@ pub(super) fn asymmetric(pem: &str, client_id: &str, timestamp: &str, encoding: 
     let key = rsa_key(pem).ok()?;
     let mut signature = vec![0; key.public().modulus_len()];
     let message = format!("{client_id}|{timestamp}");
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message.as_bytes(), &mut signature)
-        .ok()?;
+    key.sign(
+        &RSA_PKCS1_SHA256,
+        &SystemRandom::new(),
+        message.as_bytes(),
+        &mut signature,
+    )
+    .ok()?;
     Some(encoded(encoding, &signature))
 }
 
@@ -89,10 +98,7 @@ pub(super) fn symmetric(secret: &str, signed: &Signed<'_>, encoding: Encoding) -
         Method::Delete => "DELETE",
     };
     let body = body_hash(signed.body);
-    let line = format!(
-        "{method}:{}:{}:{body}:{}",
-        signed.path, signed.token, signed.timestamp
-    );
+    let line = format!("{method}:{}:{}:{body}:{}", signed.path, signed.token, signed.timestamp);
     // HMAC takes keys of any length; the type cannot say so.
     let Ok(mut mac) = Hmac::<Sha512>::new_from_slice(secret.as_bytes()) else {
         return String::new();

@@ -44,7 +44,9 @@ fn bad(why: &str) -> BadPage {
 fn open<'s>(ayoconnect: &Ayoconnect, ask: &Ask, body: &'s Body<'_>) -> Result<(Raw<'s>, Answer<'s>), BadPage> {
     let answer: Answer<'s> = body.object()?;
     let code = field("responseCode", answer.code).text().ok();
-    let code = code.and_then(|code| Code::parse(&code)).ok_or_else(|| bad("`responseCode` is not 7 digits"))?;
+    let code = code
+        .and_then(|code| Code::parse(&code))
+        .ok_or_else(|| bad("`responseCode` is not 7 digits"))?;
     if !(200..=299).contains(&code.http) {
         return Err(bad("`responseCode` is no success"));
     }
@@ -76,7 +78,10 @@ pub(super) fn parse(ayoconnect: &Ayoconnect, ask: &Ask, body: &[u8]) -> Parsed {
         let refused: Answer<'_> = body.object()?;
         let code = field("responseCode", refused.code).text().ok();
         // Archived as the proof that the provider does not know the key; nothing is listed under it.
-        if code.and_then(|code| Code::parse(&code)).is_some_and(|code| code.http == 404) {
+        if code
+            .and_then(|code| Code::parse(&code))
+            .is_some_and(|code| code.http == 404)
+        {
             return Ok(Parsed::default());
         }
         let (root, answer) = open(ayoconnect, ask, &body)?;
@@ -117,7 +122,11 @@ impl Page<'_, '_> {
 
     fn read(&mut self) {
         self.look_at_service();
-        let read = if self.ask.feed == BINDINGS { self.binding() } else { self.payment() };
+        let read = if self.ask.feed == BINDINGS {
+            self.binding()
+        } else {
+            self.payment()
+        };
         if let Err(fault) = read {
             let place = fault.path.trim_start_matches('.');
             self.parsed.unreadable.push(Unreadable {
@@ -135,7 +144,10 @@ impl Page<'_, '_> {
             (_, Generation::V3) => 55,
         };
         let code = field("responseCode", self.answer.code).text().ok();
-        if code.and_then(|code| Code::parse(&code)).is_some_and(|code| code.service != wanted) {
+        if code
+            .and_then(|code| Code::parse(&code))
+            .is_some_and(|code| code.service != wanted)
+        {
             self.warn("a response code names another service than the one asked; it was taken all the same");
         }
         let service = field("serviceCode", self.answer.service);
@@ -170,7 +182,10 @@ impl Page<'_, '_> {
         let provider_id = id.id()?;
         // Generation 3 repeats the key that was asked for.
         if !v2 && provider_id != self.ayoconnect.key(self.ask) {
-            return Err(Fault::new(".originalReferenceNo", "is not the payment that was asked about"));
+            return Err(Fault::new(
+                ".originalReferenceNo",
+                "is not the payment that was asked about",
+            ));
         }
         let reference = reference.optional_id()?;
         let (currency, amount) = amount(money)?;
@@ -232,7 +247,11 @@ impl Page<'_, '_> {
             // A bank that timed out may still have paid.
             (
                 Generation::V2,
-                "INITIATED" | "PROCESSING" | "PENDING_USER_VERIFICATION" | "PENDING_USER_VERIFICATION_WITH_URL" | "TIMEOUT",
+                "INITIATED"
+                | "PROCESSING"
+                | "PENDING_USER_VERIFICATION"
+                | "PENDING_USER_VERIFICATION_WITH_URL"
+                | "TIMEOUT",
             )
             | (Generation::V3, "01" | "02" | "03") => Status::Open,
             _ => Status::Unknown,
@@ -271,7 +290,10 @@ impl Page<'_, '_> {
         let currency = rupiah().ok_or_else(|| Fault::new("", "IDR is no currency"))?;
         let reference = field("partnerReferenceNo", self.answer.partner_reference).id()?;
         if reference != self.ayoconnect.extra(self.ask, 0) {
-            return Err(Fault::new(".partnerReferenceNo", "is not the binding that was asked about"));
+            return Err(Fault::new(
+                ".partnerReferenceNo",
+                "is not the binding that was asked about",
+            ));
         }
         let word = field("tokenStatus", self.answer.token_status).word()?;
         let plain = word.to_ascii_uppercase().replace('_', " ");
@@ -335,7 +357,11 @@ impl RefundState {
             related_id: Some(payment.provider_id.clone()),
             direction: Direction::Out,
             kind: TransactionKind::Refund,
-            amount_minor: if whole { payment.amount_minor.saturating_neg() } else { 0 },
+            amount_minor: if whole {
+                payment.amount_minor.saturating_neg()
+            } else {
+                0
+            },
             status: if whole { Status::Settled } else { Status::Unknown },
             // Further parts may follow.
             is_final: whole,

@@ -59,10 +59,12 @@ fn echoed(ask: &Ask, answer: &Answer<'_>) -> Option<Judgement> {
             ),
         });
     }
-    key.filter(|key| Some(key.as_ref()) != ask.subject.as_deref()).map(|_| Judgement::Refused {
-        class: Class::Protocol,
-        why: "lookup failed: the answer is about another `uniqueKey` than the one asked for; tell the provider".into(),
-    })
+    key.filter(|key| Some(key.as_ref()) != ask.subject.as_deref())
+        .map(|_| Judgement::Refused {
+            class: Class::Protocol,
+            why: "lookup failed: the answer is about another `uniqueKey` than the one asked for; tell the provider"
+                .into(),
+        })
 }
 
 fn balance_setting(feed: &str) -> &'static str {

@@ -72,7 +72,9 @@ fn build(section: &mut Section<'_>) -> Option<Built> {
     let recheck = section.integer_or("recheck_final_days", 7, 0..=3650);
     let slack = section.integer_or("token_slack_s", 60, 0..=3600);
     let provider = Twopay {
-        prefix: setup::path(section, "path_prefix", "/co/v1").trim_end_matches('/').to_owned(),
+        prefix: setup::path(section, "path_prefix", "/co/v1")
+            .trim_end_matches('/')
+            .to_owned(),
         client_id: client_id.clone().unwrap_or_else(|| Id::Plain(String::new())),
         amount_unit: section.choice_or(
             "amount_unit",

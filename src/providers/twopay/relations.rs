@@ -130,7 +130,11 @@ fn delta(step: &Step) -> Relation {
 
 pub(super) fn statement(books: &Books) -> Vec<StatementLine> {
     let proof = |step: &Step| {
-        let kind = if step.balance == PAYIN_BALANCE { "payment" } else { "payout" };
+        let kind = if step.balance == PAYIN_BALANCE {
+            "payment"
+        } else {
+            "payout"
+        };
         Proof {
             account: wallet(step.balance),
             currency: step.currency,

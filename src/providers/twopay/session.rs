@@ -84,15 +84,23 @@ pub(super) fn open(slack: Duration, reply: &Reply) -> Result<Session, Judgement>
     }
     let data = answer.and_then(|answer| answer.data);
     let text = |raw: Option<Raw<'_>>| raw.and_then(|raw| unquoted(raw.get())).map(|text| text.into_owned());
-    let token = data.as_ref().and_then(|data| text(data.access_token)).filter(|token| header_safe(token));
+    let token = data
+        .as_ref()
+        .and_then(|data| text(data.access_token))
+        .filter(|token| header_safe(token));
     let Some(token) = token else {
-        return Err(fail("the login was accepted but carries no usable `data.access_token`; ask the provider"));
+        return Err(fail(
+            "the login was accepted but carries no usable `data.access_token`; ask the provider",
+        ));
     };
     let mut warnings = Vec::new();
     if data.as_ref().and_then(|data| text(data.token_type)).as_deref() != Some("Bearer") {
-        warnings.push("the login names another `token_type` than Bearer; the token is sent as Bearer all the same".into());
+        warnings
+            .push("the login names another `token_type` than Bearer; the token is sent as Bearer all the same".into());
     }
-    let expires_in = data.as_ref().and_then(|data| identity_text(data.expires_in)?.parse::<u64>().ok());
+    let expires_in = data
+        .as_ref()
+        .and_then(|data| identity_text(data.expires_in)?.parse::<u64>().ok());
     if expires_in.is_none() {
         warnings.push("the login says no `expires_in`: the token is renewed when it is refused".into());
     }

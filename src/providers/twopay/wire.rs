@@ -131,7 +131,10 @@ fn movement(
     let provider_status = word.unwrap_or_default();
     let (status, exactly) = meaning(twopay, &provider_status);
     if !exactly {
-        parsed.warnings.push(format!("{}: a status is written in another case than the document's", ask.feed));
+        parsed.warnings.push(format!(
+            "{}: a status is written in another case than the document's",
+            ask.feed
+        ));
     }
     let out = ask.feed == PAYOUTS;
     Ok(Transaction {
@@ -142,7 +145,11 @@ fn movement(
         reference: Some(key),
         related_id: None,
         direction: if out { Direction::Out } else { Direction::In },
-        kind: if out { TransactionKind::Payout } else { TransactionKind::Payment },
+        kind: if out {
+            TransactionKind::Payout
+        } else {
+            TransactionKind::Payment
+        },
         currency,
         amount_minor: if out { -amount } else { amount },
         fee_minor: None,
