@@ -3,12 +3,13 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use reconciled::config::{Job, JobSource, Settings};
-use reconciled::day::{format_instant, last_day_over};
+use reconciled::config::{Job, JobSource, ProviderSetup, Settings};
+use reconciled::day::{Instant, format_instant, last_day_over};
 use reconciled::failure::{Class, Failure};
+use reconciled::providers::Shape;
 use reconciled::run::{JobOutcome, Options, run_jobs};
-use reconciled::store::{Store, runs};
-use reconciled::{alert, demo as demo_nights, fetch, sandbox as sandboxes};
+use reconciled::store::{self, Store, runs};
+use reconciled::{alert, demo as demo_nights, fetch, ledger, sandbox as sandboxes};
 use serde_json::json;
 
 use super::args::{Args, RunArgs};
@@ -167,7 +168,9 @@ fn dry_run(settings: &Settings, jobs: &[Job], wanted: &RunArgs) -> Result<u8, Fa
             Some(store) => runs::fresh_since(store, &job.name, as_of, day)?,
             None => as_of,
         };
-        let planned = fetch::plan(store.as_ref(), job, setup, as_of, fresh_since)?;
+        let tonight = with_ledger(settings, job, setup, store.as_ref(), as_of)?;
+        let books = tonight.as_ref().map(|(books, _)| books).or(store.as_ref());
+        let planned = fetch::plan(books, job, setup, as_of, fresh_since)?;
         let mut feeds = Vec::new();
         for feed in &planned {
             let span = match (feed.windows.first(), feed.windows.last()) {
@@ -180,11 +183,15 @@ fn dry_run(settings: &Settings, jobs: &[Job], wanted: &RunArgs) -> Result<u8, Fa
                 }
                 _ => String::new(),
             };
+            let what = match setup.provider.feeds().iter().any(|f| f.name == feed.feed && f.shape == Shape::Lookups) {
+                true => "keys of the ledger",
+                false => "windows",
+            };
             let (count, least) = (feed.windows.len(), feed.requests_at_least);
             say_unless(
                 wanted.json,
                 &format!(
-                    "{} {}: {count} windows{span}, at least {least} requests\n",
+                    "{} {}: {count} {what}{span}, at least {least} requests\n",
                     job.name, feed.feed
                 ),
             );
@@ -202,6 +209,44 @@ fn dry_run(settings: &Settings, jobs: &[Job], wanted: &RunArgs) -> Result<u8, Fa
         say_json(&json!({ "schema": 1, "exit_code": 0, "dry_run": true, "jobs": documents }));
     }
     Ok(0)
+}
+
+/// For a provider asked by key: a copy of the books with tonight's ledger in it, gone with its folder. A ledger that is refused
+/// is not in it, and nobody would be asked.
+fn with_ledger(
+    settings: &Settings,
+    job: &Job,
+    setup: &ProviderSetup,
+    store: Option<&Store>,
+    as_of: Instant,
+) -> Result<Option<(Store, tempfile::TempDir)>, Failure> {
+    let by_key = setup.provider.feeds().iter().any(|feed| feed.shape == Shape::Lookups);
+    let Some(ledger) = job.ledger.as_ref().filter(|_| by_key) else {
+        return Ok(None);
+    };
+    let folder = tempfile::tempdir().map_err(|_| {
+        Failure::new(
+            Class::LocalIo,
+            "no temporary folder can be made to plan with tonight's ledger; nothing was asked",
+        )
+    })?;
+    let copy = folder.path().join("plan.db");
+    if let Some(store) = store {
+        store::backup(store, &copy)?;
+    }
+    let books = Store::open(&copy)?;
+    if let Err(refusal) = ledger::import(&books, job, ledger, &settings.folder, as_of) {
+        let why = match refusal {
+            ledger::Refusal::NotReconciled(why) => why,
+            ledger::Refusal::Refused(failure) => failure.message,
+        };
+        eprintln!("reconciled: {}: the ledger is refused, nobody would be asked about it: {why}", job.name);
+        books.write(|tx| {
+            tx.execute("DELETE FROM ledger_entries WHERE job = ?1", [&job.name])?;
+            Ok(())
+        })?;
+    }
+    Ok(Some((books, folder)))
 }
 
 fn say_unless(quiet: bool, text: &str) {

@@ -282,6 +282,16 @@ impl<'a> Section<'a> {
                 self.take(key);
                 off
             }
+            Some((line, DeValue::Boolean(true))) => {
+                let (line, full) = (*line, self.full(key));
+                self.take(key);
+                let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+                self.problem_at(
+                    line,
+                    format!("`{full}` is true; it must be false or one of {}", names.join(", ")),
+                );
+                off
+            }
             _ => self.choice_or(key, off, words),
         }
     }

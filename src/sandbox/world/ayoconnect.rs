@@ -232,12 +232,15 @@ impl Ayoconnect {
             auth_code: hex32(random),
             created,
             life,
-            bank: random.pick(&["002", "008", "009", "011"]),
+            bank: BANKS[(random.next() % 4) as usize],
         });
         let last = self.bindings.len() - 1;
         &mut self.bindings[last]
     }
 }
+
+/// Codes of banks whose cards can be bound.
+const BANKS: [&str; 4] = ["002", "008", "009", "011"];
 
 /// 32 letters and digits.
 fn hex32(random: &mut Random) -> String {
