@@ -26,7 +26,12 @@ e,E,ke,90.00,paid,2026-03-04T01:00:00Z
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_are_asked_about_first_then_the_largest_and_nothing_younger_than_the_last_day_over() {
     let room = Room::new(Keyed::default()).await;
-    room.knows(&[("ka", paid("A", 1000)), ("kb", paid("B", 3000)), ("kc", paid("C", 2000)), ("kd", paid("D", 5000))]);
+    room.knows(&[
+        ("ka", paid("A", 1000)),
+        ("kb", paid("B", 3000)),
+        ("kc", paid("C", 2000)),
+        ("kd", paid("D", 5000)),
+    ]);
     room.ledger(FIVE);
     let night = room.night(NIGHT).await;
     assert_eq!(room.asked(), ["kc", "kb", "kd", "ka"]);
@@ -34,7 +39,11 @@ async fn the_oldest_are_asked_about_first_then_the_largest_and_nothing_younger_t
     assert_eq!(night.verdict, Verdict::ReconciledWithPending);
     // The same as-of again asks nobody.
     let again = room.night(NIGHT).await;
-    assert_eq!((again.class, again.requests, room.asked().len()), (None, 0, 4), "{again:?}");
+    assert_eq!(
+        (again.class, again.requests, room.asked().len()),
+        (None, 0, 4),
+        "{again:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,12 +54,22 @@ async fn what_the_budget_does_not_reach_is_said_is_not_missing_and_comes_first_t
     room.ledger(FIVE);
     let night = room.night(NIGHT).await;
     assert_eq!(room.asked(), ["kc", "kb"]);
-    assert!(night.warnings.iter().any(|w| w.contains("2 ledger items were not asked about")), "{night:?}");
+    assert!(
+        night
+            .warnings
+            .iter()
+            .any(|w| w.contains("2 ledger items were not asked about")),
+        "{night:?}"
+    );
     // Unknown at the provider: those that were asked about. The others wait.
     assert_eq!(room.open(), ["missing_in_provider B", "missing_in_provider C"]);
     assert_eq!((night.class, night.pending), (None, 3), "{night:?}");
     let noted = "SELECT state || ' ' || reason FROM windows WHERE subject = ''";
-    assert!(room.texts(noted)[0].starts_with("open 2 ledger items were not asked about"), "{:?}", room.texts(noted));
+    assert!(
+        room.texts(noted)[0].starts_with("open 2 ledger items were not asked about"),
+        "{:?}",
+        room.texts(noted)
+    );
     // Another run of this night, and its budget is spent.
     room.night(NIGHT).await;
     assert_eq!(room.asked().len(), 2);
@@ -67,7 +86,11 @@ async fn what_is_left_within_the_budget_is_no_clean_night() {
     room.knows(&[("kc", paid("C", 2000)), ("kb", paid("B", 3000))]);
     room.ledger("b,B,kb,30.00,paid,2026-03-01T10:00:00Z\nc,C,kc,20.00,paid,2026-03-01T09:00:00Z\n");
     let night = room.night(NIGHT).await;
-    assert_eq!((night.verdict, night.matched), (Verdict::ReconciledWithWarnings, 1), "{night:?}");
+    assert_eq!(
+        (night.verdict, night.matched),
+        (Verdict::ReconciledWithWarnings, 1),
+        "{night:?}"
+    );
     let night = room.night(NEXT_NIGHT).await;
     assert_eq!(room.asked(), ["kc", "kb"]);
     assert_eq!(night.matched, 2, "{night:?}");
@@ -84,7 +107,11 @@ async fn an_unknown_key_is_missing_only_after_its_grace_and_is_asked_about_every
     assert_eq!(room.open(), ["missing_in_provider A"], "{night:?}");
     room.knows(&[("ka", paid("A", 1000))]);
     let night = room.night(THIRD_NIGHT).await;
-    assert_eq!((room.open().len(), night.resolved, night.matched), (0, 1, 1), "{night:?}");
+    assert_eq!(
+        (room.open().len(), night.resolved, night.matched),
+        (0, 1, 1),
+        "{night:?}"
+    );
     assert_eq!(room.asked(), ["ka"; 3]);
 }
 
@@ -95,8 +122,16 @@ async fn a_key_without_an_answer_is_a_finding_of_its_own_and_nothing_is_missing(
     room.ledger("a,A,ka,10.00,paid,2026-03-01T10:00:00Z\nb,B,kb,30.00,paid,2026-03-01T10:00:00Z\n");
     let night = room.night(NIGHT).await;
     assert_eq!(room.open(), ["lookup_failed B"]);
-    assert_eq!((night.class, night.verdict), (None, Verdict::ReconciledWithWarnings), "{night:?}");
-    assert_eq!((night.matched, night.pending, night.windows.open), (1, 1, 1), "{night:?}");
+    assert_eq!(
+        (night.class, night.verdict),
+        (None, Verdict::ReconciledWithWarnings),
+        "{night:?}"
+    );
+    assert_eq!(
+        (night.matched, night.pending, night.windows.open),
+        (1, 1, 1),
+        "{night:?}"
+    );
     let detail = room.texts("SELECT detail FROM discrepancies");
     assert!(detail[0].contains("not this key (409)"), "{detail:?}");
     // This night has its answer; the next one asks again.
@@ -105,13 +140,21 @@ async fn a_key_without_an_answer_is_a_finding_of_its_own_and_nothing_is_missing(
     assert_eq!(room.open(), ["lookup_failed B"]);
     room.knows(&[("kb", paid("B", 3000))]);
     let night = room.night(NEXT_NIGHT).await;
-    assert_eq!((room.open().len(), night.resolved, night.matched), (0, 1, 2), "{night:?}");
+    assert_eq!(
+        (room.open().len(), night.resolved, night.matched),
+        (0, 1, 2),
+        "{night:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_key_that_is_always_a_server_error_does_not_keep_the_others_from_their_answers() {
     let room = Room::new(Keyed::default()).await;
-    room.knows(&[("ka", paid("A", 1000)), ("kb", keyed::DOWN.into()), ("kc", paid("C", 2000))]);
+    room.knows(&[
+        ("ka", paid("A", 1000)),
+        ("kb", keyed::DOWN.into()),
+        ("kc", paid("C", 2000)),
+    ]);
     room.ledger(
         "a,A,ka,10.00,paid,2026-03-01T10:00:00Z\nb,B,kb,30.00,paid,2026-03-01T11:00:00Z\nc,C,kc,20.00,paid,2026-03-01T12:00:00Z\n",
     );
@@ -126,16 +169,29 @@ async fn when_no_key_at_all_is_answered_it_is_the_account_and_the_job_stops() {
     let keys: Vec<String> = (0..9).map(|i| format!("k{i}")).collect();
     let refused: Vec<(&str, String)> = keys.iter().map(|k| (k.as_str(), keyed::REFUSED.to_owned())).collect();
     room.knows(&refused);
-    let lines: String = (0..9).map(|i| format!("{i},R{i},k{i},10.00,paid,2026-03-01T10:00:00Z\n")).collect();
+    let lines: String = (0..9)
+        .map(|i| format!("{i},R{i},k{i},10.00,paid,2026-03-01T10:00:00Z\n"))
+        .collect();
     room.ledger(&lines);
     let night = room.night(NIGHT).await;
     assert_eq!((night.class, room.asked().len()), (Some(Class::Auth), 5), "{night:?}");
-    assert!(room.open().iter().all(|o| !o.starts_with("missing")), "{:?}", room.open());
+    assert!(
+        room.open().iter().all(|o| !o.starts_with("missing")),
+        "{:?}",
+        room.open()
+    );
     // With better credentials the same night goes on.
-    let known: Vec<(&str, String)> = keys.iter().map(|k| (k.as_str(), paid(&k.replace('k', "R"), 1000))).collect();
+    let known: Vec<(&str, String)> = keys
+        .iter()
+        .map(|k| (k.as_str(), paid(&k.replace('k', "R"), 1000)))
+        .collect();
     room.knows(&known);
     let night = room.night(NIGHT).await;
-    assert_eq!((night.class, night.matched, room.open().len()), (None, 9, 0), "{night:?}");
+    assert_eq!(
+        (night.class, night.matched, room.open().len()),
+        (None, 9, 0),
+        "{night:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,14 +205,22 @@ f,F,,20.00,failed,2026-03-01T10:00:00Z\nn,N,,20.00,paid,2026-03-04T01:00:00Z\n",
     let night = room.night(NIGHT).await;
     assert_eq!(room.asked(), ["kc"]);
     assert_eq!(room.open(), ["not_checkable A", "not_checkable B"]);
-    assert_eq!((night.class, night.verdict), (None, Verdict::ReconciledWithWarnings), "{night:?}");
+    assert_eq!(
+        (night.class, night.verdict),
+        (None, Verdict::ReconciledWithWarnings),
+        "{night:?}"
+    );
     let detail = room.texts("SELECT detail FROM discrepancies ORDER BY reference");
     assert!(detail[0].contains("`x_external_id` is empty"), "{detail:?}");
     assert!(detail[1].contains("`x_external_id` has a mark"), "{detail:?}");
     // The key is booked: the same item goes on as what it is now.
     room.ledger("a,A,ka,10.00,paid,2026-03-02T10:00:00Z\nb,B,bad!,30.00,paid,2026-03-04T10:00:00Z\n");
     room.night(NEXT_NIGHT).await;
-    assert!(room.open().contains(&"missing_in_provider A".to_owned()), "{:?}", room.open());
+    assert!(
+        room.open().contains(&"missing_in_provider A".to_owned()),
+        "{:?}",
+        room.open()
+    );
     let kinds = room.texts("SELECT from_kind || '>' || to_kind FROM discrepancy_events WHERE event = 'changed'");
     assert_eq!(kinds, ["not_checkable>missing_in_provider"]);
 }
@@ -165,7 +229,12 @@ f,F,,20.00,failed,2026-03-01T10:00:00Z\nn,N,,20.00,paid,2026-03-04T01:00:00Z\n",
 async fn finals_are_asked_about_again_while_they_are_young_and_open_ones_as_long_as_they_are_open() {
     let mut room = Room::new(Keyed::default()).await;
     room.job.fetch.lookback = chrono::TimeDelta::days(2);
-    room.knows(&[("old", paid("O", 1000)), ("young", paid("Y", 1000)), ("open", open("P", 1000)), ("gone", unpaid("G", 1000))]);
+    room.knows(&[
+        ("old", paid("O", 1000)),
+        ("young", paid("Y", 1000)),
+        ("open", open("P", 1000)),
+        ("gone", unpaid("G", 1000)),
+    ]);
     room.ledger(
         "o,O,old,10.00,paid,2026-03-01T10:00:00Z\ny,Y,young,10.00,paid,2026-03-03T10:00:00Z
 p,P,open,10.00,open,2026-03-01T11:00:00Z\ng,G,gone,10.00,failed,2026-03-01T12:00:00Z\n",
@@ -196,13 +265,18 @@ async fn what_turned_final_in_the_ledger_is_asked_about_once_more_whatever_its_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_cut_after_any_request_asks_about_no_key_twice() {
-    let lines: String = (0..6).map(|i| format!("{i},R{i},k{i},10.00,paid,2026-03-01T1{i}:00:00Z\n")).collect();
+    let lines: String = (0..6)
+        .map(|i| format!("{i},R{i},k{i},10.00,paid,2026-03-01T1{i}:00:00Z\n"))
+        .collect();
     for cut in 0..6 {
         let mut keyed = Keyed::default();
         keyed.max_lookups = Some(5);
         let room = Room::new(keyed).await;
         let keys: Vec<String> = (0..6).map(|i| format!("k{i}")).collect();
-        let known: Vec<(&str, String)> = keys.iter().map(|k| (k.as_str(), paid(&k.replace('k', "R"), 1000))).collect();
+        let known: Vec<(&str, String)> = keys
+            .iter()
+            .map(|k| (k.as_str(), paid(&k.replace('k', "R"), 1000)))
+            .collect();
         room.knows(&known);
         room.ledger(&lines);
         let night = room.night_cut_after(NIGHT, cut).await;
@@ -240,7 +314,11 @@ async fn without_tonights_ledger_nobody_is_asked() {
     room.night(NIGHT).await;
     room.no_ledger();
     let night = room.night(NEXT_NIGHT).await;
-    assert_eq!((night.verdict, night.class), (Verdict::NotReconciled, Some(Class::Data)), "{night:?}");
+    assert_eq!(
+        (night.verdict, night.class),
+        (Verdict::NotReconciled, Some(Class::Data)),
+        "{night:?}"
+    );
     assert_eq!(room.asked().len(), 1);
     // Once it is there the same night asks.
     room.ledger("a,A,ka,10.00,paid,2026-03-01T10:00:00Z\n");

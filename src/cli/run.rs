@@ -183,7 +183,12 @@ fn dry_run(settings: &Settings, jobs: &[Job], wanted: &RunArgs) -> Result<u8, Fa
                 }
                 _ => String::new(),
             };
-            let what = match setup.provider.feeds().iter().any(|f| f.name == feed.feed && f.shape == Shape::Lookups) {
+            let what = match setup
+                .provider
+                .feeds()
+                .iter()
+                .any(|f| f.name == feed.feed && f.shape == Shape::Lookups)
+            {
                 true => "keys of the ledger",
                 false => "windows",
             };
@@ -240,7 +245,10 @@ fn with_ledger(
             ledger::Refusal::NotReconciled(why) => why,
             ledger::Refusal::Refused(failure) => failure.message,
         };
-        eprintln!("reconciled: {}: the ledger is refused, nobody would be asked about it: {why}", job.name);
+        eprintln!(
+            "reconciled: {}: the ledger is refused, nobody would be asked about it: {why}",
+            job.name
+        );
         books.write(|tx| {
             tx.execute("DELETE FROM ledger_entries WHERE job = ?1", [&job.name])?;
             Ok(())
