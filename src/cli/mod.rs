@@ -148,10 +148,15 @@ fn choose(jobs: Vec<Job>, names: &[String]) -> Result<Vec<Job>, Failure> {
 
 /// The last line on stderr: what failed and whether the next run mends it.
 fn last_line(failure: &Failure) {
-    let mends = if failure.class.next_run_mends() {
-        "; the next run mends it by itself"
-    } else {
-        ""
+    // Some sentences say it themselves, and know better than the class.
+    let said = ["next run", "not tried again"]
+        .iter()
+        .any(|words| failure.message.contains(words));
+    let mends = match failure.class {
+        _ if said => "",
+        Class::Usage => "",
+        class if class.next_run_mends() => "; the next run mends it by itself",
+        _ => "; the next run alone does not mend it",
     };
     tell(&format!(
         "reconciled: {} [{} {}]{mends}",
