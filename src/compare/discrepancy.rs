@@ -170,6 +170,15 @@ fn what_differs(kind: Kind, rows: &Rows) -> String {
             let theirs = record.reference.as_deref().unwrap_or(&record.provider_id);
             format!("reference: {} -> {theirs}", entry.reference)
         }
+        ([(record, _)], entries) if kind == Kind::Vanished => {
+            let gone = format!("listed: {} -> absent", format_minor(record.amount, record.currency));
+            let rest = entries.first().map(|entry| pair::what_differs(record, entry));
+            [gone]
+                .into_iter()
+                .chain(rest.filter(|r| !r.is_empty()))
+                .collect::<Vec<_>>()
+                .join("; ")
+        }
         ([(record, _)], [entry]) => pair::what_differs(record, entry),
         ([(record, _)], []) if kind == Kind::Unclassified => format!("status: absent -> {}", record.provider_status),
         ([(record, _)], []) => format!("amount: absent -> {}", format_minor(record.amount, record.currency)),
@@ -211,6 +220,15 @@ fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Row
             format!("{theirs}, {ours}: the only ones of this amount around that day, under different references")
         }
         Kind::StalePending => format!("{theirs} and it is open beyond its age limit"),
+        Kind::Vanished => {
+            let once = record.map_or_else(String::new, |r| {
+                format!("{} as `{}`", money(r.amount, r.currency), r.provider_status)
+            });
+            let booked = if ours.is_empty() { ours } else { format!("; {ours}") };
+            format!(
+                "the provider listed {once} once and does not list it any more, in a reading that was complete{booked}"
+            )
+        }
         Kind::ReversedAfterBooking => format!("{theirs}; it was settled before, and {ours}"),
         Kind::Unclassified if record.is_some_and(Record::is_unclassified) => {
             let kind = record.map_or("", |r| r.kind.as_str());

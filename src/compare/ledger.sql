@@ -74,8 +74,7 @@ SELECT 'missing_in_provider', e.direction, e.reference, NULL, e.ledger_id, e.cur
         OR unixepoch(:as_of) >= e.booked_s + iif(e.status = 'open', :stale_s, :grace_provider_s))
    AND NOT EXISTS (SELECT 1 FROM transactions AS t
                     WHERE t.job = e.job AND t.direction = e.direction AND t.reference = e.reference
-                      AND t.vanished_at IS NULL
-                      -- a fee record needs no entry, but an entry that books it has found it
+                      -- the entry of a vanished record stands in its row; a fee record needs no entry, but an entry that books it has found it
                       AND (t.kind <> 'fee' OR (e.status = 'settled' AND t.amount_minor = e.amount_minor AND t.currency = e.currency)))
    -- nothing that was begun around the booking was left unread
    AND NOT EXISTS (SELECT 1 FROM windows AS w

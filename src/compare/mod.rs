@@ -27,6 +27,7 @@ mod counts;
 mod cursors;
 mod discrepancy;
 mod facts;
+mod gone;
 mod grace;
 mod group;
 mod identity;

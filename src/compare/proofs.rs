@@ -37,8 +37,11 @@ pub struct Line {
 pub fn find(conn: &Connection, case: &Case<'_>, setup: &ProviderSetup) -> Result<Proofs, Failure> {
     let provider = setup.provider.as_ref();
     let books = super::books::books(conn, case.job, case.job.timezone, case.as_of, case.business_day)?;
-    let mut proofs = Proofs::default();
-    proofs.statement = provider.statement(&books).into_iter().map(own_line).collect();
+    let statement = provider.statement(&books).into_iter().map(own_line).collect();
+    let mut proofs = Proofs {
+        statement,
+        ..Proofs::default()
+    };
     let mut position = ADVISORY_POSITION;
     for relation in provider.relations(&books) {
         let residual = relation.stated_minor.checked_sub(relation.computed_minor);

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::record::Kind;
 
 /// Kinds that come from records against entries.
-const ITEM_KINDS: [Kind; 13] = [
+const ITEM_KINDS: [Kind; 14] = [
     Kind::MissingInLedger,
     Kind::MissingInProvider,
     Kind::AmountMismatch,
@@ -34,6 +34,7 @@ const ITEM_KINDS: [Kind; 13] = [
     Kind::Ambiguous,
     Kind::Suggested,
     Kind::StalePending,
+    Kind::Vanished,
 ];
 
 /// Whether a kind is found by comparing records with entries.

@@ -141,6 +141,7 @@ async fn send(talk: &Talk<'_>, mut request: Request) -> Result<(Ticket, Result<R
 
 /// Scrubs first: the head a resumed walk will see is read from the same bytes.
 fn read(talk: &Talk<'_>, ask: &Ask, number: u32, request: &Request, reply: Reply) -> Result<Page, String> {
+    notice(talk.client, ask, &reply);
     let mut page = archived(talk, request, reply, PageHead::default());
     page.head = talk
         .client
@@ -148,6 +149,32 @@ fn read(talk: &Talk<'_>, ask: &Ask, number: u32, request: &Request, reply: Reply
         .head(ask, number, &page.body)
         .map_err(|bad| bad.why)?;
     Ok(page)
+}
+
+/// What a good answer says beside its rows: a type that is not JSON's, the announced end of the interface.
+fn notice(client: &Client, ask: &Ask, reply: &Reply) {
+    let place = format!("{} {}", client.provider.name(), ask.feed);
+    if reply
+        .header("content-type")
+        .any(|kind| !kind.to_ascii_lowercase().contains("json"))
+    {
+        client.warn(format!(
+            "{place}: the answers are JSON but are not called so (content-type)"
+        ));
+    }
+    for name in ["sunset", "deprecation"] {
+        if let Some(value) = reply.header(name).next() {
+            // RFC 8594 and 9745: a date, or `@` and seconds; anything else is not repeated.
+            let known = httpdate::parse_http_date(value).is_ok()
+                || value
+                    .strip_prefix('@')
+                    .is_some_and(|s| s.len() < 12 && s.bytes().all(|b| b.is_ascii_digit()));
+            let when = if known { format!(" ({value})") } else { String::new() };
+            client.warn(format!(
+                "{place}: the provider announces the end of this interface: {name}{when}"
+            ));
+        }
+    }
 }
 
 /// An answer as it is archived.
