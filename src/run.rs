@@ -242,9 +242,12 @@ impl House<'_> {
         };
         tracing::info!(job = job.name, run = run_id, business_day = %outcome.business_day, "the night begins");
         let walked = AssertUnwindSafe(self.walk(job, run_id, outcome)).catch_unwind().await;
+        let mut told = true;
         match walked {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
+                // After a broken invariant no mail goes out: nobody knows what it would say.
+                told = failure.class == Class::Internal;
                 outcome.verdict = Verdict::Failed;
                 outcome.fail(&failure);
             }
@@ -258,6 +261,9 @@ impl House<'_> {
         }
         if let Err(failure) = finish_run(self.store, run_id, &run_end(outcome, Some(now()))) {
             outcome.fail(&failure);
+        }
+        if !told && self.options.mail {
+            self.tell_of_failure(job, run_id, outcome);
         }
         tracing::info!(job = job.name, run = run_id, verdict = %outcome.verdict, exit_code = outcome.exit_code(), "the night ends");
     }
@@ -413,7 +419,19 @@ impl House<'_> {
             report::produce(self.store, job, self.settings.reports.as_deref(), run_id, as_of, day)
         })?;
         outcome.files = report::write_files(&self.settings.out, day, &job.name, &produced)?;
-        let recipients = if self.options.mail {
+        outcome.mails = self.queue(job, run_id, outcome, &produced)?;
+        Ok(())
+    }
+
+    fn queue(
+        &self,
+        job: &Job,
+        run_id: i64,
+        outcome: &JobOutcome,
+        files: &[report::Produced],
+    ) -> Result<Vec<String>, Failure> {
+        // A night that was asked to stop is not over: the run that goes on with it tells of it.
+        let recipients = if self.options.mail && !self.options.stop.is_cancelled() {
             job.recipients.as_slice()
         } else {
             &[]
@@ -422,15 +440,22 @@ impl House<'_> {
             settings: self.settings,
             job,
             run_id,
-            as_of,
-            business_day: day,
-            files: &produced,
+            as_of: outcome.as_of,
+            business_day: outcome.business_day,
+            files,
             recipients,
             message: outcome.message.as_deref(),
             warnings: &outcome.warnings,
         };
-        outcome.mails = mail::queue(self.store, &letter, now())?;
-        Ok(())
+        mail::queue(self.store, &letter, now())
+    }
+
+    /// A night that failed before its reports is news too, and silence would look like a broken worker.
+    fn tell_of_failure(&self, job: &Job, run_id: i64, outcome: &mut JobOutcome) {
+        match self.queue(job, run_id, outcome, &[]) {
+            Ok(mails) => outcome.mails = mails,
+            Err(failure) => tracing::error!(job = job.name, "no mail tells of the failed night: {failure}"),
+        }
     }
 
     /// After the last job: the day's pages, the copy for analysts, the outbox, the heartbeat.
@@ -447,9 +472,11 @@ impl House<'_> {
             outcomes.iter_mut().for_each(|outcome| outcome.fail(failure));
         }
         if self.options.mail
-            && let Some(settings) = &self.settings.mail
+            && !self.options.stop.is_cancelled()
+            && let Some(mail) = &self.settings.mail
         {
-            let delivery = mail::deliver(self.store, settings, &self.settings.http, &self.settings.folder, now()).await;
+            let (stop, http, folder) = (&self.options.stop, &self.settings.http, &self.settings.folder);
+            let delivery = mail::deliver_until(stop, self.store, mail, http, folder, now()).await;
             self.note_delivery(delivery, outcomes);
         }
         self.close_runs(outcomes);

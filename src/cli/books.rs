@@ -22,6 +22,12 @@ pub fn report(args: &Args, job: &str, day: Option<NaiveDate>) -> Result<u8, Fail
         None => last_reported(&store, job)?,
     };
     let files = reports::again(&store, job, day)?;
+    if files.is_empty() {
+        return Err(Failure::new(
+            Class::Usage,
+            format!("{job} was not reported for the business day {day}; nothing was written"),
+        ));
+    }
     for path in reports::write_files(&settings.out, day, job, &files)? {
         say(&format!("{}\n", path.display()));
     }
