@@ -592,9 +592,7 @@ fn check_writable(out: &Path) -> Result<(), Failure> {
         .mode(0o750)
         .create(out)
         .map_err(why)?;
-    tempfile::Builder::new()
-        .prefix(".reconciled-")
-        .tempfile_in(out)
-        .map_err(why)?;
+    // A file without a name: a kill leaves nothing behind.
+    tempfile::tempfile_in(out).map_err(why)?;
     Ok(())
 }
