@@ -103,5 +103,8 @@ async fn a_message_names_its_job_once() {
     let outcome = night(at, "2026-03-10T03:00:00.000Z").await;
     let (verdict, code, open, message) = said(&outcome);
     assert_eq!((verdict, code, open), ("failed", 78, 0));
-    assert!(message.starts_with("bank: unit misconfigured: in all 3 pairs"), "{message}");
+    assert!(
+        message.starts_with("bank: unit misconfigured: in all 3 pairs"),
+        "{message}"
+    );
 }
