@@ -108,3 +108,25 @@ async fn a_message_names_its_job_once() {
         "{message}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_export_read_for_several_past_nights_proves_each_day_once_it_is_over() {
+    let folder = folder();
+    let at = folder.path();
+    let row = |reference: &str, at: &str| format!("{reference},1.00,{at}T10:00:00Z\n");
+    let bank = [row("A", "2026-03-02"), row("B", "2026-03-09")].concat();
+    let books = [
+        row("A", "2026-03-02"),
+        row("B", "2026-03-09"),
+        row("GHOST", "2026-03-07"),
+    ]
+    .concat();
+    std::fs::write(at.join("bank.csv"), format!("{HEADER}{bank}")).expect("a table");
+    std::fs::write(at.join("books.csv"), format!("{HEADER}{books}")).expect("a table");
+    let early = night(at, "2026-03-04T03:00:00.000Z").await;
+    assert_eq!((early.open, early.pending), (0, 1));
+    let late = night(at, "2026-03-12T03:00:00.000Z").await;
+    assert_eq!((late.open, late.new, late.pending), (1, 1, 0));
+    let again = night(at, "2026-03-12T03:00:00.000Z").await;
+    assert_eq!((again.open, again.new), (1, 1));
+}
