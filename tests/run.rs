@@ -130,3 +130,27 @@ async fn one_export_read_for_several_past_nights_proves_each_day_once_it_is_over
     let again = night(at, "2026-03-12T03:00:00.000Z").await;
     assert_eq!((again.open, again.new), (1, 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_printed_check_stands_at_the_last_run_unless_told_otherwise() {
+    let folder = folder();
+    let at = folder.path();
+    let settings = at.join("reconciled.toml");
+    table(at, "bank.csv", &[("A", "10.00")]);
+    table(at, "books.csv", &[("A", "10.00")]);
+    let print = |more: &[&str]| {
+        let printed = std::process::Command::new(env!("CARGO_BIN_EXE_reconciled"))
+            .arg("--config")
+            .arg(&settings)
+            .args(["sql", "ledger"])
+            .args(more)
+            .output()
+            .expect("the program");
+        assert!(printed.status.success());
+        String::from_utf8(printed.stdout).expect("text")
+    };
+    assert!(!print(&[]).contains("unixepoch('2026-03-10T03:00:00.000Z')"));
+    night(at, "2026-03-10T03:00:00.000Z").await;
+    assert!(print(&[]).contains("unixepoch('2026-03-10T03:00:00.000Z')"));
+    assert!(print(&["--as-of", "2026-04-10T03:00:00Z"]).contains("unixepoch('2026-04-10T03:00:00.000Z')"));
+}
