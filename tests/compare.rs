@@ -372,6 +372,10 @@ fn every_check_runs_as_it_is_printed() {
             .filter(|l| !l.trim_start().starts_with("--"))
             .any(|l| l.contains(" :") || l.contains("(:"));
         assert!(!unfilled, "{name} keeps a parameter: {sql}");
+        world
+            .conn
+            .execute_batch(&format!("{sql}{sql}"))
+            .unwrap_or_else(|e| panic!("{name} after {name}: {e}"));
         let mut statement = world.conn.prepare(&sql).unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut rows = statement.query([]).expect("no parameter is left");
         while rows.next().unwrap_or_else(|e| panic!("{name}: {e}")).is_some() {}

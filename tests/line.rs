@@ -33,14 +33,27 @@ async fn the_same_night_again_asks_nobody_mails_nobody_and_writes_the_same_bytes
     let dir = dir.path().join("demo");
     demo::demo(&dir, &Quiet).await.unwrap();
     let (out, mails) = (files(&dir.join("out")), files(&dir.join("mail")));
-    assert!(out.len() > 100 && mails.len() > 20, "{} files, {} mails", out.len(), mails.len());
+    assert!(
+        out.len() > 100 && mails.len() > 20,
+        "{} files, {} mails",
+        out.len(),
+        mails.len()
+    );
 
     // The sandboxes are gone: whoever asks now gets no answer.
     let (settings, jobs) = config::load(Some(&dir.join("reconciled.toml"))).unwrap();
-    let options = Options { as_of: Some(plant::as_of(plant::NIGHTS - 1)), mail: true, stop: CancellationToken::new() };
+    let options = Options {
+        as_of: Some(plant::as_of(plant::NIGHTS - 1)),
+        mail: true,
+        stop: CancellationToken::new(),
+    };
     let outcomes = run_jobs(&settings, &jobs, &options, &Quiet).await.unwrap();
     for outcome in &outcomes {
-        assert_eq!((outcome.class, outcome.requests, outcome.pages), (None, 0, 0), "{outcome:?}");
+        assert_eq!(
+            (outcome.class, outcome.requests, outcome.pages),
+            (None, 0, 0),
+            "{outcome:?}"
+        );
         assert!(outcome.mails.is_empty(), "{outcome:?}");
     }
     assert!(files(&dir.join("out")) == out, "a report changed");

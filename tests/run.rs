@@ -103,5 +103,54 @@ async fn a_message_names_its_job_once() {
     let outcome = night(at, "2026-03-10T03:00:00.000Z").await;
     let (verdict, code, open, message) = said(&outcome);
     assert_eq!((verdict, code, open), ("failed", 78, 0));
-    assert!(message.starts_with("bank: unit misconfigured: in all 3 pairs"), "{message}");
+    assert!(
+        message.starts_with("bank: unit misconfigured: in all 3 pairs"),
+        "{message}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_export_read_for_several_past_nights_proves_each_day_once_it_is_over() {
+    let folder = folder();
+    let at = folder.path();
+    let row = |reference: &str, at: &str| format!("{reference},1.00,{at}T10:00:00Z\n");
+    let bank = [row("A", "2026-03-02"), row("B", "2026-03-09")].concat();
+    let books = [
+        row("A", "2026-03-02"),
+        row("B", "2026-03-09"),
+        row("GHOST", "2026-03-07"),
+    ]
+    .concat();
+    std::fs::write(at.join("bank.csv"), format!("{HEADER}{bank}")).expect("a table");
+    std::fs::write(at.join("books.csv"), format!("{HEADER}{books}")).expect("a table");
+    let early = night(at, "2026-03-04T03:00:00.000Z").await;
+    assert_eq!((early.open, early.pending), (0, 1));
+    let late = night(at, "2026-03-12T03:00:00.000Z").await;
+    assert_eq!((late.open, late.new, late.pending), (1, 1, 0));
+    let again = night(at, "2026-03-12T03:00:00.000Z").await;
+    assert_eq!((again.open, again.new), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_printed_check_stands_at_the_last_run_unless_told_otherwise() {
+    let folder = folder();
+    let at = folder.path();
+    let settings = at.join("reconciled.toml");
+    table(at, "bank.csv", &[("A", "10.00")]);
+    table(at, "books.csv", &[("A", "10.00")]);
+    let print = |more: &[&str]| {
+        let printed = std::process::Command::new(env!("CARGO_BIN_EXE_reconciled"))
+            .arg("--config")
+            .arg(&settings)
+            .args(["sql", "ledger"])
+            .args(more)
+            .output()
+            .expect("the program");
+        assert!(printed.status.success());
+        String::from_utf8(printed.stdout).expect("text")
+    };
+    assert!(!print(&[]).contains("unixepoch('2026-03-10T03:00:00.000Z')"));
+    night(at, "2026-03-10T03:00:00.000Z").await;
+    assert!(print(&[]).contains("unixepoch('2026-03-10T03:00:00.000Z')"));
+    assert!(print(&["--as-of", "2026-04-10T03:00:00Z"]).contains("unixepoch('2026-04-10T03:00:00.000Z')"));
 }

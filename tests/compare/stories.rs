@@ -438,6 +438,33 @@ fn a_payout_that_no_credit_answers_within_its_lag_is_missing_in_the_bank() {
     assert_eq!(blind.resolved, 0);
 }
 
+#[test]
+fn a_days_settlement_is_due_from_the_day_on_its_label() {
+    let mut world = World::new();
+    world.sql(
+        "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at) VALUES
+         ('pe', '456', 'balance_report', '', '2026-03-09T00:00:00.000Z', 'PEN', 'settlement_total', 500, 't'),
+         ('pe', '456', 'balance_report', '', '2026-03-10T00:00:00.000Z', 'PEN', 'settlement_total', 700, 't');",
+    );
+    // 12 March, 21:00 in Lima: the third day after the label.
+    world.add_record(&Rec {
+        hours_ago: 174,
+        ..Rec::new("b1", "TRF", 500)
+    });
+    world.ledger = LedgerLeg::Absent;
+    world.job.source = JobSource::File(FileFeed {
+        feed: "deposits".into(),
+        provider: "bank".into(),
+        table: table(),
+        bank: true,
+    });
+    world.night_at(night(0)).expect("a night");
+    assert_eq!(
+        world.texts("SELECT kind || ' ' || difference || ' ' || business_day FROM discrepancies"),
+        ["missing_in_bank 7.00 2026-03-10"]
+    );
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // A provider with its own arithmetic
 
