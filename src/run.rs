@@ -117,7 +117,10 @@ impl JobOutcome {
             .is_none_or(|class| class != failure.class && Class::worst([class, failure.class]) == Some(failure.class));
         if worse {
             self.class = Some(failure.class);
-            self.message = Some(format!("{}: {}", self.job, failure.message));
+            // Some rooms put the job before their sentence themselves.
+            let place = format!("{}: ", self.job);
+            let what = failure.message.strip_prefix(&place).unwrap_or(&failure.message);
+            self.message = Some(format!("{place}{what}"));
         }
     }
 }
