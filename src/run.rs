@@ -117,10 +117,12 @@ impl JobOutcome {
             .is_none_or(|class| class != failure.class && Class::worst([class, failure.class]) == Some(failure.class));
         if worse {
             self.class = Some(failure.class);
-            // Some rooms put the job before their sentence themselves.
-            let place = format!("{}: ", self.job);
-            let what = failure.message.strip_prefix(&place).unwrap_or(&failure.message);
-            self.message = Some(format!("{place}{what}"));
+            let named = failure.message.starts_with(&format!("{}: ", self.job));
+            self.message = Some(if named {
+                failure.message.clone()
+            } else {
+                format!("{}: {}", self.job, failure.message)
+            });
         }
     }
 }
@@ -269,7 +271,11 @@ impl House<'_> {
     /// Fetch, archive, compare, report, queue the mail.
     async fn walk(&self, job: &Job, run_id: i64, outcome: &mut JobOutcome) -> Result<(), Failure> {
         let reading_complete = self.read_source(job, outcome).await?;
-        let ledger = self.read_ledger(job, outcome);
+        let ledger = match &job.source {
+            // Without its own side there is nothing to compare a ledger with.
+            JobSource::File(_) if !reading_complete => LedgerLeg::Refused(outcome.message.clone().unwrap_or_default()),
+            _ => self.read_ledger(job, outcome),
+        };
         outcome.unreadable = unreadable_rows(self.store, &job.name)?;
 
         let night = compare::Night {
@@ -292,10 +298,11 @@ impl House<'_> {
         outcome.reopened = compared.reopened;
         outcome.open = compared.open;
         if outcome.unreadable > job.report.reject_threshold {
+            let rows = if outcome.unreadable == 1 { "row" } else { "rows" };
             outcome.fail(&Failure::new(
                 Class::Data,
                 format!(
-                    "{} rows could not be read exactly (threshold {}); they are kept and listed as `unreadable`: see the \
+                    "{} {rows} could not be read exactly (threshold {}); they are kept and listed as `unreadable`: see the \
                      report, mend the source or raise [report] reject_threshold",
                     outcome.unreadable, job.report.reject_threshold
                 ),

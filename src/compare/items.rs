@@ -369,7 +369,8 @@ impl Work<'_, '_> {
                 amount: r.amount,
                 day: r.business_day,
             }),
-            (Kind::MissingInProvider, None, Some(e)) => Some(Spot {
+            // An entry that names a record by id belongs to that one, and to no other of its amount.
+            (Kind::MissingInProvider, None, Some(e)) if e.provider_id.is_none() => Some(Spot {
                 direction: e.direction,
                 currency: e.currency,
                 amount: e.amount,

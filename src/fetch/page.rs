@@ -52,14 +52,14 @@ pub(super) enum Answer {
     Restart(String),
     /// This window cannot be read now; others can.
     Refused(Failure),
-    /// The budget ended with answers that are no pages (HTML, cut JSON, "not ready"). Others may still be readable.
+    /// The budget ended without a page (server errors, time-outs, HTML, cut JSON, "not ready"). Others may still be readable.
     Unusable(Failure),
 }
 
 /// Asks for one page until there is an answer to act on.
 ///
 /// # Errors
-/// What stops the whole job: credentials, a broken contract, a provider that stays down, a pause that is too long, a stop.
+/// What stops the whole job: credentials, a broken contract, a pause that is too long, a stop.
 pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[PageHead]) -> Result<Answer, Failure> {
     let provider = &talk.client.provider;
     let request = provider.request(ask, number, heads);
@@ -70,8 +70,14 @@ pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[Page
         let reply = match answer {
             Ok(reply) => reply,
             Err(trouble) => {
-                talk.trouble(trouble, &mut patience).await?;
-                continue;
+                let passing = trouble.again;
+                match talk.trouble(trouble, &mut patience).await {
+                    Ok(()) => continue,
+                    Err(failure) if passing && failure.class == Class::ProviderDown => {
+                        return Ok(Answer::Unusable(failure));
+                    }
+                    Err(failure) => return Err(failure),
+                }
             }
         };
         let status = reply.status;
@@ -107,12 +113,10 @@ pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[Page
         );
         let next = patience.after(monotonic_now(), after, talk.client.bounds.max_retry_wait);
         if let Err(failure) = talk.wait(next, &why, status).await {
-            // A bad answer leaves its window open; a provider that is down stops the job.
-            let bad_answer = matches!(next, Next::GiveUp { .. }) && (200..300).contains(&status);
-            return if bad_answer {
-                Ok(Answer::Unusable(failure))
-            } else {
-                Err(failure)
+            // One window may be out of order while the others can be read; being told to slow down concerns them all.
+            return match next {
+                Next::GiveUp { .. } if status != 429 => Ok(Answer::Unusable(failure)),
+                _ => Err(failure),
             };
         }
     }

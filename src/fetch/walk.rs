@@ -26,7 +26,7 @@ pub(super) enum End {
     Unstable(Sealed, Failure),
     /// Left open; the other windows can be read.
     Open(Failure),
-    /// Left open because the answers were no pages: two of these in a row and nothing better is to be expected.
+    /// Left open because the budget ended without a page: two of these in a row and nothing better is to be expected.
     Unusable(Failure),
     /// The job stops here.
     Stop(Failure),

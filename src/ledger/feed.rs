@@ -32,6 +32,10 @@ pub fn import_feed(
     folder: &Path,
     as_of: Instant,
 ) -> Result<Import, Refusal> {
+    take(store, job, feed, folder, as_of).map_err(named_as_export)
+}
+
+fn take(store: &Store, job: &Job, feed: &FileFeed, folder: &Path, as_of: Instant) -> Result<Import, Refusal> {
     let mut reader = Reader::open(&feed.table, folder, Some(job.timezone))?;
     let last = store.read(|connection| Last::find(connection, &job.name, &feed.feed))?;
     if let Some(last) = &last
@@ -72,6 +76,14 @@ pub fn import_feed(
         Last::remember(tx, &taken)?;
         Ok(look.import)
     })
+}
+
+/// The reader calls every table a ledger.
+fn named_as_export(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::NotReconciled(why) => Refusal::NotReconciled(why.replacen("the ledger ", "the export ", 1)),
+        other => other,
+    }
 }
 
 /// Like [`Store::write`] for work that may refuse: a refusal rolls back too.

@@ -279,9 +279,17 @@ fn a_refused_ledger_opens_and_resolves_nothing_about_the_ledger() {
     world.read_until(day("2026-03-20"));
     let second = world.night_at(night(1)).expect("a night");
     assert_eq!((second.verdict, second.matched), (Verdict::NotReconciled, 0));
+    assert_eq!(world.states(), ["missing_in_ledger open"]);
+    assert_eq!(world.text("SELECT last_seen_day FROM discrepancies"), "2026-03-19");
+    // Whose entry lost its record can be said only beside a ledger.
+    world.ledger = LedgerLeg::Present;
+    world.read_until(day("2026-03-21"));
+    world.night_at(night(2)).expect("a night");
     assert_eq!(world.states(), ["missing_in_ledger open", "vanished open"]);
-    let last_seen = world.text("SELECT last_seen_day FROM discrepancies WHERE kind = 'missing_in_ledger'");
-    assert_eq!(last_seen, "2026-03-19");
+    assert_eq!(
+        world.text("SELECT first_seen_day FROM discrepancies WHERE kind = 'vanished'"),
+        "2026-03-19"
+    );
 }
 
 #[test]

@@ -334,6 +334,7 @@ async fn a_lost_position_begins_the_window_again_at_most_twice() {
 async fn a_refused_or_unreadable_window_stays_open_and_the_others_are_read() {
     for answer in [
         status(409, "{}"),
+        status(500, "{}"),
         json("<html>maintenance</html>"),
         json(r#"{"page":0,"rows":[{"id":"x""#),
     ] {
@@ -362,7 +363,7 @@ async fn a_refused_or_unreadable_window_stays_open_and_the_others_are_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_nothing_can_be_read_the_budget_is_not_spent_on_every_window() {
     for (answer, class, windows) in [
-        (status(503, "down"), Class::ProviderDown, 1),
+        (status(503, "down"), Class::ProviderDown, 2),
         (status(418, "no"), Class::Protocol, 1),
         (json("<html>"), Class::Partial, 2),
     ] {
