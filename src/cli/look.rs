@@ -19,7 +19,7 @@ use super::{choose, database, load, say, say_json};
 /// Every column of the rows of a SELECT, as JSON.
 fn rows(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Map<String, Value>>, Failure> {
     let mut statement = conn.prepare(sql)?;
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut cursor = statement.query(params)?;
     let mut found = Vec::new();
     while let Some(row) = cursor.next()? {
