@@ -1,126 +1,110 @@
-//! Nights of the whole line over a file job, so that no provider is needed: what is told when a night fails or is stopped.
+//! Whole nights of jobs that read files, from the settings to the verdict.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use reconciled::config::{self, Job, Settings};
-use reconciled::day::parse_instant;
+use reconciled::config;
 use reconciled::fetch::Quiet;
-use reconciled::record::Verdict;
 use reconciled::run::{JobOutcome, Options, run_jobs};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 const JOB: &str = r#"
 timezone = "UTC"
-recipients = ["boss@example.com"]
+recipients = ["accounting@example.com"]
 [provider]
 kind = "file"
-feed = "transfers"
-path = "export/*.csv"
-currency_default = "PEN"
+provider = "barclays"
+feed = "statement"
+path = "bank.csv"
+currency_default = "GBP"
 [provider.columns]
-reference = "reference"
+reference = "ref"
 amount = "amount"
-booked_at = "booked_at"
+booked_at = "at"
 [fetch]
 start = 2026-03-01
-[report]
-reports = ["summary", "mine"]
+[ledger]
+kind = "csv"
+path = "books.csv"
+currency_default = "GBP"
+[ledger.columns]
+reference = "ref"
+amount = "amount"
+booked_at = "at"
 "#;
 
-/// A folder with settings, one file job and a report of its own, which can be broken and mended.
-struct House(TempDir);
+const HEADER: &str = "ref,amount,at\n";
 
-impl House {
-    fn new() -> Self {
-        let house = Self(TempDir::new().unwrap());
-        house.write(
-            "reconciled.toml",
-            "[mail]\ntransport = \"folder\"\nfrom = \"recon@example.com\"\n",
-        );
-        house.write("jobs/bank.toml", JOB);
-        house.write(
-            "export/a.csv",
-            "reference,amount,booked_at\nA-1,10.00,2026-03-02T10:00:00Z\n",
-        );
-        house.write("reports/mine.sql", "SELECT 1 AS one");
-        house
-    }
+fn folder() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    std::fs::create_dir(at.join("jobs")).expect("a folder");
+    std::fs::write(at.join("jobs/bank.toml"), JOB).expect("a job");
+    std::fs::write(
+        at.join("reconciled.toml"),
+        "[mail]\ntransport = \"folder\"\nfrom = \"R <r@example.com>\"\nallowed_domains = [\"example.com\"]\n",
+    )
+    .expect("settings");
+    folder
+}
 
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
+fn table(folder: &Path, name: &str, rows: &[(&str, &str)]) {
+    let rows: String = rows
+        .iter()
+        .map(|(reference, amount)| format!("{reference},{amount},2026-03-05T10:00:00Z\n"))
+        .collect();
+    std::fs::write(folder.join(name), format!("{HEADER}{rows}")).expect("a table");
+}
 
-    fn write(&self, name: &str, text: &str) {
-        let path = self.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o640)).unwrap();
-    }
+async fn night(folder: &Path, as_of: &str) -> JobOutcome {
+    let (settings, jobs) = config::load(Some(&folder.join("reconciled.toml"))).expect("settings");
+    let options = Options {
+        as_of: reconciled::day::parse_instant(as_of),
+        mail: false,
+        stop: CancellationToken::new(),
+    };
+    let mut outcomes = run_jobs(&settings, &jobs, &options, &Quiet).await.expect("a night");
+    outcomes.pop().expect("an outcome")
+}
 
-    fn load(&self) -> (Settings, Vec<Job>) {
-        config::load(Some(&self.path().join("reconciled.toml"))).unwrap()
-    }
-
-    async fn run(&self, stop: CancellationToken) -> JobOutcome {
-        let (settings, jobs) = self.load();
-        let options = Options {
-            as_of: parse_instant("2026-03-05T08:00:00Z"),
-            mail: true,
-            stop,
-        };
-        let mut outcomes = run_jobs(&settings, &jobs, &options, &Quiet).await.unwrap();
-        outcomes.pop().unwrap()
-    }
-
-    /// Subjects of the mails in the folder.
-    fn subjects(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.path().join("mail")) else {
-            return Vec::new();
-        };
-        let mut subjects: Vec<String> = entries
-            .map(|entry| {
-                let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-                let message = mail_parser::MessageParser::default().parse(&bytes).unwrap();
-                message.subject().unwrap().to_owned()
-            })
-            .collect();
-        subjects.sort();
-        subjects
-    }
+fn said(outcome: &JobOutcome) -> (&'static str, u8, u64, &str) {
+    let message = outcome.message.as_deref().unwrap_or_default();
+    (outcome.verdict.as_str(), outcome.exit_code(), outcome.open, message)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_night_that_fails_before_its_reports_is_mailed_as_failed_and_told_again_when_it_is_whole() {
-    let house = House::new();
-    house.write("reports/mine.sql", "SELECT nothing");
-    let failed = house.run(CancellationToken::new()).await;
-    assert_eq!((failed.verdict, failed.exit_code()), (Verdict::Failed, 78));
-    assert_eq!(failed.mails.len(), 1);
-    assert_eq!(house.subjects().len(), 1);
-    assert!(house.subjects()[0].contains("FAILED"), "{:?}", house.subjects());
-
-    let again = house.run(CancellationToken::new()).await;
-    assert_eq!(again.mails.len(), 0, "the same failure of the same night is no news");
-
-    house.write("reports/mine.sql", "SELECT 1 AS one");
-    let whole = house.run(CancellationToken::new()).await;
-    assert_eq!(whole.exit_code(), 0, "{:?}", whole.message);
-    assert_eq!(house.subjects().len(), 2);
-    assert!(!house.subjects().iter().all(|subject| subject.contains("FAILED")));
-    assert_eq!(house.run(CancellationToken::new()).await.mails.len(), 0);
-    assert_eq!(house.subjects().len(), 2);
+async fn a_missing_export_is_a_missing_leg_and_opens_and_resolves_nothing() {
+    let folder = folder();
+    let at = folder.path();
+    table(at, "bank.csv", &[("A", "10.00"), ("B", "5.00")]);
+    table(at, "books.csv", &[("A", "10.00")]);
+    let first = night(at, "2026-03-10T03:00:00.000Z").await;
+    assert_eq!(said(&first), ("discrepancies", 0, 1, ""));
+    std::fs::remove_file(at.join("bank.csv")).expect("the export is gone");
+    table(at, "books.csv", &[("A", "10.00"), ("B", "5.00"), ("C", "1.00")]);
+    let second = night(at, "2026-03-11T03:00:00.000Z").await;
+    let missing = "bank: not reconciled: the export bank.csv is missing: no such file; put it there or correct the path, \
+                   the next run takes it";
+    assert_eq!(said(&second), ("not_reconciled", 65, 1, missing));
+    assert_eq!((second.new, second.resolved, second.windows.open), (0, 0, 1));
+    table(at, "bank.csv", &[("A", "10.00"), ("B", "5.00")]);
+    let third = night(at, "2026-03-12T03:00:00.000Z").await;
+    assert_eq!((third.new, third.resolved, third.matched), (1, 1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_night_mails_nobody_and_the_next_one_does() {
-    let house = House::new();
-    let stop = CancellationToken::new();
-    stop.cancel();
-    let stopped = house.run(stop).await;
-    assert_eq!(stopped.exit_code(), 75);
-    assert!(house.subjects().is_empty());
-    assert_eq!(house.run(CancellationToken::new()).await.mails.len(), 1);
-    assert_eq!(house.subjects().len(), 1);
+async fn a_message_names_its_job_once() {
+    let folder = folder();
+    let at = folder.path();
+    let small = [("A", "10"), ("B", "20"), ("C", "30")];
+    let large = [("A", "1000"), ("B", "2000"), ("C", "3000")];
+    table(at, "bank.csv", &small);
+    table(at, "books.csv", &large);
+    let outcome = night(at, "2026-03-10T03:00:00.000Z").await;
+    let (verdict, code, open, message) = said(&outcome);
+    assert_eq!((verdict, code, open), ("failed", 78, 0));
+    assert!(
+        message.starts_with("bank: unit misconfigured: in all 3 pairs"),
+        "{message}"
+    );
 }

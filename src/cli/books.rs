@@ -16,7 +16,8 @@ use super::{choose, database, load, say};
 pub fn report(args: &Args, job: &str, day: Option<NaiveDate>) -> Result<u8, Failure> {
     let (settings, jobs) = load(args)?;
     choose(jobs, &[job.to_owned()])?;
-    let store = Store::open_read_only(&settings.database)?;
+    let (_, path) = database(args)?;
+    let store = Store::open_read_only(&path)?;
     let day = match day {
         Some(day) => day,
         None => last_reported(&store, job)?,
@@ -48,9 +49,10 @@ fn last_reported(store: &Store, job: &str) -> Result<NaiveDate, Failure> {
 
 /// `reconciled replay [JOB…]`.
 pub fn replay(args: &Args, names: &[String]) -> Result<u8, Failure> {
-    let (settings, jobs) = load(args)?;
+    let (_, jobs) = load(args)?;
     let jobs = choose(jobs, names)?;
-    let store = Store::open_read_only(&settings.database)?;
+    let (_, path) = database(args)?;
+    let store = Store::open_read_only(&path)?;
     let mut differences = 0;
     for job in &jobs {
         let replayed = replays::replay(&store, job)?;

@@ -148,15 +148,10 @@ fn choose(jobs: Vec<Job>, names: &[String]) -> Result<Vec<Job>, Failure> {
 
 /// The last line on stderr: what failed and whether the next run mends it.
 fn last_line(failure: &Failure) {
-    // Some sentences say it themselves, and know better than the class.
-    let said = ["next run", "not tried again"]
-        .iter()
-        .any(|words| failure.message.contains(words));
-    let mends = match failure.class {
-        _ if said => "",
-        Class::Usage => "",
-        class if class.next_run_mends() => "; the next run mends it by itself",
-        _ => "; the next run alone does not mend it",
+    let mends = if failure.class.next_run_mends() && !says_what_comes(failure) {
+        "; the next run mends it by itself"
+    } else {
+        ""
     };
     tell(&format!(
         "reconciled: {} [{} {}]{mends}",
@@ -164,6 +159,13 @@ fn last_line(failure: &Failure) {
         failure.class.name(),
         failure.class.code()
     ));
+}
+
+/// Some sentences say themselves what becomes of it, and know better than the class.
+fn says_what_comes(failure: &Failure) -> bool {
+    ["next run", "not tried again"]
+        .iter()
+        .any(|words| failure.message.contains(words))
 }
 
 /// A line on stderr; where nobody listens any more, the work goes on.

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::args::{Args, RunArgs};
 use super::progress::Bars;
-use super::{choose, last_line, load_to_run, say, say_json, stop_on_signal, tell};
+use super::{choose, last_line, load_to_run, say, say_json, says_what_comes, stop_on_signal, tell};
 
 /// `reconciled demo`.
 pub async fn demo(dir: &Path, quiet: bool) -> Result<u8, Failure> {
@@ -86,6 +86,11 @@ fn close(outcomes: &[JobOutcome], class: Option<Class>) {
             ))
         })
         .collect();
+    for failure in &mut failures {
+        if !failure.class.next_run_mends() && !says_what_comes(failure) {
+            failure.message.push_str("; the next run alone does not mend it");
+        }
+    }
     failures.sort_by_key(|failure| Some(failure.class) == class);
     failures.iter().for_each(last_line);
 }

@@ -255,6 +255,21 @@ fn an_incomplete_reading_opens_no_missing_row_and_closes_none_it_cannot_see() {
 }
 
 #[test]
+fn a_gap_that_the_same_night_reads_after_all_leaves_no_trace() {
+    let mut world = World::with(&[Rec::new("p1", "A", 9000)], &[]);
+    world.sql("UPDATE windows SET state = 'open'");
+    world.reading_complete = false;
+    world.night_at(night(0)).expect("a night");
+    assert!(world.states().contains(&"incomplete_window open".to_owned()));
+    world.reading_complete = true;
+    world.sql("UPDATE windows SET state = 'sealed'");
+    let whole = world.night_at(night(0)).expect("the same night");
+    assert_eq!((whole.new, whole.resolved, whole.open), (1, 0, 1));
+    assert_eq!(world.states(), ["missing_in_ledger open"]);
+    assert_eq!(world.number("SELECT count(*) FROM discrepancy_events"), 1);
+}
+
+#[test]
 fn a_refused_ledger_opens_and_resolves_nothing_about_the_ledger() {
     let mut world = World::with(&[Rec::new("p1", "A", 9000)], &[]);
     world.night_at(night(0)).expect("a night");
