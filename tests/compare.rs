@@ -387,6 +387,18 @@ fn every_check_runs_as_it_is_printed() {
 }
 
 #[test]
+fn the_printed_ledger_check_calls_nothing_missing_where_there_is_no_ledger() {
+    let mut world = World::with(&[Rec::new("p1", "A", 100)], &[]);
+    let rows = |world: &World| {
+        let sql = reconciled::compare::sql("ledger", &world.job, as_of(), day("2026-03-19")).expect("a check");
+        world.texts(&sql).len()
+    };
+    assert_eq!(rows(&world), 1);
+    world.job.ledger = None;
+    assert_eq!(rows(&world), 0);
+}
+
+#[test]
 fn all_pairs_off_by_a_hundred_stop_the_job_and_nothing_is_written() {
     for (theirs, ours) in [(100, 10_000), (10_000, 100)] {
         let rows = |n: i64| {

@@ -1,6 +1,6 @@
 -- Where do records and entries differ that stand alone under their reference, or provider_id, on their side?
 -- Parameters: :job, :as_of, :start, :until (end of the last business day), :grace_ledger_s, :grace_provider_s, :stale_s
---             (seconds), :tolerance_minor
+--             (seconds), :tolerance_minor, :ledger (0: the job has none, and nothing can be missing there)
 -- Columns: kind, direction, reference, provider_id, ledger_id, currency, provider_amount_minor, ledger_amount_minor,
 --          difference_minor (provider - ledger)
 -- The same answer as the comparison for: missing_in_ledger, missing_in_provider, amount_mismatch, currency_mismatch,
@@ -92,7 +92,7 @@ UNION ALL
 SELECT iif(t.status = 'open', 'stale_pending', 'missing_in_ledger'), t.direction, t.reference, t.provider_id, NULL, t.currency,
        t.amount_minor, NULL, t.amount_minor
   FROM alone AS t
- WHERE t.status IN ('settled', 'open') AND t.born_at >= :start
+ WHERE (t.status = 'open' OR (t.status = 'settled' AND :ledger)) AND t.born_at >= :start
    AND NOT EXISTS (SELECT 1 FROM ledger_entries AS e
                     WHERE e.job = t.job AND e.direction = t.direction AND e.reference = t.reference AND e.status <> 'excluded'
                       AND e.provider_id IS NULL)

@@ -105,6 +105,7 @@ fn parameters(job: &Job, as_of: Instant, day: BusinessDay) -> Vec<(&'static str,
             ":stale_s",
             job.matching.stale_pending_days.saturating_mul(86_400).to_string(),
         ),
+        (":ledger", i64::from(job.ledger.is_some()).to_string()),
         (":tolerance_minor", tolerance.unwrap_or_default().to_string()),
     ]
 }

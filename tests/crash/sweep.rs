@@ -19,7 +19,10 @@ struct Turns {
     freed: Condvar,
 }
 
-static TURNS: Turns = Turns { free: Mutex::new(2), freed: Condvar::new() };
+static TURNS: Turns = Turns {
+    free: Mutex::new(2),
+    freed: Condvar::new(),
+};
 
 impl Turns {
     fn take<T>(&self, work: impl FnOnce() -> T) -> T {
@@ -55,7 +58,10 @@ impl Reference {
         let outcome = bench.outcome();
         let wrong = bench.unhealthy();
         assert!(wrong.is_empty(), "the undisturbed night: {wrong:#?}");
-        Self { calls: ended.calls, outcome }
+        Self {
+            calls: ended.calls,
+            outcome,
+        }
     }
 }
 
@@ -139,8 +145,13 @@ impl std::fmt::Display for Told {
 
 fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
     bench.reset();
-    let mut told =
-        Told { history: history.to_vec(), places: Vec::new(), struck: 0, requests_more: 0, wrong: Vec::new() };
+    let mut told = Told {
+        history: history.to_vec(),
+        places: Vec::new(),
+        struck: 0,
+        requests_more: 0,
+        wrong: Vec::new(),
+    };
     for harm in history {
         let ended = bench.run(&[], *harm);
         let at = match harm {
@@ -152,8 +163,14 @@ fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
             continue;
         }
         told.struck += 1;
-        told.places.extend(ended.calls.get(at.saturating_sub(1)).map(|call| format!("{} {}", call.operation, call.path)));
-        told.wrong.extend(oracle::half_files(&reference.outcome.files, &bench.files()));
+        told.places.extend(
+            ended
+                .calls
+                .get(at.saturating_sub(1))
+                .map(|call| format!("{} {}", call.operation, call.path)),
+        );
+        told.wrong
+            .extend(oracle::half_files(&reference.outcome.files, &bench.files()));
         match (harm, ended.signal, ended.code) {
             (Harm::Kill { .. }, Some(9), _) | (Harm::Fail { .. }, None, Some(74)) => {}
             // What failed was of no consequence: then everything must be there.
@@ -163,20 +180,23 @@ fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
                     .map(|line| format!("exit 0 of the failing run: {line}")),
             ),
             (_, signal, code) => {
-                told.wrong.push(format!("ended with {code:?}, signal {signal:?}: {}", ended.said));
+                told.wrong
+                    .push(format!("ended with {code:?}, signal {signal:?}: {}", ended.said));
             }
         }
     }
     let ended = bench.run(&[], Harm::None);
     if ended.code != Some(0) {
-        told.wrong.push(format!("the next run ended with {:?}: {}", ended.code, ended.said));
+        told.wrong
+            .push(format!("the next run ended with {:?}: {}", ended.code, ended.said));
         return told;
     }
     let outcome = bench.outcome();
     told.requests_more = outcome.requests.saturating_sub(reference.outcome.requests);
     told.wrong.extend(diverging(reference, &outcome, told.struck));
     if bench.story.post == Post::Smtp {
-        told.wrong.extend(other_mails(&reference.outcome, &outcome, told.struck));
+        told.wrong
+            .extend(other_mails(&reference.outcome, &outcome, told.struck));
     }
     told.wrong.extend(bench.unhealthy());
     told
@@ -189,7 +209,11 @@ pub fn diverging(reference: &Reference, outcome: &Outcome, crashes: usize) -> Ve
     wrong.extend(oracle::other_files(&wanted.files, &outcome.files));
     // The copy is made before the mails leave; a later copy knows that earlier ones left.
     let published = oracle::differences(&wanted.published, &outcome.published, &["mails"]);
-    wrong.extend(published.into_iter().map(|line| format!("in the published copy: {line}")));
+    wrong.extend(
+        published
+            .into_iter()
+            .map(|line| format!("in the published copy: {line}")),
+    );
     let bound = wanted.requests + REQUESTS_PER_CRASH * crashes;
     if outcome.requests > bound {
         wrong.push(format!("{} requests, at most {bound} were due", outcome.requests));
@@ -214,7 +238,11 @@ fn other_mails(wanted: &Outcome, found: &Outcome, crashes: usize) -> Vec<String>
             Some(sent) => again += sent.saturating_sub(times),
         }
     }
-    wrong.extend(found.keys().map(|mail| format!("a mail to {:?} that nobody was owed", mail.0)));
+    wrong.extend(
+        found
+            .keys()
+            .map(|mail| format!("a mail to {:?} that nobody was owed", mail.0)),
+    );
     if again > crashes {
         wrong.push(format!("{again} repeated mails after {crashes} crashes"));
     }
@@ -227,7 +255,11 @@ pub fn kills(reference: &Reference) -> Vec<History> {
     let mut histories: Vec<History> = Vec::new();
     for &at in &points {
         let writes = reference.calls[at - 1].operation.contains("write");
-        let modes = if writes { &[Mode::Before, Mode::Torn, Mode::After][..] } else { &[Mode::Before, Mode::After] };
+        let modes = if writes {
+            &[Mode::Before, Mode::Torn, Mode::After][..]
+        } else {
+            &[Mode::Before, Mode::After]
+        };
         histories.extend(modes.iter().map(|mode| vec![Harm::Kill { at, mode: *mode }]));
     }
     // Killed again while the next run makes up for it, once or twice.
@@ -235,9 +267,15 @@ pub fn kills(reference: &Reference) -> Vec<History> {
         let left = reference.calls.len().saturating_sub(at).max(8);
         let mut chain = vec![Harm::Kill { at, mode: Mode::Torn }];
         // The next run makes some calls before it goes on where the killed one stopped.
-        chain.push(Harm::Kill { at: 8 + left * (nth % 7) / 8, mode: Mode::After });
+        chain.push(Harm::Kill {
+            at: 8 + left * (nth % 7) / 8,
+            mode: Mode::After,
+        });
         if nth % 8 == 1 {
-            chain.push(Harm::Kill { at: 8 + left / 16, mode: Mode::Before });
+            chain.push(Harm::Kill {
+                at: 8 + left / 16,
+                mode: Mode::Before,
+            });
         }
         histories.push(chain);
     }
@@ -254,7 +292,11 @@ pub fn failures(reference: &Reference) -> Vec<History> {
     chosen
         .map(|(nth, &at)| {
             let errno = if (nth / every).is_multiple_of(2) { ENOSPC } else { EIO };
-            vec![Harm::Fail { at, errno, sticky: (nth / every / 2).is_multiple_of(2) }]
+            vec![Harm::Fail {
+                at,
+                errno,
+                sticky: (nth / every / 2).is_multiple_of(2),
+            }]
         })
         .collect()
 }
@@ -269,14 +311,23 @@ pub fn points(calls: &[Call]) -> Vec<usize> {
     if everything() {
         return (1..=calls.len()).collect();
     }
-    let kinds: Vec<(&str, &str)> = calls.iter().map(|call| (call.operation.as_str(), area(&call.path))).collect();
+    let kinds: Vec<(&str, &str)> = calls
+        .iter()
+        .map(|call| (call.operation.as_str(), area(&call.path)))
+        .collect();
     let mut chosen = std::collections::BTreeSet::new();
     let mut seen: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
     for (at, kind) in kinds.iter().enumerate() {
-        seen.entry(*kind).and_modify(|(_, last)| *last = at + 1).or_insert((at + 1, at + 1));
+        seen.entry(*kind)
+            .and_modify(|(_, last)| *last = at + 1)
+            .or_insert((at + 1, at + 1));
     }
     // Of each kind of call on each kind of file one, turn and turn about the first and the last.
-    chosen.extend(seen.values().enumerate().map(|(nth, (first, last))| if nth % 2 == 0 { *first } else { *last }));
+    chosen.extend(
+        seen.values()
+            .enumerate()
+            .map(|(nth, (first, last))| if nth % 2 == 0 { *first } else { *last }),
+    );
     let turns: Vec<usize> = (1..kinds.len()).filter(|at| kinds[*at].1 != kinds[at - 1].1).collect();
     chosen.extend(spread(turns.len(), POINTS / 4).map(|at| turns[at - 1] + 1));
     chosen.extend(spread(calls.len(), POINTS / 2));
@@ -303,5 +354,8 @@ fn area(path: &str) -> &'static str {
         ("reconciled-new", "new database"),
     ];
     let name = path.rsplit_once("/night").map_or(path, |(_, below)| below);
-    kinds.iter().find(|(part, _)| name.contains(part)).map_or("database", |(_, kind)| *kind)
+    kinds
+        .iter()
+        .find(|(part, _)| name.contains(part))
+        .map_or("database", |(_, kind)| *kind)
 }
