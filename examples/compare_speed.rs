@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant as Clock};
 
 use chrono::TimeDelta;
-use reconciled::compare::{self, Case, LedgerLeg};
+use reconciled::compare::{self, Case, LedgerLeg, Night};
 use reconciled::config::{Encoding, Fetch, FileFeed, Job, JobSource, Ledger, LedgerKind, Locale, Match, Report};
 use reconciled::day::parse_instant;
 use reconciled::money::Unit;
+use reconciled::store::Store;
 use rusqlite::Connection;
 
 const CACHE_KIB: i64 = 16 * 1024;
@@ -33,14 +34,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut bare_times, mut look_times, mut whole_times) = (Vec::new(), Vec::new(), Vec::new());
     let mut memory = (0, 0);
     for round in 0..ROUNDS {
+        let conn = open(&path)?;
         let clock = Clock::now();
-        let counts = bare(&open(&path)?)?;
+        let counts = bare(&conn)?;
         bare_times.push(clock.elapsed());
+        drop(conn);
         memory.0 = peak_mb();
-        let clock = Clock::now();
-        let (outcome, look) = whole(&path, round as i64 + 1)?;
-        whole_times.push(clock.elapsed());
-        look_times.push(look);
+        look_times.push(look(&path)?);
+        let (outcome, whole) = whole(&path, round as i64 + 1)?;
+        whole_times.push(whole);
         memory.1 = peak_mb();
         if round == 0 {
             println!("bare merge: {counts:?}");
@@ -56,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         memory.0
     );
     println!(
-        "finding everything            {:6.3} s  {:.2}",
+        "finding, one thread           {:6.3} s  {:.2}",
         look.as_secs_f32(),
         times(look)
     );
@@ -100,8 +102,8 @@ fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
 
 /// Random keys, rows in order of time; the worst order for an index.
 fn fill(path: &Path, rows: u64, ids: bool) -> Result<(), rusqlite::Error> {
+    drop(Store::open(path).map_err(|_| rusqlite::Error::InvalidQuery)?);
     let mut conn = open(path)?;
-    conn.execute_batch(include_str!("../schema.sql"))?;
     let tx = conn.transaction()?;
     {
         let mut record = tx.prepare(
@@ -214,30 +216,48 @@ fn bare(conn: &Connection) -> Result<Counts, rusqlite::Error> {
 }
 
 fn whole(path: &Path, run_id: i64) -> Result<(compare::Outcome, Duration), Box<dyn std::error::Error>> {
-    let clock = Clock::now();
     let job = job();
     let as_of = parse_instant("2026-03-19T08:00:00Z").ok_or("an instant")?;
     let business_day = "2026-03-18".parse()?;
-    let (reader, mut writer) = (open(path)?, open(path)?);
-    writer.execute(
-        "INSERT INTO runs (run_id, job, as_of, business_day, started_at) VALUES (?1, 'speed', 't', '2026-03-18', 't')",
-        [run_id],
-    )?;
-    let case = Case {
+    let store = Store::open(path)?;
+    store.write(|tx| {
+        let sql = "INSERT INTO runs (run_id, job, as_of, business_day, started_at) VALUES (?1, 'speed', 't', '2026-03-18', 't')";
+        tx.execute(sql, [run_id])?;
+        Ok(())
+    })?;
+    let clock = Clock::now();
+    let ledger = LedgerLeg::Present;
+    let night = Night {
+        store: &store,
         job: &job,
         run_id,
         as_of,
         business_day,
-        ledger: LedgerLeg::Present,
+        ledger,
         reading_complete: true,
     };
-    let findings = compare::look(&reader, &case)?;
-    let look = clock.elapsed();
-    drop(reader);
-    let tx = writer.transaction()?;
-    let outcome = compare::record(&tx, &case, &findings)?;
-    tx.commit()?;
-    Ok((outcome, look))
+    let outcome = compare::compare(&night)?;
+    Ok((outcome, clock.elapsed()))
+}
+
+/// Finding alone, through one connection and one thread.
+fn look(path: &Path) -> Result<Duration, Box<dyn std::error::Error>> {
+    let job = job();
+    let as_of = parse_instant("2026-03-19T08:00:00Z").ok_or("an instant")?;
+    let business_day = "2026-03-18".parse()?;
+    let ledger = LedgerLeg::Present;
+    let case = Case {
+        job: &job,
+        run_id: 0,
+        as_of,
+        business_day,
+        ledger,
+        reading_complete: true,
+    };
+    let conn = open(path)?;
+    let clock = Clock::now();
+    compare::look(&conn, &case)?;
+    Ok(clock.elapsed())
 }
 
 fn job() -> Job {
@@ -275,6 +295,7 @@ fn job() -> Job {
             requests_per_minute: 60,
             max_in_flight: 1,
             request_timeout: Duration::from_secs(30),
+            max_retry_wait: Duration::from_secs(900),
         },
         ledger: None,
         matching: Match {

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use rusqlite::Connection;
 
 use super::Case;
-use super::cursors::{self, Merged, Setup, Sums};
+use super::cursors::{self, Merged, Open, Setup, Sums};
 use super::grace::Timing;
 use super::group::{self, Piece, Rules};
 use super::identity::{self, Suffix};
@@ -90,7 +90,7 @@ pub struct Found {
 }
 
 /// Compares all records of a job with all its entries.
-pub fn find(conn: &Connection, case: &Case<'_>, ledger: bool) -> Result<Found, Failure> {
+pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger: bool) -> Result<Found, Failure> {
     let job = &case.job.name;
     let accounts = accounts(conn, job)?;
     let setup = Setup {
@@ -99,7 +99,7 @@ pub fn find(conn: &Connection, case: &Case<'_>, ledger: bool) -> Result<Found, F
         ids: ledger && carries_ids(conn, job)?,
         accounts: &accounts,
     };
-    let mut merged = cursors::merge(conn, &setup)?;
+    let mut merged = cursors::merge(conn, open, &setup)?;
     let claims = Claims::resolve(conn, &setup, &mut merged)?;
     let matching = &case.job.matching;
     let rules = Rules {

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, OptionalExtension, Statement, named_params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::discrepancy::{self, Discrepancy};
 use super::identity;
@@ -171,34 +171,35 @@ impl<'c, 'a> Writer<'c, 'a> {
 
     fn upsert_row(&mut self, hex: &str, found: &Discrepancy, state: State) -> Result<(), Failure> {
         let today = self.case.business_day;
-        self.upsert.execute(named_params! {
-            ":id": hex,
-            ":job": self.case.job.name,
-            ":identity": found.identity,
-            ":kind": found.kind.as_str(),
-            ":state": state.as_str(),
-            ":provider": found.provider,
-            ":account": found.account,
-            ":direction": found.direction.map(|d| d.as_str()),
-            ":reference": found.reference,
-            ":provider_id": found.provider_id,
-            ":ledger_id": found.ledger_id,
-            ":currency": found.currency.as_ref().map(|c| c.code()),
-            ":provider_amount": found.provider_amount,
-            ":ledger_amount": found.ledger_amount,
-            ":difference": found.difference,
-            ":provider_status": found.provider_status,
-            ":ledger_status": found.ledger_status,
-            ":occurred_at": found.occurred_at.map(format_instant),
-            ":booked_at": found.booked_at.map(format_instant),
-            ":business_day": found.business_day.map(|d| d.to_string()),
-            ":today": today.to_string(),
-            ":resolved_day": (state == State::Resolved).then(|| today.to_string()),
-            ":what_differs": found.what_differs,
-            ":detail": found.detail,
-            ":evidence": found.evidence,
-            ":suggested_match": found.suggested_match,
-        })?;
+        // In the order in which the parameters stand in the file: looking 26 names up costs more than writing the row.
+        self.upsert.execute(params![
+            hex,
+            self.case.job.name,
+            found.identity,
+            found.kind.as_str(),
+            state.as_str(),
+            found.provider,
+            found.account,
+            found.direction.map(|d| d.as_str()),
+            found.reference,
+            found.provider_id,
+            found.ledger_id,
+            found.currency.as_ref().map(|c| c.code()),
+            found.provider_amount,
+            found.ledger_amount,
+            found.difference,
+            found.provider_status,
+            found.ledger_status,
+            found.occurred_at.map(format_instant),
+            found.booked_at.map(format_instant),
+            found.business_day.map(|d| d.to_string()),
+            today.to_string(),
+            (state == State::Resolved).then(|| today.to_string()),
+            found.what_differs,
+            found.detail,
+            found.evidence,
+            found.suggested_match,
+        ])?;
         Ok(())
     }
 
