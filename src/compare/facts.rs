@@ -51,7 +51,7 @@ fn vanished(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Fail
             "the provider listed {amount} {} as `{}` once and does not list it any more, in a reading that was complete",
             record.currency, record.provider_status
         );
-        found.evidence = places.of(record.id)?;
+        found.evidence = places.of(&record)?;
         Ok(found)
     })
     .collect()
@@ -107,7 +107,7 @@ fn changed(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Failu
             text(&new),
             new.word
         );
-        found.evidence = places.of(record.id)?;
+        found.evidence = places.of(&record)?;
         all.push(found);
     }
     Ok(all)
