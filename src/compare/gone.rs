@@ -56,6 +56,7 @@ pub fn fold(
             entry: entry.map(|e| e.id),
             several: None,
             spot: None,
+            told: None,
         });
     }
     Ok(())

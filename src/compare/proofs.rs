@@ -174,7 +174,7 @@ fn row_residuals(conn: &Connection, case: &Case<'_>, provider: &str) -> Result<V
                 money(residual.stated_minor)
             );
             one.detail = told(provider, &residual.relation, &residual.detail);
-            one.evidence = places.of(record.id)?;
+            one.evidence = places.of(&record)?;
             all.push(one);
         }
     }
