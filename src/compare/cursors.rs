@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, Rows, params_from_iter};
 
 use crate::failure::Failure;
 use crate::record::Direction;
@@ -49,6 +49,28 @@ pub struct Merged {
 }
 
 impl Merged {
+    /// Takes over what another range gave.
+    fn append(&mut self, other: Merged) {
+        let sums = [
+            (&mut self.matched, other.matched),
+            (&mut self.no_money, other.no_money),
+            (&mut self.excluded, other.excluded),
+        ];
+        for (mine, theirs) in sums {
+            for (currency, (count, sum)) in theirs {
+                let slot = mine.entry(currency).or_default();
+                slot.0 += count;
+                slot.1 += sum;
+            }
+        }
+        self.equal_not_zero += other.equal_not_zero;
+        self.uncompared += other.uncompared;
+        self.records += other.records;
+        self.entries += other.entries;
+        self.rich.extend(other.rich);
+        self.strays.extend(other.strays);
+    }
+
     /// Keeps a group for the rich rules.
     pub fn push_rich(
         &mut self,
@@ -112,31 +134,95 @@ fn select_entries(setup: &Setup<'_>, filter: &str) -> String {
     )
 }
 
-/// Merges both sides of a job, direction by direction.
-pub fn merge(conn: &Connection, setup: &Setup<'_>) -> Result<Merged, Failure> {
+/// A further read-only connection to the same database.
+pub type Open<'a> = dyn Fn() -> Result<Connection, Failure> + Sync + 'a;
+
+/// References that one merge walks.
+#[derive(Clone, Copy)]
+enum Range<'a> {
+    All,
+    /// None at all, and those before this one.
+    Below(&'a str),
+    From(&'a str),
+}
+
+/// Merges both sides of a job, direction by direction; where more connections may be opened and it pays, the lower and the
+/// upper half of the references side by side.
+pub fn merge(conn: &Connection, open: Option<&Open<'_>>, setup: &Setup<'_>) -> Result<Merged, Failure> {
+    let middle = match open {
+        Some(_) => middle(conn, setup.job)?,
+        None => None,
+    };
+    let (Some(open), Some(middle)) = (open, middle) else {
+        return merge_range(conn, setup, Range::All);
+    };
+    std::thread::scope(|scope| {
+        let upper = scope.spawn(|| merge_range(&open()?, setup, Range::From(&middle)));
+        let lower = merge_range(conn, setup, Range::Below(&middle));
+        let upper = upper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let mut merged = lower?;
+        merged.append(upper?);
+        Ok(merged)
+    })
+}
+
+/// Fewer rows are merged before a second thread has begun.
+const WORTH_TWO: i64 = 50_000;
+
+/// A reference around the middle, from a few rows spread over the table; None where halves would not pay.
+fn middle(conn: &Connection, job: &str) -> Result<Option<String>, Failure> {
+    const SAMPLES: i64 = 63;
+    let sql = "SELECT coalesce(min(transaction_id), 0), coalesce(max(transaction_id), 0) FROM transactions";
+    let (first, last): (i64, i64) = conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let step = last.saturating_sub(first) / SAMPLES;
+    if step < WORTH_TWO / SAMPLES {
+        return Ok(None);
+    }
+    let mut near = conn.prepare(
+        "SELECT job, reference FROM transactions WHERE transaction_id >= ?1 ORDER BY transaction_id LIMIT 1",
+    )?;
+    let mut found = Vec::new();
+    for n in 0..SAMPLES {
+        let mut rows = near.query([first + n * step])?;
+        if let Some(row) = rows.next()?
+            && row.get_ref(0)?.as_str() == Ok(job)
+            && let Some(reference) = row.get::<_, Option<String>>(1)?.filter(|r| !r.is_empty())
+        {
+            found.push(reference);
+        }
+    }
+    found.sort_unstable();
+    Ok(found.get(found.len() / 2).cloned())
+}
+
+fn merge_range(conn: &Connection, setup: &Setup<'_>, range: Range<'_>) -> Result<Merged, Failure> {
     let mut merged = Merged::default();
+    let vanished = "SELECT EXISTS (SELECT 1 FROM transactions WHERE job = ?1 AND vanished_at IS NOT NULL)";
+    let vanished: bool = conn.query_row(vanished, [setup.job], |row| row.get(0))?;
+    let passes: &[(&str, &str)] = match range {
+        Range::All => &[("", "")],
+        Range::Below(middle) => &[("AND reference IS NULL", ""), ("AND reference < ?3", middle)],
+        Range::From(middle) => &[("AND reference >= ?3", middle)],
+    };
     for direction in Direction::ALL {
-        merge_direction(conn, setup, *direction, &mut merged)?;
+        for (filter, bound) in passes {
+            let listed = if vanished { "AND vanished_at IS NULL" } else { "" };
+            let mut left = conn.prepare(&select_records(setup, &format!("{filter} {listed} ORDER BY reference")))?;
+            let mut right = conn.prepare(&select_entries(setup, &format!("{filter} ORDER BY reference")))?;
+            let bound = Some(bound).filter(|b| !b.is_empty());
+            let key = |job| [job, direction.as_str()].into_iter().chain(bound.copied());
+            // Without a ledger its side is empty from the start: no job has an empty name.
+            let ledger = if setup.ledger { setup.job } else { "" };
+            let records = left.query(params_from_iter(key(setup.job)))?;
+            let entries = right.query(params_from_iter(key(ledger)))?;
+            walk(records, entries, setup, &mut merged)?;
+        }
     }
     Ok(merged)
 }
 
-fn merge_direction(
-    conn: &Connection,
-    setup: &Setup<'_>,
-    direction: Direction,
-    merged: &mut Merged,
-) -> Result<(), Failure> {
-    let vanished = "SELECT EXISTS (SELECT 1 FROM transactions WHERE job = ?1 AND vanished_at IS NOT NULL)";
-    let listed = match conn.query_row(vanished, [setup.job], |row| row.get(0))? {
-        true => "AND vanished_at IS NULL ORDER BY reference",
-        false => "ORDER BY reference",
-    };
-    let mut left = conn.prepare(&select_records(setup, listed))?;
-    let mut right = conn.prepare(&select_entries(setup, "ORDER BY reference"))?;
-    let mut records = left.query((setup.job, direction.as_str()))?;
-    // Without a ledger its side is empty from the start: no job has an empty name.
-    let mut entries = right.query((if setup.ledger { setup.job } else { "" }, direction.as_str()))?;
+/// Walks two cursors in the order of their references.
+fn walk(mut records: Rows<'_>, mut entries: Rows<'_>, setup: &Setup<'_>, merged: &mut Merged) -> Result<(), Failure> {
     let (mut record, mut entry) = (records.next()?, entries.next()?);
     let mut group = Group::default();
     loop {

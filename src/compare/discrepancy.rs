@@ -160,6 +160,11 @@ fn name_of_entry(entry: &Entry) -> String {
     }
 }
 
+/// The ledger's own word for the status.
+fn word(entry: &Entry) -> &str {
+    entry.ledger_status.as_deref().unwrap_or(entry.status.as_str())
+}
+
 fn money(amount: i64, currency: Currency) -> String {
     format!("{} {currency}", format_minor(amount, currency))
 }
@@ -179,8 +184,21 @@ fn what_differs(kind: Kind, rows: &Rows) -> String {
                 .collect::<Vec<_>>()
                 .join("; ")
         }
+        (records, entries) if kind == Kind::Unclassified => {
+            let ours = entries.first().map_or("absent", word);
+            let theirs = records.first().map_or("absent", |r| r.0.provider_status.as_str());
+            let mut parts = vec![format!("status: {ours} -> {theirs}")];
+            if let (Some((record, _)), Some(entry)) = (records.first(), entries.first()) {
+                let rest = pair::what_differs(record, entry);
+                parts.extend(
+                    rest.split("; ")
+                        .filter(|p| !p.is_empty() && !p.starts_with("status: "))
+                        .map(str::to_owned),
+                );
+            }
+            parts.join("; ")
+        }
         ([(record, _)], [entry]) => pair::what_differs(record, entry),
-        ([(record, _)], []) if kind == Kind::Unclassified => format!("status: absent -> {}", record.provider_status),
         ([(record, _)], []) => format!("amount: absent -> {}", format_minor(record.amount, record.currency)),
         ([], [entry]) => format!("amount: {} -> absent", format_minor(entry.amount, entry.currency)),
         (records, entries) => {
@@ -200,8 +218,7 @@ fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Row
         )
     });
     let ours = entry.map_or_else(String::new, |e| {
-        let word = e.ledger_status.as_deref().unwrap_or(e.status.as_str());
-        format!("the ledger has {} as `{word}`", money(e.amount, e.currency))
+        format!("the ledger has {} as `{}`", money(e.amount, e.currency), word(e))
     });
     match kind {
         Kind::MissingInLedger => format!("{theirs}, the ledger has no entry after its grace"),

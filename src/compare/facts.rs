@@ -86,7 +86,7 @@ fn changed(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Failu
             text(&new),
             new.word
         );
-        found.evidence = places.of(record.id)?;
+        found.evidence = places.of(&record)?;
         all.push(found);
     }
     Ok(all)

@@ -16,6 +16,9 @@ use crate::record::{Direction, Kind, LedgerStatus, TransactionKind};
 
 type Key = (Direction, String);
 
+/// Positions of records and of entries.
+type Both = (Vec<usize>, Vec<usize>);
+
 /// Adds the vanished records of a job to what was found. `accounts`: the provider's, when there are several.
 pub fn fold(
     conn: &Connection,
@@ -53,6 +56,7 @@ pub fn fold(
             entry: entry.map(|e| e.id),
             several: None,
             spot: None,
+            told: None,
         });
     }
     Ok(())
@@ -145,7 +149,7 @@ fn partners(records: &[Record], left: &Left, accounts: &std::collections::BTreeS
             partners.insert(r, e);
         }
     }
-    let mut rest: HashMap<(&str, Direction), (Vec<usize>, Vec<usize>)> = HashMap::new();
+    let mut rest: HashMap<(&str, Direction), Both> = HashMap::new();
     for (r, record) in records.iter().enumerate().filter(|(r, _)| !partners.contains_key(r)) {
         if let Some(reference) = &record.reference {
             rest.entry((reference, record.direction)).or_default().0.push(r);

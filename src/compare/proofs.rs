@@ -125,7 +125,7 @@ fn discrepancy(provider: &str, relation: Relation, identity: String, residual: O
         money(relation.computed_minor),
         money(relation.stated_minor)
     );
-    found.detail = format!("{provider} {}: {}", relation.name, relation.detail);
+    found.detail = told(provider, relation.name, &relation.detail);
     found.evidence = if relation.subject.is_empty() {
         String::new()
     } else {
@@ -133,6 +133,16 @@ fn discrepancy(provider: &str, relation: Relation, identity: String, residual: O
     };
     found.reference = relation.reference;
     found
+}
+
+/// The detail begins with the relation, whether the provider's room has named it already or not.
+fn told(provider: &str, name: &str, detail: &str) -> String {
+    let relation = format!("{provider} {name}: ");
+    if detail.starts_with(&relation) {
+        detail.to_owned()
+    } else {
+        relation + detail
+    }
 }
 
 /// Relations inside single records, as the parser found them.
@@ -163,10 +173,25 @@ fn row_residuals(conn: &Connection, case: &Case<'_>, provider: &str) -> Result<V
                 money(residual.computed_minor),
                 money(residual.stated_minor)
             );
-            one.detail = format!("{provider} {}: {}", residual.relation, residual.detail);
-            one.evidence = places.of(record.id)?;
+            one.detail = told(provider, &residual.relation, &residual.detail);
+            one.evidence = places.of(&record)?;
             all.push(one);
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn a_detail_names_its_relation_once() {
+        assert_eq!(told("tupay", "R1", "net of the day"), "tupay R1: net of the day");
+        assert_eq!(
+            told("tupay", "R1", "tupay R1: net of the day"),
+            "tupay R1: net of the day"
+        );
+        assert_eq!(told("tupay", "R1", "tupay R10: x"), "tupay R1: tupay R10: x");
+    }
 }

@@ -522,14 +522,15 @@ impl Slow<'_> {
         let days = self.suggest_days;
         let near = |s: &Self, r: usize, e: usize| {
             let (record, entry) = (&s.records[r], &s.entries[e]);
-            entry.at().is_some_and(|at| {
-                let apart = (day_of(at, ZONE) - day_of(record.at(), ZONE)).num_days().abs();
-                days > 0
-                    && apart <= days
-                    && record.direction == entry.direction
-                    && record.currency == entry.currency
-                    && record.amount == entry.amount
-            })
+            entry.provider_id.is_none()
+                && entry.at().is_some_and(|at| {
+                    let apart = (day_of(at, ZONE) - day_of(record.at(), ZONE)).num_days().abs();
+                    days > 0
+                        && apart <= days
+                        && record.direction == entry.direction
+                        && record.currency == entry.currency
+                        && record.amount == entry.amount
+                })
         };
         let mut found: Vec<(usize, usize)> = Vec::new();
         for &(r, over_r) in &self.lonely_records {

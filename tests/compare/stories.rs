@@ -255,6 +255,21 @@ fn an_incomplete_reading_opens_no_missing_row_and_closes_none_it_cannot_see() {
 }
 
 #[test]
+fn a_gap_that_the_same_night_reads_after_all_leaves_no_trace() {
+    let mut world = World::with(&[Rec::new("p1", "A", 9000)], &[]);
+    world.sql("UPDATE windows SET state = 'open'");
+    world.reading_complete = false;
+    world.night_at(night(0)).expect("a night");
+    assert!(world.states().contains(&"incomplete_window open".to_owned()));
+    world.reading_complete = true;
+    world.sql("UPDATE windows SET state = 'sealed'");
+    let whole = world.night_at(night(0)).expect("the same night");
+    assert_eq!((whole.new, whole.resolved, whole.open), (1, 0, 1));
+    assert_eq!(world.states(), ["missing_in_ledger open"]);
+    assert_eq!(world.number("SELECT count(*) FROM discrepancy_events"), 1);
+}
+
+#[test]
 fn a_refused_ledger_opens_and_resolves_nothing_about_the_ledger() {
     let mut world = World::with(&[Rec::new("p1", "A", 9000)], &[]);
     world.night_at(night(0)).expect("a night");
@@ -264,9 +279,17 @@ fn a_refused_ledger_opens_and_resolves_nothing_about_the_ledger() {
     world.read_until(day("2026-03-20"));
     let second = world.night_at(night(1)).expect("a night");
     assert_eq!((second.verdict, second.matched), (Verdict::NotReconciled, 0));
+    assert_eq!(world.states(), ["missing_in_ledger open"]);
+    assert_eq!(world.text("SELECT last_seen_day FROM discrepancies"), "2026-03-19");
+    // Whose entry lost its record can be said only beside a ledger.
+    world.ledger = LedgerLeg::Present;
+    world.read_until(day("2026-03-21"));
+    world.night_at(night(2)).expect("a night");
     assert_eq!(world.states(), ["missing_in_ledger open", "vanished open"]);
-    let last_seen = world.text("SELECT last_seen_day FROM discrepancies WHERE kind = 'missing_in_ledger'");
-    assert_eq!(last_seen, "2026-03-19");
+    assert_eq!(
+        world.text("SELECT first_seen_day FROM discrepancies WHERE kind = 'vanished'"),
+        "2026-03-19"
+    );
 }
 
 #[test]
@@ -428,6 +451,33 @@ fn a_payout_that_no_credit_answers_within_its_lag_is_missing_in_the_bank() {
     world.sql("UPDATE windows SET state = 'open'");
     let blind = world.night_at(night(3)).expect("a night");
     assert_eq!(blind.resolved, 0);
+}
+
+#[test]
+fn a_days_settlement_is_due_from_the_day_on_its_label() {
+    let mut world = World::new();
+    world.sql(
+        "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at) VALUES
+         ('pe', '456', 'balance_report', '', '2026-03-09T00:00:00.000Z', 'PEN', 'settlement_total', 500, 't'),
+         ('pe', '456', 'balance_report', '', '2026-03-10T00:00:00.000Z', 'PEN', 'settlement_total', 700, 't');",
+    );
+    // 12 March, 21:00 in Lima: the third day after the label.
+    world.add_record(&Rec {
+        hours_ago: 174,
+        ..Rec::new("b1", "TRF", 500)
+    });
+    world.ledger = LedgerLeg::Absent;
+    world.job.source = JobSource::File(FileFeed {
+        feed: "deposits".into(),
+        provider: "bank".into(),
+        table: table(),
+        bank: true,
+    });
+    world.night_at(night(0)).expect("a night");
+    assert_eq!(
+        world.texts("SELECT kind || ' ' || difference || ' ' || business_day FROM discrepancies"),
+        ["missing_in_bank 7.00 2026-03-10"]
+    );
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
