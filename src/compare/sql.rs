@@ -69,6 +69,9 @@ pub fn sql(check: &str, job: &Job, as_of: Instant, business_day: BusinessDay) ->
     for (name, value) in parameters {
         text = fill(&text, name, &value);
     }
+    // Ended, so that it runs when it is pasted, and the next one after it.
+    text.truncate(text.trim_end().len());
+    text.push_str(";\n");
     Some(text)
 }
 
