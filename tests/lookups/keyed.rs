@@ -4,8 +4,8 @@ use reconciled::day::Instant;
 use reconciled::failure::Class;
 use reconciled::money::Currency;
 use reconciled::providers::{
-    Ask, BadPage, Books, Feed, Judgement, Keys, LookupKey, PageHead, Parsed, Provider, Relation, Reply, Request, Session,
-    Shape, Step, encode, judge_common, lookups,
+    Ask, BadPage, Books, Feed, Judgement, Keys, LookupKey, PageHead, Parsed, Provider, Relation, Reply, Request,
+    Session, Shape, Step, encode, judge_common, lookups,
 };
 use reconciled::record::{Direction, Status, Transaction, TransactionKind, Unreadable};
 use serde::Deserialize;
@@ -47,7 +47,9 @@ impl Provider for Keyed {
     }
 
     fn lookup_problem(&self, _feed: &str, subject: &str) -> Option<String> {
-        subject.contains('!').then(|| "the ledger's `x_external_id` has a mark".into())
+        subject
+            .contains('!')
+            .then(|| "the ledger's `x_external_id` has a mark".into())
     }
 
     fn max_lookups(&self) -> Option<u64> {
@@ -76,7 +78,9 @@ impl Provider for Keyed {
     }
 
     fn head(&self, _ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadPage> {
-        let _: Wire = serde_json::from_slice(body).map_err(|_| BadPage { why: "no record".into() })?;
+        let _: Wire = serde_json::from_slice(body).map_err(|_| BadPage {
+            why: "no record".into(),
+        })?;
         Ok(PageHead {
             number,
             rows: 1,

@@ -82,7 +82,14 @@ impl Room {
         let folder = tempfile::tempdir().unwrap();
         let job = job(keyed, &server);
         let settings = settings(folder.path());
-        Self { folder, job, settings, server, known, cut }
+        Self {
+            folder,
+            job,
+            settings,
+            server,
+            known,
+            cut,
+        }
     }
 
     /// From now on the provider answers so.
@@ -100,7 +107,12 @@ impl Room {
         std::fs::write(&path, format!("{HEAD}{lines}")).unwrap();
         // One that was written just now is waited for.
         let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
-        std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
     }
 
     pub fn no_ledger(&self) {
@@ -121,9 +133,16 @@ impl Room {
     }
 
     async fn night_until(&self, as_of: &str, stop: CancellationToken) -> JobOutcome {
-        let options = Options { as_of: Some(at(as_of)), mail: false, stop };
+        let options = Options {
+            as_of: Some(at(as_of)),
+            mail: false,
+            stop,
+        };
         let jobs = [self.job.clone()];
-        run_jobs(&self.settings, &jobs, &options, &Quiet).await.unwrap().remove(0)
+        run_jobs(&self.settings, &jobs, &options, &Quiet)
+            .await
+            .unwrap()
+            .remove(0)
     }
 
     /// Keys in the order in which they were asked about.
@@ -164,7 +183,9 @@ impl Room {
     }
 
     pub fn planned(&self, as_of: &str) -> u64 {
-        let JobSource::Provider(setup) = &self.job.source else { panic!("no provider") };
+        let JobSource::Provider(setup) = &self.job.source else {
+            panic!("no provider")
+        };
         let planned = plan(Some(&self.store()), &self.job, setup, at(as_of), at(as_of)).unwrap();
         planned.iter().map(|p| p.requests_at_least).sum()
     }
@@ -184,7 +205,10 @@ impl Room {
                 Ok(rows.collect::<Result<_, _>>()?)
             })
             .unwrap();
-        let text = bodies.iter().map(|b| zstd::decode_all(&b[..]).unwrap()).map(|b| String::from_utf8(b).unwrap());
+        let text = bodies
+            .iter()
+            .map(|b| zstd::decode_all(&b[..]).unwrap())
+            .map(|b| String::from_utf8(b).unwrap());
         text.collect()
     }
 }
@@ -260,8 +284,13 @@ fn table() -> Ledger {
         (LedgerColumn::BookedAt, "booked_at"),
     ];
     Ledger {
-        kind: LedgerKind::Csv { pattern: "ledger.csv".into() },
-        columns: columns.into_iter().map(|(ours, theirs)| (ours, theirs.to_owned())).collect(),
+        kind: LedgerKind::Csv {
+            pattern: "ledger.csv".into(),
+        },
+        columns: columns
+            .into_iter()
+            .map(|(ours, theirs)| (ours, theirs.to_owned()))
+            .collect(),
         currency_default: Some("COP".parse().unwrap()),
         delimiter: None,
         encoding: Encoding::Utf8,
