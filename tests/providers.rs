@@ -295,13 +295,13 @@ fn masking_personal_data_changes_no_row_and_leaves_none_of_it() {
                 continue;
             };
             let mut paths = Vec::new();
-            members(&value, &mut Vec::new(), &mut paths);
+            damage::members(&value, &mut Vec::new(), &mut paths);
             let mut value = value;
             for path in paths
                 .iter()
                 .filter(|path| private.iter().any(|key| path.last().is_some_and(|p| p == key)))
             {
-                let left = at(&mut value, path)
+                let left = damage::at(&mut value, path)
                     .and_then(|v| v.as_str().map(str::to_owned))
                     .unwrap_or_default();
                 assert!(left.is_empty() || left == "***", "{} {path:?}", case.file.display());

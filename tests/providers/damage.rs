@@ -136,7 +136,7 @@ fn a_changed_byte_costs_at_most_its_own_row_and_never_changes_a_value_silently()
 }
 
 /// Every path to an object member, as the keys and indices that lead there.
-fn members(value: &Value, path: &mut Vec<String>, out: &mut Vec<Vec<String>>) {
+pub fn members(value: &Value, path: &mut Vec<String>, out: &mut Vec<Vec<String>>) {
     match value {
         Value::Object(object) => {
             for (key, inner) in object {
@@ -157,7 +157,7 @@ fn members(value: &Value, path: &mut Vec<String>, out: &mut Vec<Vec<String>>) {
     }
 }
 
-fn at<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
+pub fn at<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
     path.iter().try_fold(value, |value, step| match value {
         Value::Array(items) => items.get_mut(step.parse::<usize>().ok()?),
         other => other.get_mut(step),
