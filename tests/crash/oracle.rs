@@ -149,6 +149,9 @@ pub fn differences(wanted: &Books, found: &Books, without: &[&str]) -> Vec<Strin
     let mut wrong = Vec::new();
     let tables: BTreeSet<&String> = wanted.keys().chain(found.keys()).collect();
     for table in tables.into_iter().filter(|table| !without.contains(&table.as_str())) {
+        if wanted.get(table) == found.get(table) {
+            continue;
+        }
         let empty = Vec::new();
         let (mut missing, mut extra) = (Vec::new(), found.get(table).unwrap_or(&empty).clone());
         for row in wanted.get(table).unwrap_or(&empty) {
