@@ -22,14 +22,38 @@ use bench::{Bench, Post, Story};
 use sweep::{Reference, TURNS};
 
 /// Six days of three providers, ledgers, bank and across, from nothing.
-const BACKFILL: Story = Story { name: "backfill", night: 0, post: Post::Folder, read_before: false, fees_signed: false };
+const BACKFILL: Story = Story {
+    name: "backfill",
+    night: 0,
+    post: Post::Folder,
+    read_before: false,
+    fees_signed: false,
+};
 /// A later night: new versions, vanished records, resolved and reopened discrepancies.
-const INCREMENT: Story = Story { name: "increment", night: 2, post: Post::Folder, read_before: false, fees_signed: false };
+const INCREMENT: Story = Story {
+    name: "increment",
+    night: 2,
+    post: Post::Folder,
+    read_before: false,
+    fees_signed: false,
+};
 /// Everything is read already; what is left is to compare, report and mail.
-const MAILS: Story = Story { name: "mails", night: 0, post: Post::Smtp, read_before: true, fees_signed: false };
+const MAILS: Story = Story {
+    name: "mails",
+    night: 0,
+    post: Post::Smtp,
+    read_before: true,
+    fees_signed: false,
+};
 
 /// The first night shows that the account's fees have another sign than documented.
-const LEARNS: Story = Story { name: "learns", night: 0, post: Post::Folder, read_before: false, fees_signed: true };
+const LEARNS: Story = Story {
+    name: "learns",
+    night: 0,
+    post: Post::Folder,
+    read_before: false,
+    fees_signed: true,
+};
 
 /// A stopped run has this long; systemd would wait for 90 s.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
@@ -47,7 +71,10 @@ fn a_later_night_killed_at_any_write_ends_as_if_nothing_had_happened() {
     sweep::play(INCREMENT, |reference| {
         let has = |table: &str, what: &str| {
             let rows = &reference.outcome.books[table];
-            assert!(rows.iter().any(|row| row.contains(what)), "no {what} in {table}: {rows:#?}");
+            assert!(
+                rows.iter().any(|row| row.contains(what)),
+                "no {what} in {table}: {rows:#?}"
+            );
         };
         has("superseded_versions", "version=1");
         has("discrepancies", "kind=\"vanished\"");
@@ -63,7 +90,11 @@ fn mails_of_a_killed_night_arrive_and_only_a_kill_between_acceptance_and_record_
         sweep::kills(reference)
     });
     assert!(swept.mails_again > 0, "no kill fell between acceptance and record");
-    assert!(swept.mails_again < swept.struck / 4, "{} mails were repeated", swept.mails_again);
+    assert!(
+        swept.mails_again < swept.struck / 4,
+        "{} mails were repeated",
+        swept.mails_again
+    );
 }
 
 #[test]
@@ -91,16 +122,28 @@ fn an_upgrade_killed_at_any_write_ends_as_if_nothing_had_happened() {
         eprintln!("skipped: version 1 is the newest, there is nothing to upgrade from");
         return;
     }
-    panic!("play a night here that begins with a filled database of version {}", newest - 1);
+    panic!(
+        "play a night here that begins with a filled database of version {}",
+        newest - 1
+    );
 }
 
 #[test]
 fn a_stopped_run_ends_soon_with_75_and_the_next_one_goes_on() {
-    let mut bench = Bench::new(Story { name: "stop", ..BACKFILL }, sweep::BENCHES.fetch_add(1, Ordering::Relaxed));
+    let mut bench = Bench::new(
+        Story {
+            name: "stop",
+            ..BACKFILL
+        },
+        sweep::BENCHES.fetch_add(1, Ordering::Relaxed),
+    );
     let reference = TURNS.take(|| Reference::of(&mut bench));
     let requests = reference.outcome.requests;
     let mut early = 0;
-    for stop_after in [0, 1, 2, 5, 9, 14, 20, 27, 35, 44, 54].into_iter().filter(|at| *at < requests) {
+    for stop_after in [0, 1, 2, 5, 9, 14, 20, 27, 35, 44, 54]
+        .into_iter()
+        .filter(|at| *at < requests)
+    {
         TURNS.take(|| {
             bench.reset();
             let mut run = bench.start();
@@ -113,7 +156,10 @@ fn a_stopped_run_ends_soon_with_75_and_the_next_one_goes_on() {
             }
             let ended = run.wait();
             let took = asked.elapsed();
-            assert!(took < STOPS_WITHIN, "stopped after {stop_after} requests, ended after {took:?}");
+            assert!(
+                took < STOPS_WITHIN,
+                "stopped after {stop_after} requests, ended after {took:?}"
+            );
             let mut wrong = match (ended.signal, ended.code) {
                 (None, Some(75)) => Vec::new(),
                 (None, Some(0)) => sweep::diverging(&reference, &bench.outcome(), 0),
@@ -136,7 +182,13 @@ fn a_stopped_run_ends_soon_with_75_and_the_next_one_goes_on() {
 
 #[test]
 fn a_second_instance_ends_at_once_with_75_and_asks_nobody() {
-    let mut bench = Bench::new(Story { name: "two", ..BACKFILL }, sweep::BENCHES.fetch_add(1, Ordering::Relaxed));
+    let mut bench = Bench::new(
+        Story {
+            name: "two",
+            ..BACKFILL
+        },
+        sweep::BENCHES.fetch_add(1, Ordering::Relaxed),
+    );
     let reference = TURNS.take(|| Reference::of(&mut bench));
     bench.reset();
     // The first one waits for its first answers, and asks nothing more meanwhile.

@@ -68,7 +68,7 @@ fn twice(group: &[Record], places: &mut Places<'_>) -> Result<Option<Discrepancy
         .collect();
     found.what_differs = format!("settled: once -> {}", paid.join(" + "));
     found.detail = format!("one reference was settled {} times: {}", group.len(), told.join(", "));
-    let evidence: Vec<String> = group.iter().map(|r| places.of(r.id)).collect::<Result<_, _>>()?;
+    let evidence: Vec<String> = group.iter().map(|r| places.of(r)).collect::<Result<_, _>>()?;
     found.evidence = evidence.join("; ");
     Ok(Some(found))
 }

@@ -8,11 +8,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use rusqlite::Connection;
 
 use super::Case;
-use super::cursors::{self, Merged, Setup, Sums};
+use super::cursors::{self, Merged, Open, Setup, Sums};
+use super::discrepancy::{self, Discrepancy};
 use super::grace::Timing;
 use super::group::{self, Piece, Rules};
 use super::identity::{self, Suffix};
 use super::pair::Tolerance;
+use super::places::Places;
 use super::rows::{Entry, Record, Rows};
 use super::scope::Scope;
 use super::units::Units;
@@ -33,7 +35,12 @@ pub struct Item {
     pub several: Option<Box<(Vec<i64>, Vec<i64>)>>,
     /// For rows that are missing on the other side: what a partner would have to look like.
     pub spot: Option<Spot>,
+    /// The finding in full, kept while there are few; a flood is written from its rows again.
+    pub told: Option<Box<Discrepancy>>,
 }
+
+/// Findings kept in full: a kilobyte each.
+const KEPT: usize = 20_000;
 
 impl Item {
     pub fn records(&self) -> usize {
@@ -83,14 +90,14 @@ pub struct Found {
     pub matched: Sums,
     pub excluded: Sums,
     /// Kept for the assertion.
-    records: u64,
+    pub(super) records: u64,
     entries: u64,
     placed_records: u64,
     placed_entries: u64,
 }
 
 /// Compares all records of a job with all its entries.
-pub fn find(conn: &Connection, case: &Case<'_>, ledger: bool) -> Result<Found, Failure> {
+pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger: bool) -> Result<Found, Failure> {
     let job = &case.job.name;
     let accounts = accounts(conn, job)?;
     let setup = Setup {
@@ -99,7 +106,7 @@ pub fn find(conn: &Connection, case: &Case<'_>, ledger: bool) -> Result<Found, F
         ids: ledger && carries_ids(conn, job)?,
         accounts: &accounts,
     };
-    let mut merged = cursors::merge(conn, &setup)?;
+    let mut merged = cursors::merge(conn, open, &setup)?;
     let claims = Claims::resolve(conn, &setup, &mut merged)?;
     let matching = &case.job.matching;
     let rules = Rules {
@@ -115,6 +122,7 @@ pub fn find(conn: &Connection, case: &Case<'_>, ledger: bool) -> Result<Found, F
         job,
         rules: &rules,
         rows: Rows::new(conn)?,
+        places: Places::new(conn, case.job.timezone)?,
         claims: &claims,
         open: open_for_want_of_proof(conn, job)?,
         units: Units::new(merged.equal_not_zero),
@@ -129,6 +137,7 @@ pub fn find(conn: &Connection, case: &Case<'_>, ledger: bool) -> Result<Found, F
     }
     let Work { mut found, units, .. } = work;
     units.check(job)?;
+    super::gone::fold(conn, job, &accounts, &mut found)?;
     super::suggest::pair_up(&mut found, matching.suggest_days);
     found.assert_every_row_is_in_one_place(job)?;
     Ok(found)
@@ -182,6 +191,7 @@ struct Work<'a, 'c> {
     job: &'a str,
     rules: &'a Rules<'a>,
     rows: Rows<'c>,
+    places: Places<'c>,
     claims: &'a Claims,
     /// Open discrepancies that a window which cannot be seen now does not close.
     open: HashSet<u64>,
@@ -205,8 +215,37 @@ impl Work<'_, '_> {
         let pieces = group::solve(&records, &entries, self.rules);
         let mut texts: HashMap<String, u16> = HashMap::new();
         for piece in pieces {
+            let before = self.found.items.len();
             self.place(piece, &records, &entries, &mut texts);
+            if self.found.items.len() > before && before < KEPT {
+                self.tell(&records, &entries)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Writes the last item out while its rows are at hand.
+    fn tell(&mut self, records: &[Record], entries: &[Entry]) -> Result<(), Failure> {
+        let Some(item) = self.found.items.last_mut().filter(|item| item.several.is_none()) else {
+            return Ok(());
+        };
+        let mut rows = discrepancy::Rows {
+            records: Vec::new(),
+            entries: Vec::new(),
+        };
+        if let Some(record) = records.iter().find(|r| Some(r.id) == item.record) {
+            rows.records.push((record.clone(), self.places.of(record)?));
+        }
+        if let Some(entry) = entries.iter().find(|e| Some(e.id) == item.entry) {
+            rows.entries.push(entry.clone());
+        }
+        let identity = identity::text(rows.records.first().map(|r| &r.0), rows.entries.first(), item.suffix);
+        item.told = Some(Box::new(discrepancy::of_item(
+            item,
+            identity,
+            &rows,
+            self.rules.timing.zone,
+        )));
         Ok(())
     }
 
@@ -357,6 +396,7 @@ impl Work<'_, '_> {
             entry,
             several: None,
             spot,
+            told: None,
         });
     }
 
@@ -368,7 +408,8 @@ impl Work<'_, '_> {
                 amount: r.amount,
                 day: r.business_day,
             }),
-            (Kind::MissingInProvider, None, Some(e)) => Some(Spot {
+            // An entry that names a record by id belongs to that one, and to no other of its amount.
+            (Kind::MissingInProvider, None, Some(e)) if e.provider_id.is_none() => Some(Spot {
                 direction: e.direction,
                 currency: e.currency,
                 amount: e.amount,
@@ -429,7 +470,7 @@ impl Claims {
                     let reference = reference.filter(|r| !r.is_empty());
                     let group = reference.clone().ok_or(record);
                     if looked.insert((theirs, group)) {
-                        push_if_passed_over(conn, setup, merged, record, theirs, reference.as_deref())?;
+                        cursors::reclaim(conn, setup, merged, record, theirs, reference.as_deref())?;
                     }
                 }
             }
@@ -440,23 +481,6 @@ impl Claims {
         }
         Ok(claims)
     }
-}
-
-fn push_if_passed_over(
-    conn: &Connection,
-    setup: &Setup<'_>,
-    merged: &mut Merged,
-    record: i64,
-    direction: Direction,
-    reference: Option<&str>,
-) -> Result<(), Failure> {
-    let (records, entries) = cursors::look_again(conn, setup, record, direction, reference)?;
-    let class = cursors::classify(&records, &entries, setup);
-    if class != cursors::Class::Rich {
-        cursors::take_back(merged, class, &records);
-        merged.push_rich(records.iter().map(|r| r.id), entries.iter().map(|e| e.id));
-    }
-    Ok(())
 }
 
 fn carries_ids(conn: &Connection, job: &str) -> Result<bool, Failure> {

@@ -27,6 +27,7 @@ mod counts;
 mod cursors;
 mod discrepancy;
 mod facts;
+mod gone;
 mod grace;
 mod group;
 mod identity;
@@ -123,15 +124,44 @@ pub fn compare(night: &Night<'_>) -> Result<Outcome, Failure> {
         ledger: night.ledger.clone(),
         reading_complete: night.reading_complete,
     };
-    let reader = night.store.reader()?;
-    let findings = look(&reader, &case)?;
-    // The rows are read again while they are written; a reader held open would keep the write-ahead log from shrinking.
-    drop(reader);
+    let findings = look_wide(&|| night.store.reader(), &case)?;
     night.store.write(|tx| record(tx, &case, &findings))
 }
 
-/// Finds everything; writes nothing.
+/// Finds everything through one connection; writes nothing.
 pub fn look(conn: &Connection, case: &Case<'_>) -> Result<Findings, Failure> {
+    let items = items(conn, None, case)?;
+    let facts = facts(conn, case)?;
+    Ok(Findings { items, ..facts })
+}
+
+/// The same with the sides and the facts looked at side by side, on connections of their own. They are closed before anything
+/// is written: a reader held open would keep the write-ahead log from shrinking.
+fn look_wide(open: &cursors::Open<'_>, case: &Case<'_>) -> Result<Findings, Failure> {
+    std::thread::scope(|scope| {
+        let facts = scope.spawn(|| facts(&open()?, case));
+        let items = open().and_then(|conn| items(&conn, Some(open), case));
+        let facts = facts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // A wrong unit is named before anything it may have caused.
+        let items = items?;
+        Ok(Findings { items, ..facts? })
+    })
+}
+
+/// Records against entries; None where the sides are not compared.
+fn items(
+    conn: &Connection,
+    open: Option<&cursors::Open<'_>>,
+    case: &Case<'_>,
+) -> Result<Option<items::Found>, Failure> {
+    match (&case.job.source, &case.ledger) {
+        (JobSource::Across(_), _) | (_, LedgerLeg::Refused(_)) => Ok(None),
+        (_, leg) => items::find(conn, open, case, *leg == LedgerLeg::Present).map(Some),
+    }
+}
+
+/// Everything but records against entries.
+fn facts(conn: &Connection, case: &Case<'_>) -> Result<Findings, Failure> {
     let mut findings = Findings {
         items: None,
         facts: Vec::new(),
@@ -143,11 +173,6 @@ pub fn look(conn: &Connection, case: &Case<'_>) -> Result<Findings, Failure> {
         findings.facts = across::find(conn, case, jobs)?;
         return Ok(findings);
     }
-    findings.items = match &case.ledger {
-        LedgerLeg::Present => Some(items::find(conn, case, true)?),
-        LedgerLeg::Absent => Some(items::find(conn, case, false)?),
-        LedgerLeg::Refused(_) => None,
-    };
     findings.facts = facts::find(conn, case)?;
     match &case.job.source {
         JobSource::Provider(setup) => {
@@ -225,11 +250,5 @@ fn decided(id: &str, state: Option<life::State>) -> Result<(), Failure> {
         Some(_) => "is resolved: its cause is gone, there is nothing to decide",
         None => "does not exist; `reconciled discrepancies list` shows the open ones",
     };
-    // An id is 16 hex digits; anything else a person typed is not repeated.
-    let shown = if id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
-        id
-    } else {
-        "of that id"
-    };
-    Err(Failure::new(Class::Usage, format!("discrepancy {shown} {why}")))
+    Err(Failure::new(Class::Usage, format!("the discrepancy {id:?} {why}")))
 }

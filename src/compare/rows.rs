@@ -37,6 +37,10 @@ pub struct Record {
     pub business_day: BusinessDay,
     /// An earlier version was settled.
     pub was_settled: bool,
+    /// Where it was read: page and row in it, or file and line.
+    pub page_id: Option<i64>,
+    pub page_row: Option<i64>,
+    pub source: Option<String>,
 }
 
 impl Record {
@@ -91,7 +95,7 @@ impl<'c> Rows<'c> {
                     fee_minor, fee_currency, status, provider_status, occurred_at, changed_at, first_seen_at, business_day,
                     version > 1 AND status = 'failed' AND EXISTS (SELECT 1 FROM superseded_versions AS s
                       WHERE s.transaction_id = t.transaction_id AND s.status = 'settled'),
-                    subject
+                    subject, page_id, page_row, source
                FROM transactions AS t WHERE transaction_id = ?1",
         )?;
         let entry = conn.prepare(
@@ -142,6 +146,9 @@ fn read_record(row: &Row<'_>) -> Result<Record, Failure> {
         business_day: day(row, 17, "transactions.business_day")?,
         was_settled: row.get(18)?,
         subject: row.get(19)?,
+        page_id: row.get(20)?,
+        page_row: row.get(21)?,
+        source: row.get(22)?,
     })
 }
 

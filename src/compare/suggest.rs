@@ -49,6 +49,7 @@ pub fn pair_up(found: &mut Found, days: i64) {
             item.kind = Kind::Suggested;
             item.entry = with;
             item.difference = Some(0);
+            item.told = None;
         }
     }
     found

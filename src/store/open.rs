@@ -215,7 +215,10 @@ pub(super) fn temporary_beside(path: &Path, prefix: &str) -> Result<NamedTempFil
     let failed = |error: std::io::Error| unreachable(&folder, &error);
     remove_abandoned(&folder, prefix).map_err(failed)?;
     for _ in 0..ATTEMPTS {
-        let file = tempfile::Builder::new().prefix(prefix).tempfile_in(&folder).map_err(failed)?;
+        let file = tempfile::Builder::new()
+            .prefix(prefix)
+            .tempfile_in(&folder)
+            .map_err(failed)?;
         file.as_file().lock().map_err(failed)?;
         if file.as_file().metadata().map_err(failed)?.nlink() > 0 {
             return Ok(file);

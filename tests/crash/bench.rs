@@ -66,21 +66,38 @@ impl Bench {
         let _ = std::fs::remove_dir_all(&place);
         std::fs::create_dir_all(&place).unwrap();
         let place = place.canonicalize().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let mut world = plant::demo_world(SEED);
         world.doors.one2pays.requests_per_minute = None;
         if story.fees_signed {
-            let fees = world.payvyne.movements.iter_mut().filter(|m| m.kind == payvyne::Kind::Fee);
+            let fees = world
+                .payvyne
+                .movements
+                .iter_mut()
+                .filter(|m| m.kind == payvyne::Kind::Fee);
             fees.for_each(|fee| fee.amount = -fee.amount);
         }
         let (sandboxes, post) = runtime.block_on(async {
-            let sandboxes = sandbox::start(Arc::new(Mutex::new(world)), Vec::new(), None).await.unwrap();
+            let sandboxes = sandbox::start(Arc::new(Mutex::new(world)), Vec::new(), None)
+                .await
+                .unwrap();
             (sandboxes, Sink::start(Script::default()).await)
         });
         let world = sandboxes.world();
         let pristine = world.lock().unwrap().clone();
-        let mut bench =
-            Self { story, place, pristine, sandboxes, post, mails_before: 0, _runtime: runtime };
+        let mut bench = Self {
+            story,
+            place,
+            pristine,
+            sandboxes,
+            post,
+            mails_before: 0,
+            _runtime: runtime,
+        };
         bench.furnish();
         bench
     }
@@ -93,8 +110,14 @@ impl Bench {
             edit(&night.join(format!("jobs/{job}.toml")), &faster);
         }
         if self.story.post == Post::Smtp {
-            let smtp = format!("transport = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"", self.post.port);
-            edit(&night.join("reconciled.toml"), &[("transport = \"folder\"\nfolder = \"mail\"", &smtp)]);
+            let smtp = format!(
+                "transport = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"",
+                self.post.port
+            );
+            edit(
+                &night.join("reconciled.toml"),
+                &[("transport = \"folder\"\nfolder = \"mail\"", &smtp)],
+            );
         }
         for earlier in 0..self.story.night {
             reconciled::demo::prepare(&night, &self.sandboxes, earlier).unwrap();
@@ -161,7 +184,11 @@ impl Bench {
     /// Lets every provider think before its answers.
     pub fn slow_down(&self, pause: Duration) {
         let delay_ms = u64::try_from(pause.as_millis()).unwrap();
-        self.sandboxes.set_faults(vec![Fault { count: Some(0), delay_ms, ..Fault::default() }]);
+        self.sandboxes.set_faults(vec![Fault {
+            count: Some(0),
+            delay_ms,
+            ..Fault::default()
+        }]);
     }
 
     /// From the next request on they answer at once again.

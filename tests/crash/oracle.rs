@@ -20,7 +20,11 @@ const LEFT_OUT: &[(&str, &[&str], &str)] = &[
         "number, clock, work of this very run",
     ),
     ("windows", &["window_id"], "number"),
-    ("pages", &["page_id", "fetched_at", "body", "chain"], "number, clock, by its sha256, order of arrival"),
+    (
+        "pages",
+        &["page_id", "fetched_at", "body", "chain"],
+        "number, clock, by its sha256, order of arrival",
+    ),
     ("readings", &["position"], "order of arrival"),
     ("seals", &["seal_id"], "order of arrival"),
     ("transactions", &["transaction_id"], "number"),
@@ -39,20 +43,44 @@ const LEFT_OUT: &[(&str, &[&str], &str)] = &[
 
 /// Columns that hold a number of another row: what that row is, instead.
 const INSTEAD: &[(&str, &str)] = &[
-    ("window_id", "(SELECT w.job || '/' || w.feed || '/' || w.subject || '/' || w.from_at FROM windows AS w WHERE w.window_id = t.window_id)"),
-    ("window", "(SELECT w.job || '/' || w.feed || '/' || w.subject || '/' || w.from_at FROM windows AS w WHERE w.window_id = t.window)"),
-    ("page_id", "(SELECT p.feed || '/' || p.number || '/' || p.body_sha256 FROM pages AS p WHERE p.page_id = t.page_id)"),
-    ("transaction_id", "(SELECT x.job || '/' || x.feed || '/' || x.account || '/' || x.provider_id || '/' || x.subject FROM transactions AS x WHERE x.transaction_id = t.transaction_id)"),
-    ("entry_id", "(SELECT e.job || '/' || e.source || '/' || e.source_line FROM ledger_entries AS e WHERE e.entry_id = t.entry_id)"),
+    (
+        "window_id",
+        "(SELECT w.job || '/' || w.feed || '/' || w.subject || '/' || w.from_at FROM windows AS w WHERE w.window_id = t.window_id)",
+    ),
+    (
+        "window",
+        "(SELECT w.job || '/' || w.feed || '/' || w.subject || '/' || w.from_at FROM windows AS w WHERE w.window_id = t.window)",
+    ),
+    (
+        "page_id",
+        "(SELECT p.feed || '/' || p.number || '/' || p.body_sha256 FROM pages AS p WHERE p.page_id = t.page_id)",
+    ),
+    (
+        "transaction_id",
+        "(SELECT x.job || '/' || x.feed || '/' || x.account || '/' || x.provider_id || '/' || x.subject FROM transactions AS x WHERE x.transaction_id = t.transaction_id)",
+    ),
+    (
+        "entry_id",
+        "(SELECT e.job || '/' || e.source || '/' || e.source_line FROM ledger_entries AS e WHERE e.entry_id = t.entry_id)",
+    ),
     ("run_id", "(SELECT r.job FROM runs AS r WHERE r.run_id = t.run_id)"),
 ];
 
 /// Rows that count: attempts and readings nothing was derived from do not.
 const ONLY: &[(&str, &str)] = &[
     ("runs", "run_id IN (SELECT max(r.run_id) FROM runs AS r GROUP BY r.job)"),
-    ("run_counts", "run_id IN (SELECT max(r.run_id) FROM runs AS r GROUP BY r.job)"),
-    ("pages", "page_id IN (SELECT r.page_id FROM readings AS r JOIN seals AS s USING (window_id, reading, pass))"),
-    ("readings", "(window_id, reading, pass) IN (SELECT s.window_id, s.reading, s.pass FROM seals AS s)"),
+    (
+        "run_counts",
+        "run_id IN (SELECT max(r.run_id) FROM runs AS r GROUP BY r.job)",
+    ),
+    (
+        "pages",
+        "page_id IN (SELECT r.page_id FROM readings AS r JOIN seals AS s USING (window_id, reading, pass))",
+    ),
+    (
+        "readings",
+        "(window_id, reading, pass) IN (SELECT s.window_id, s.reading, s.pass FROM seals AS s)",
+    ),
 ];
 
 /// Reads the whole projection.
@@ -63,15 +91,30 @@ pub fn books(database: &Path) -> Books {
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' OR name = 'matches'",
     );
     assert!(tables.len() > 20, "the projection covers the schema: {tables:?}");
-    tables.into_iter().map(|table| (table.clone(), rows(&conn, &table))).collect()
+    tables
+        .into_iter()
+        .map(|table| (table.clone(), rows(&conn, &table)))
+        .collect()
 }
 
 fn rows(conn: &Connection, table: &str) -> Vec<String> {
-    let left_out = LEFT_OUT.iter().find(|(name, ..)| *name == table).map_or(&[][..], |(_, columns, _)| *columns);
+    let left_out = LEFT_OUT
+        .iter()
+        .find(|(name, ..)| *name == table)
+        .map_or(&[][..], |(_, columns, _)| *columns);
     let columns = texts(conn, &format!("SELECT name FROM pragma_table_xinfo('{table}')"));
-    let gone: Vec<&&str> = left_out.iter().filter(|name| !columns.iter().any(|column| column == *name)).collect();
-    assert!(gone.is_empty(), "{table} has no column {gone:?} any more; mend the oracle");
-    let columns: Vec<String> = columns.into_iter().filter(|name| !left_out.contains(&name.as_str())).collect();
+    let gone: Vec<&&str> = left_out
+        .iter()
+        .filter(|name| !columns.iter().any(|column| column == *name))
+        .collect();
+    assert!(
+        gone.is_empty(),
+        "{table} has no column {gone:?} any more; mend the oracle"
+    );
+    let columns: Vec<String> = columns
+        .into_iter()
+        .filter(|name| !left_out.contains(&name.as_str()))
+        .collect();
     let expressions: Vec<String> = columns
         .iter()
         .map(|name| match INSTEAD.iter().find(|(column, _)| column == name) {
@@ -79,13 +122,19 @@ fn rows(conn: &Connection, table: &str) -> Vec<String> {
             None => format!("t.\"{name}\""),
         })
         .collect();
-    let only = ONLY.iter().find(|(name, _)| *name == table).map_or("1", |(_, only)| *only);
+    let only = ONLY
+        .iter()
+        .find(|(name, _)| *name == table)
+        .map_or("1", |(_, only)| *only);
     let sql = format!("SELECT {} FROM \"{table}\" AS t WHERE {only}", expressions.join(", "));
     let mut statement = conn.prepare(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     let mut found = statement.query([]).unwrap();
     let mut rows = Vec::new();
     while let Some(row) = found.next().unwrap() {
-        let cells = columns.iter().enumerate().map(|(at, name)| format!("{name}={}", cell(row.get_ref(at).unwrap())));
+        let cells = columns
+            .iter()
+            .enumerate()
+            .map(|(at, name)| format!("{name}={}", cell(row.get_ref(at).unwrap())));
         rows.push(cells.collect::<Vec<_>>().join(" "));
     }
     rows.sort();
@@ -119,8 +168,14 @@ pub fn unhealthy(database: &Path) -> Vec<String> {
     let conn = open(database);
     let mut wrong = texts(&conn, "PRAGMA integrity_check");
     wrong.retain(|line| line != "ok");
-    wrong.extend(texts(&conn, "SELECT 'points nowhere: ' || \"table\" FROM pragma_foreign_key_check"));
-    wrong.extend(texts(&conn, "SELECT 'still running: ' || job FROM runs WHERE finished_at IS NULL"));
+    wrong.extend(texts(
+        &conn,
+        "SELECT 'points nowhere: ' || \"table\" FROM pragma_foreign_key_check",
+    ));
+    wrong.extend(texts(
+        &conn,
+        "SELECT 'still running: ' || job FROM runs WHERE finished_at IS NULL",
+    ));
     wrong
 }
 
@@ -139,7 +194,11 @@ fn collect(root: &Path, folder: &Path, found: &mut Files) {
             continue;
         }
         let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
-        let bytes = if name.contains(".db") { None } else { Some(std::fs::read(&path).unwrap()) };
+        let bytes = if name.contains(".db") {
+            None
+        } else {
+            Some(std::fs::read(&path).unwrap())
+        };
         found.insert(name, bytes);
     }
 }
@@ -161,8 +220,18 @@ pub fn differences(wanted: &Books, found: &Books, without: &[&str]) -> Vec<Strin
             }
         }
         let (n, m) = (missing.len(), extra.len());
-        wrong.extend(missing.iter().take(2).map(|row| format!("{table}: missing ({n}): {row}")));
-        wrong.extend(extra.iter().take(2).map(|row| format!("{table}: too much ({m}): {row}")));
+        wrong.extend(
+            missing
+                .iter()
+                .take(2)
+                .map(|row| format!("{table}: missing ({n}): {row}")),
+        );
+        wrong.extend(
+            extra
+                .iter()
+                .take(2)
+                .map(|row| format!("{table}: too much ({m}): {row}")),
+        );
     }
     wrong
 }
@@ -170,20 +239,25 @@ pub fn differences(wanted: &Books, found: &Books, without: &[&str]) -> Vec<Strin
 /// Where two sets of files differ.
 pub fn other_files(wanted: &Files, found: &Files) -> Vec<String> {
     let names: BTreeSet<&String> = wanted.keys().chain(found.keys()).collect();
-    let wrong = names.into_iter().filter_map(|name| match (wanted.get(name), found.get(name)) {
-        (Some(_), None) => Some(format!("the file {name} is missing")),
-        (None, Some(_)) => Some(format!("the file {name} is left over")),
-        (Some(a), Some(b)) if a != b => Some(format!("the file {name} has other bytes")),
-        _ => None,
-    });
+    let wrong = names
+        .into_iter()
+        .filter_map(|name| match (wanted.get(name), found.get(name)) {
+            (Some(_), None) => Some(format!("the file {name} is missing")),
+            (None, Some(_)) => Some(format!("the file {name} is left over")),
+            (Some(a), Some(b)) if a != b => Some(format!("the file {name} has other bytes")),
+            _ => None,
+        });
     wrong.collect()
 }
 
 /// Files that stand half under their final name: a beginning of what they shall be.
 pub fn half_files(wanted: &Files, found: &Files) -> Vec<String> {
     let half = found.iter().filter(|(name, bytes)| {
-        let (Some(bytes), Some(Some(whole))) = (bytes, wanted.get(*name)) else { return false };
+        let (Some(bytes), Some(Some(whole))) = (bytes, wanted.get(*name)) else {
+            return false;
+        };
         bytes.len() < whole.len() && whole.starts_with(bytes)
     });
-    half.map(|(name, _)| format!("the file {name} stands half under its final name")).collect()
+    half.map(|(name, _)| format!("the file {name} stands half under its final name"))
+        .collect()
 }

@@ -19,7 +19,10 @@ pub struct Turns {
     freed: Condvar,
 }
 
-pub static TURNS: Turns = Turns { free: Mutex::new(2), freed: Condvar::new() };
+pub static TURNS: Turns = Turns {
+    free: Mutex::new(2),
+    freed: Condvar::new(),
+};
 
 impl Turns {
     pub fn take<T>(&self, work: impl FnOnce() -> T) -> T {
@@ -55,7 +58,10 @@ impl Reference {
         let outcome = bench.outcome();
         let wrong = bench.unhealthy();
         assert!(wrong.is_empty(), "the undisturbed night: {wrong:#?}");
-        Self { calls: ended.calls, outcome }
+        Self {
+            calls: ended.calls,
+            outcome,
+        }
     }
 }
 
@@ -107,10 +113,19 @@ fn judge(story: Story, told: &[Told], took: std::time::Duration) -> Swept {
     let more = told.iter().map(|one| one.requests_more).max().unwrap_or(0);
     let mails_again = told.iter().map(|one| one.mails_again).sum();
     let name = story.name;
-    eprintln!("{name}: {} histories, {struck} of {harms} harms struck, at most {more} requests more, {took:?}", told.len());
+    eprintln!(
+        "{name}: {} histories, {struck} of {harms} harms struck, at most {more} requests more, {took:?}",
+        told.len()
+    );
     let diverged: Vec<&Told> = told.iter().filter(|one| !one.wrong.is_empty()).collect();
     let shown: Vec<String> = diverged.iter().take(12).map(ToString::to_string).collect();
-    assert!(diverged.is_empty(), "{} of {} histories diverged:\n{}", diverged.len(), told.len(), shown.join("\n"));
+    assert!(
+        diverged.is_empty(),
+        "{} of {} histories diverged:\n{}",
+        diverged.len(),
+        told.len(),
+        shown.join("\n")
+    );
     assert!(struck * 10 >= harms * 9, "only {struck} of {harms} harms struck");
     Swept { struck, mails_again }
 }
@@ -138,8 +153,14 @@ impl std::fmt::Display for Told {
 
 fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
     bench.reset();
-    let mut told =
-        Told { history: history.to_vec(), places: Vec::new(), struck: 0, requests_more: 0, mails_again: 0, wrong: Vec::new() };
+    let mut told = Told {
+        history: history.to_vec(),
+        places: Vec::new(),
+        struck: 0,
+        requests_more: 0,
+        mails_again: 0,
+        wrong: Vec::new(),
+    };
     for harm in history {
         let ended = bench.run(&[], *harm);
         let at = match harm {
@@ -151,8 +172,14 @@ fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
             continue;
         }
         told.struck += 1;
-        told.places.extend(ended.calls.get(at.saturating_sub(1)).map(|call| format!("{} {}", call.operation, call.path)));
-        told.wrong.extend(oracle::half_files(&reference.outcome.files, &bench.files()));
+        told.places.extend(
+            ended
+                .calls
+                .get(at.saturating_sub(1))
+                .map(|call| format!("{} {}", call.operation, call.path)),
+        );
+        told.wrong
+            .extend(oracle::half_files(&reference.outcome.files, &bench.files()));
         match (harm, ended.signal, ended.code) {
             (Harm::Kill { .. }, Some(9), _) | (Harm::Fail { .. }, None, Some(74)) => {}
             // What failed was of no consequence: then everything must be there.
@@ -162,13 +189,15 @@ fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
                     .map(|line| format!("exit 0 of the failing run: {line}")),
             ),
             (_, signal, code) => {
-                told.wrong.push(format!("ended with {code:?}, signal {signal:?}: {}", ended.said));
+                told.wrong
+                    .push(format!("ended with {code:?}, signal {signal:?}: {}", ended.said));
             }
         }
     }
     let ended = bench.run(&[], Harm::None);
     if ended.code != Some(0) {
-        told.wrong.push(format!("the next run ended with {:?}: {}", ended.code, ended.said));
+        told.wrong
+            .push(format!("the next run ended with {:?}: {}", ended.code, ended.said));
         return told;
     }
     let outcome = bench.outcome();
@@ -190,7 +219,11 @@ pub fn diverging(reference: &Reference, outcome: &Outcome, crashes: usize) -> Ve
     wrong.extend(oracle::other_files(&wanted.files, &outcome.files));
     // The copy is made before the mails leave; a later copy knows that earlier ones left.
     let published = oracle::differences(&wanted.published, &outcome.published, &["mails"]);
-    wrong.extend(published.into_iter().map(|line| format!("in the published copy: {line}")));
+    wrong.extend(
+        published
+            .into_iter()
+            .map(|line| format!("in the published copy: {line}")),
+    );
     let bound = wanted.requests + REQUESTS_PER_CRASH * crashes;
     if outcome.requests > bound {
         wrong.push(format!("{} requests, at most {bound} were due", outcome.requests));
@@ -216,7 +249,11 @@ fn other_mails(wanted: &Outcome, found: &Outcome, crashes: usize) -> (Vec<String
             Some(sent) => again += sent.saturating_sub(times),
         }
     }
-    wrong.extend(found.keys().map(|mail| format!("a mail to {:?} that nobody was owed", mail.0)));
+    wrong.extend(
+        found
+            .keys()
+            .map(|mail| format!("a mail to {:?} that nobody was owed", mail.0)),
+    );
     if again > crashes {
         wrong.push(format!("{again} repeated mails after {crashes} crashes"));
     }
@@ -229,7 +266,11 @@ pub fn kills(reference: &Reference) -> Vec<History> {
     let mut histories: Vec<History> = Vec::new();
     for &at in &points {
         let writes = reference.calls[at - 1].operation.contains("write");
-        let modes = if writes { &[Mode::Before, Mode::Torn, Mode::After][..] } else { &[Mode::Before, Mode::After] };
+        let modes = if writes {
+            &[Mode::Before, Mode::Torn, Mode::After][..]
+        } else {
+            &[Mode::Before, Mode::After]
+        };
         histories.extend(modes.iter().map(|mode| vec![Harm::Kill { at, mode: *mode }]));
     }
     // Killed again while the next run makes up for it, once or twice.
@@ -237,9 +278,15 @@ pub fn kills(reference: &Reference) -> Vec<History> {
         let left = reference.calls.len().saturating_sub(at).max(8);
         let mut chain = vec![Harm::Kill { at, mode: Mode::Torn }];
         // The next run makes some calls before it goes on where the killed one stopped.
-        chain.push(Harm::Kill { at: 8 + left * (nth % 7) / 8, mode: Mode::After });
+        chain.push(Harm::Kill {
+            at: 8 + left * (nth % 7) / 8,
+            mode: Mode::After,
+        });
         if nth % 8 == 1 {
-            chain.push(Harm::Kill { at: 8 + left / 16, mode: Mode::Before });
+            chain.push(Harm::Kill {
+                at: 8 + left / 16,
+                mode: Mode::Before,
+            });
         }
         histories.push(chain);
     }
@@ -252,10 +299,21 @@ pub fn kills_near(reference: &Reference, name: &str) -> Vec<History> {
     const KILLS: usize = 12;
     let at = |call: &Call| call.path.contains(name);
     let first = reference.calls.iter().position(at).expect("the night makes such calls");
-    let last = reference.calls.iter().rposition(at).expect("the night makes such calls");
+    let last = reference
+        .calls
+        .iter()
+        .rposition(at)
+        .expect("the night makes such calls");
     let (from, until) = (first.saturating_sub(6), (last + 12).min(reference.calls.len()));
     let chosen = spread(until - from, if everything() { until - from } else { KILLS });
-    chosen.map(|nth| vec![Harm::Kill { at: from + nth, mode: Mode::After }]).collect()
+    chosen
+        .map(|nth| {
+            vec![Harm::Kill {
+                at: from + nth,
+                mode: Mode::After,
+            }]
+        })
+        .collect()
 }
 
 /// Calls that fail, once or from then on.
@@ -265,7 +323,11 @@ pub fn failures(reference: &Reference) -> Vec<History> {
     let points = points(&reference.calls);
     let harm = |(nth, &at): (usize, &usize)| {
         let errno = if nth % 2 == 0 { ENOSPC } else { EIO };
-        vec![Harm::Fail { at, errno, sticky: nth / 2 % 2 == 0 }]
+        vec![Harm::Fail {
+            at,
+            errno,
+            sticky: nth / 2 % 2 == 0,
+        }]
     };
     points.iter().enumerate().map(harm).collect()
 }
@@ -280,7 +342,10 @@ pub fn points(calls: &[Call]) -> Vec<usize> {
     if everything() {
         return (1..=calls.len()).collect();
     }
-    let kinds: Vec<(&str, &str)> = calls.iter().map(|call| (call.operation.as_str(), area(&call.path))).collect();
+    let kinds: Vec<(&str, &str)> = calls
+        .iter()
+        .map(|call| (call.operation.as_str(), area(&call.path)))
+        .collect();
     let mut last: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for (at, kind) in kinds.iter().enumerate() {
         last.insert(*kind, at + 1);
@@ -316,5 +381,8 @@ fn area(path: &str) -> &'static str {
         ("reconciled-new", "new database"),
     ];
     let name = path.rsplit_once("/night").map_or(path, |(_, below)| below);
-    kinds.iter().find(|(part, _)| name.contains(part)).map_or("database", |(_, kind)| *kind)
+    kinds
+        .iter()
+        .find(|(part, _)| name.contains(part))
+        .map_or("database", |(_, kind)| *kind)
 }
