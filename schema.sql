@@ -47,6 +47,7 @@ CREATE TABLE windows (
   job          TEXT    NOT NULL,              -- name of the job file
   feed         TEXT    NOT NULL,              -- stream of the provider (`deposits`, `sweeps`)
   subject      TEXT    NOT NULL DEFAULT '',   -- sweep id or looked-up key; '' for a time span
+  account      TEXT    NOT NULL DEFAULT '',   -- account the subject was listed with; '' for a time span
   from_at      TEXT    NOT NULL,              -- half-open span [from_at, until_at)
   until_at     TEXT    NOT NULL,              -- first instant after it
   state        TEXT    NOT NULL CHECK (state IN ('open', 'sealed', 'unstable')), -- 'open' until it was read to its end

@@ -142,6 +142,7 @@ fn ask(day: u32) -> Ask {
             until: at("2026-04-01T00:00:00Z"),
         },
         subject: None,
+        account: String::new(),
         as_of: at(&format!("2026-04-{day:02}T02:30:00Z")),
         zone: chrono_tz::Asia::Bangkok,
         calibration: Arc::new(BTreeMap::new()),

@@ -22,6 +22,8 @@ use crate::record::{Balance, Unreadable};
 const PAGES_AHEAD: usize = 4;
 /// Unknown field names kept per window; a provider that sends random names must not fill the memory.
 const FIELD_NAMES: usize = 100;
+/// Different warnings kept per window.
+const WARNINGS: usize = 100;
 
 /// What sealing a window came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Sealed {
     pub subjects: Vec<Subject>,
     /// Field names the provider's document does not know; at most a hundred.
     pub unknown_fields: BTreeSet<String>,
+    /// Things a person should know that stop nothing ([`Parsed::warnings`]); at most a hundred.
+    pub warnings: BTreeSet<String>,
 }
 
 /// Turns the pages of the current pass into rows and seals the window, in one transaction.
@@ -252,6 +256,7 @@ struct Page {
     unreadable: Vec<Unreadable>,
     subjects: Vec<Subject>,
     unknown_fields: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// The parsing thread: every page of the pass once, in the order of derivation.
@@ -310,6 +315,7 @@ fn checked(parsed: Parsed, page_id: i64, confirms: bool, d: &Derivation<'_>) -> 
         unreadable: parsed.unreadable,
         subjects: parsed.subjects,
         unknown_fields: parsed.unknown_fields,
+        warnings: parsed.warnings,
     })
 }
 
@@ -371,6 +377,8 @@ impl<'c> Tables<'c> {
         self.sealed
             .unknown_fields
             .extend(page.unknown_fields.into_iter().take(room));
+        let room = WARNINGS.saturating_sub(self.sealed.warnings.len());
+        self.sealed.warnings.extend(page.warnings.into_iter().take(room));
         Ok(())
     }
 

@@ -696,3 +696,51 @@ async fn subjects_without_a_time_of_their_own_belong_to_the_day_that_named_them_
         assert_eq!((server.count_of("/parents"), server.count_of("/members")), (3, 3));
     }
 }
+
+/// `s01` has a figure, the figures of `s02` and `s03` cannot be read.
+fn accounts(seen: &Seen) -> Answer {
+    let Some(day) = seen.path().strip_prefix("/parents/2026-03-") else {
+        let subject = seen.path().rsplit('/').next().unwrap_or_default().to_owned();
+        return json(format!(r#"{{"rows":[{}]}}"#, rows(&[format!("{subject}-m")])));
+    };
+    let amount = i32::from(day == "01");
+    json(format!(
+        r#"{{"rows":[{{"id":"s{day}","amount":{amount},"subject":true,"account":"GBP{day}","at":"2026-03-{day}T12:00:00Z"}}]}}"#
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_under_a_subject_have_the_account_it_was_listed_with_also_after_a_cut_and_when_read_again() {
+    for cut in ["", "/members/s03"] {
+        let stop = CancellationToken::new();
+        let pull = stop.clone();
+        let server = Server::start(move |seen| {
+            if !cut.is_empty() && seen.path() == cut {
+                pull.cancel();
+            }
+            accounts(seen)
+        })
+        .await;
+        let room = Room::new(parents(), &server);
+        room.night_until(NIGHT, &stop).await;
+        for night in [NIGHT, NEXT_NIGHT] {
+            let reading = room.night(night).await;
+            assert!(reading.failures.is_empty(), "{cut}: {reading:?}");
+            let owners = room.column("SELECT provider_id || ' ' || account FROM transactions ORDER BY provider_id");
+            let wanted = ["s01-m GBP01", "s02-m GBP02", "s03-m GBP03", "s04-m GBP04"];
+            let days = if night == NIGHT { 3 } else { 4 };
+            assert_eq!(owners, wanted[..days], "{cut} {night}");
+        }
+        let replayed = reconciled::store::replay(&room.store, &room.bench.job()).unwrap();
+        assert_eq!(replayed.differences.len(), 0, "{cut}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_page_warns_of_reaches_the_reader_with_its_place() {
+    let server = Server::start(|_| json(r#"{"page":0,"rows":[{"id":"a","amount":1,"warning":"odd"}]}"#)).await;
+    let mut room = Room::new(Plain::default(), &server);
+    room.bench.fetch.start = "2026-03-03".parse().unwrap();
+    let reading = room.night(NIGHT).await;
+    assert_eq!(reading.warnings, ["items 2026-03-03: odd"], "{reading:?}");
+}

@@ -119,6 +119,7 @@ impl Provider for Tiny {
             parsed.subjects.push(Subject {
                 id: subject.as_str().unwrap_or_default().into(),
                 at: None,
+                account: String::new(),
             });
         }
         parsed
@@ -150,6 +151,7 @@ pub fn ask(feed: &'static str, day: u32, as_of: Instant) -> Ask {
             until: start_of_day(date(day + 1), ZONE),
         },
         subject: None,
+        account: String::new(),
         as_of,
         zone: ZONE,
         calibration: Arc::default(),
