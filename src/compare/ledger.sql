@@ -1,6 +1,6 @@
 -- Where do records and entries differ that stand alone under their reference on their side?
--- Parameters: :job, :as_of, :start, :until (end of the last business day), :grace_ledger_s, :grace_provider_s, :stale_s
---             (seconds), :tolerance_minor
+-- Parameters: :job, :as_of, :start, :until (end of the last business day), :grace_ledger_s, :grace_provider_s,
+--             :grace_missing_s, :stale_s (seconds), :tolerance_minor
 -- Columns: kind, direction, reference, provider_id, ledger_id, currency, provider_amount_minor, ledger_amount_minor,
 --          difference_minor (provider - ledger)
 -- The same answer as the comparison for: missing_in_ledger, missing_in_provider, amount_mismatch, currency_mismatch,
@@ -71,7 +71,7 @@ SELECT 'missing_in_provider', e.direction, e.reference, NULL, e.ledger_id, e.cur
   FROM entries AS e
  WHERE e.status IN ('settled', 'open') AND coalesce(e.booked_at, :start) >= :start AND coalesce(e.booked_at, :start) < :until
    AND (e.booked_at IS NULL
-        OR unixepoch(:as_of) >= e.booked_s + iif(e.status = 'open', :stale_s, :grace_provider_s))
+        OR unixepoch(:as_of) >= e.booked_s + iif(e.status = 'open', :stale_s, :grace_missing_s))
    AND NOT EXISTS (SELECT 1 FROM transactions AS t
                     WHERE t.job = e.job AND t.direction = e.direction AND t.reference = e.reference
                       AND t.vanished_at IS NULL
