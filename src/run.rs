@@ -117,7 +117,13 @@ impl JobOutcome {
             .is_none_or(|class| class != failure.class && Class::worst([class, failure.class]) == Some(failure.class));
         if worse {
             self.class = Some(failure.class);
-            self.message = Some(format!("{}: {}", self.job, failure.message));
+            let place = format!("{}: ", self.job);
+            // What the reading says begins with the job already.
+            self.message = Some(if failure.message.starts_with(&place) {
+                failure.message.clone()
+            } else {
+                place + &failure.message
+            });
         }
     }
 }

@@ -122,7 +122,13 @@ fn discrepancy(provider: &str, relation: Relation, identity: String, residual: O
         money(relation.computed_minor),
         money(relation.stated_minor)
     );
-    found.detail = format!("{provider} {}: {}", relation.name, relation.detail);
+    // Providers begin with the relation's id themselves; it must stand there, and once.
+    let id = format!("{provider} {}: ", relation.name);
+    found.detail = if relation.detail.starts_with(&id) {
+        relation.detail
+    } else {
+        id + &relation.detail
+    };
     found.evidence = if relation.subject.is_empty() {
         String::new()
     } else {

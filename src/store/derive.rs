@@ -17,6 +17,7 @@ use crate::day::format_instant;
 use crate::failure::{Class, Failure};
 use crate::providers::{Ask, Parsed, Provider, Shape, Subject};
 use crate::record::{Balance, Unreadable};
+use crate::window::Window;
 
 /// Parsed pages that wait for the writing thread: enough to keep both busy, few enough to stay small.
 const PAGES_AHEAD: usize = 4;
@@ -324,6 +325,7 @@ struct Tables<'c> {
     tx: &'c Connection,
     job: &'c str,
     feed: &'static str,
+    window: Window,
     as_of: String,
     /// The rows stand already; only what is not stored (subjects, counts) is taken from the pages.
     known: bool,
@@ -347,6 +349,7 @@ impl<'c> Tables<'c> {
             tx,
             job: d.job,
             feed: d.ask.feed,
+            window: d.ask.window,
             as_of: format_instant(d.ask.as_of),
             known,
             records: Records::new(tx, d.job, d.provider_name, d.ask.as_of, proves, first)?,
@@ -396,7 +399,7 @@ impl<'c> Tables<'c> {
             self.count(became);
         }
         for (at, balance) in &page.balances {
-            let became = store_balance(self.tx, self.job, balance, &self.as_of, page.page_id, *at)?;
+            let became = store_balance(self.tx, self.job, self.window, balance, &self.as_of, page.page_id, *at)?;
             self.count(became);
         }
         for unreadable in &page.unreadable {

@@ -313,7 +313,7 @@ fn sweep(
     });
     let stated = stated(row, unknown)?;
     // Without a time of its own a sweep belongs to the end of the window that listed it.
-    let as_of = at.unwrap_or(ask.window.until - chrono::TimeDelta::milliseconds(1));
+    let as_of = at.unwrap_or(ask.window.last_instant());
     let figures = figures(&account, &id, as_of, stated);
     parsed
         .balances
