@@ -9,7 +9,9 @@
 --              with `currency` beside it; the column of the same name without `_minor` is the plain decimal text
 --   fees       `fee_minor` positive = cost
 --
--- Written for SQLite 3.40 and later (STRICT tables, generated columns).
+-- Written for SQLite 3.40 and later (STRICT tables, generated columns). Tables of many rows say `instr` or OR where a list
+-- after IN would read better: SQLite works generated columns and checks out for every row it writes, and builds a table
+-- for every such list each time; that took more time than storing the row.
 
 PRAGMA application_id = 1919247214; -- 'recn'
 PRAGMA user_version = 1;
@@ -127,7 +129,8 @@ CREATE TABLE transactions (
   fee_currency   TEXT,                        -- ISO 4217; NULL without a fee
   fee_from_rows  INTEGER NOT NULL DEFAULT 0,  -- 1: the fee is the sum of the fee records that name this one; the provider
                                               -- states none with the record itself, and it is no version of the record
-  status         TEXT    NOT NULL CHECK (status IN ('open', 'settled', 'failed', 'unknown')), -- what the word of the provider means for money
+  status         TEXT    NOT NULL             -- what the word of the provider means for money
+                 CHECK (status = 'open' OR status = 'settled' OR status = 'failed' OR status = 'unknown'),
   is_final       INTEGER NOT NULL DEFAULT 0,  -- 1: the provider calls this status final
   provider_status TEXT   NOT NULL,            -- the provider's word
   occurred_at    TEXT,                        -- created at the provider
@@ -143,14 +146,14 @@ CREATE TABLE transactions (
   source         TEXT,                        -- file, for file jobs
   -- amount: amount_minor as plain decimal text
   amount         TEXT GENERATED ALWAYS AS (CASE WHEN amount_minor IS NULL THEN NULL
-      WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(amount_minor AS TEXT)
-      WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(amount_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END) VIRTUAL,
   -- fee: fee_minor as plain decimal text
   fee            TEXT GENERATED ALWAYS AS (CASE WHEN fee_minor IS NULL THEN NULL
-      WHEN fee_currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(fee_minor AS TEXT)
-      WHEN fee_currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 1000), abs(fee_minor % 1000))
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', fee_currency) THEN CAST(fee_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', fee_currency) THEN printf('%s%d.%03d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 1000), abs(fee_minor % 1000))
       WHEN fee_currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 10000), abs(fee_minor % 10000))
       ELSE printf('%s%d.%02d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 100), abs(fee_minor % 100)) END) VIRTUAL
 ) STRICT;
@@ -189,14 +192,14 @@ CREATE TABLE superseded_versions (
   source         TEXT,                        -- file, for file jobs
   -- amount: amount_minor as plain decimal text
   amount         TEXT GENERATED ALWAYS AS (CASE WHEN amount_minor IS NULL THEN NULL
-      WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(amount_minor AS TEXT)
-      WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(amount_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END) VIRTUAL,
   -- fee: fee_minor as plain decimal text
   fee            TEXT GENERATED ALWAYS AS (CASE WHEN fee_minor IS NULL THEN NULL
-      WHEN fee_currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(fee_minor AS TEXT)
-      WHEN fee_currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 1000), abs(fee_minor % 1000))
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', fee_currency) THEN CAST(fee_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', fee_currency) THEN printf('%s%d.%03d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 1000), abs(fee_minor % 1000))
       WHEN fee_currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 10000), abs(fee_minor % 10000))
       ELSE printf('%s%d.%02d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 100), abs(fee_minor % 100)) END) VIRTUAL,
   PRIMARY KEY (transaction_id, version)
@@ -222,8 +225,8 @@ CREATE TABLE balances (
   -- amount: amount_minor as plain decimal text
   amount        TEXT GENERATED ALWAYS AS (CASE WHEN item LIKE '%\_count' ESCAPE '\' THEN CAST(amount_minor AS TEXT)
                                           ELSE CASE WHEN amount_minor IS NULL THEN NULL
-      WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(amount_minor AS TEXT)
-      WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(amount_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END END) VIRTUAL
 ) STRICT;
@@ -241,7 +244,9 @@ CREATE TABLE ledger_entries (
   currency      TEXT    NOT NULL,             -- ISO 4217
   amount_minor  INTEGER NOT NULL,             -- minor units, signed: in +, out -
   fee_minor     INTEGER,                      -- positive = cost; NULL: the ledger states none; in `currency`
-  status        TEXT    NOT NULL CHECK (status IN ('settled', 'open', 'failed', 'excluded', 'unknown')), -- what the ledger's word means
+  status        TEXT    NOT NULL              -- what the ledger's word means
+                 CHECK (status = 'settled' OR status = 'open' OR status = 'failed' OR status = 'excluded'
+                     OR status = 'unknown'),
   ledger_status TEXT,                         -- the ledger's own word
   booked_at     TEXT,                         -- when it was booked
   x_external_id TEXT,                         -- key that a by-id provider asks for
@@ -250,14 +255,14 @@ CREATE TABLE ledger_entries (
   source_line   INTEGER NOT NULL,             -- from 1, header included
   -- amount: amount_minor as plain decimal text
   amount        TEXT GENERATED ALWAYS AS (CASE WHEN amount_minor IS NULL THEN NULL
-      WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(amount_minor AS TEXT)
-      WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(amount_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END) VIRTUAL,
   -- fee: fee_minor as plain decimal text
   fee           TEXT GENERATED ALWAYS AS (CASE WHEN fee_minor IS NULL THEN NULL
-      WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(fee_minor AS TEXT)
-      WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 1000), abs(fee_minor % 1000))
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(fee_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 1000), abs(fee_minor % 1000))
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 10000), abs(fee_minor % 10000))
       ELSE printf('%s%d.%02d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 100), abs(fee_minor % 100)) END) VIRTUAL
 ) STRICT;
@@ -323,7 +328,8 @@ CREATE TABLE discrepancies (
   job            TEXT   NOT NULL,             -- name of the job file
   identity       TEXT   NOT NULL,             -- what it is about, independent of its kind
   kind           TEXT   NOT NULL,             -- missing_in_ledger, amount_mismatch, …; the README lists them
-  state          TEXT   NOT NULL CHECK (state IN ('open', 'acknowledged', 'resolved')), -- resolved: the cause is gone
+  state          TEXT   NOT NULL              -- resolved: the cause is gone
+                 CHECK (state = 'open' OR state = 'acknowledged' OR state = 'resolved'),
   provider       TEXT,                        -- payvyne, tupay, …
   account        TEXT,                        -- account inside the job
   direction      TEXT,                        -- in or out
@@ -350,20 +356,20 @@ CREATE TABLE discrepancies (
   note            TEXT,                       -- what a person wrote when acknowledging
   -- provider_amount: provider_amount_minor as plain decimal text
   provider_amount TEXT GENERATED ALWAYS AS (CASE WHEN provider_amount_minor IS NULL THEN NULL
-      WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(provider_amount_minor AS TEXT)
-      WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(provider_amount_minor < 0, '-', ''), abs(provider_amount_minor / 1000), abs(provider_amount_minor % 1000))
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(provider_amount_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(provider_amount_minor < 0, '-', ''), abs(provider_amount_minor / 1000), abs(provider_amount_minor % 1000))
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(provider_amount_minor < 0, '-', ''), abs(provider_amount_minor / 10000), abs(provider_amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(provider_amount_minor < 0, '-', ''), abs(provider_amount_minor / 100), abs(provider_amount_minor % 100)) END) VIRTUAL,
   -- ledger_amount: ledger_amount_minor as plain decimal text
   ledger_amount   TEXT GENERATED ALWAYS AS (CASE WHEN ledger_amount_minor IS NULL THEN NULL
-      WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(ledger_amount_minor AS TEXT)
-      WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(ledger_amount_minor < 0, '-', ''), abs(ledger_amount_minor / 1000), abs(ledger_amount_minor % 1000))
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(ledger_amount_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(ledger_amount_minor < 0, '-', ''), abs(ledger_amount_minor / 1000), abs(ledger_amount_minor % 1000))
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(ledger_amount_minor < 0, '-', ''), abs(ledger_amount_minor / 10000), abs(ledger_amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(ledger_amount_minor < 0, '-', ''), abs(ledger_amount_minor / 100), abs(ledger_amount_minor % 100)) END) VIRTUAL,
   -- difference: difference_minor as plain decimal text
   difference      TEXT GENERATED ALWAYS AS (CASE WHEN difference_minor IS NULL THEN NULL
-      WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(difference_minor AS TEXT)
-      WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 1000), abs(difference_minor % 1000))
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(difference_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 1000), abs(difference_minor % 1000))
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 10000), abs(difference_minor % 10000))
       ELSE printf('%s%d.%02d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 100), abs(difference_minor % 100)) END) VIRTUAL
 ) STRICT;
@@ -375,7 +381,9 @@ CREATE TABLE discrepancy_events (
   discrepancy_id TEXT    NOT NULL REFERENCES discrepancies (discrepancy_id), -- what changed
   at             TEXT    NOT NULL,            -- as-of instant of the run, or when the person decided
   business_day   TEXT    NOT NULL,            -- last day of the run; the day of the decision
-  event          TEXT    NOT NULL CHECK (event IN ('opened', 'changed', 'resolved', 'reopened', 'acknowledged', 'noted')), -- what happened
+  event          TEXT    NOT NULL             -- what happened
+                 CHECK (event = 'opened' OR event = 'changed' OR event = 'resolved' OR event = 'reopened'
+                     OR event = 'acknowledged' OR event = 'noted'),
   actor          TEXT    NOT NULL,            -- `run` or a person
   note           TEXT,                        -- what the person wrote
   from_kind      TEXT,                        -- kind before
@@ -396,8 +404,8 @@ CREATE TABLE statement_lines (
   source        TEXT    NOT NULL,             -- where the figure is from: `balance report`, `rows`
   -- amount: amount_minor as plain decimal text
   amount        TEXT GENERATED ALWAYS AS (CASE WHEN amount_minor IS NULL THEN NULL
-      WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(amount_minor AS TEXT)
-      WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(amount_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END) VIRTUAL,
   PRIMARY KEY (job, account, currency, business_day, position)
@@ -500,8 +508,8 @@ SELECT job, feed, subject, from_at, until_at, state, sealed_at, pages, rows, rea
 CREATE VIEW v_daily_totals AS
 SELECT job, provider, account, business_day, direction, kind, status, currency, count, amount_minor,
        CASE WHEN amount_minor IS NULL THEN NULL
-      WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(amount_minor AS TEXT)
-      WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(amount_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END AS amount, fee_minor
   FROM (SELECT job, provider, account, business_day, direction, kind, status, currency, count(*) AS count,
@@ -539,7 +547,8 @@ SELECT t.job, t.business_day, t.provider_id, t.reference, t.currency, t.amount_m
    AND NOT EXISTS (SELECT 1 FROM ledger_entries AS o
                     WHERE o.job = e.job AND o.direction = e.direction AND o.reference = e.reference
                       AND o.entry_id <> e.entry_id AND o.status <> 'excluded')
-   -- and no entry elsewhere names this record by its id
+   -- not chosen already, and no entry elsewhere names this record by its id
+   AND NOT EXISTS (SELECT 1 FROM chosen_pairs AS c WHERE c.job = t.job AND c.transaction_id = t.transaction_id)
    AND NOT EXISTS (SELECT 1 FROM ledger_entries AS x
                     WHERE x.job = t.job AND x.provider_id = t.provider_id AND x.entry_id <> e.entry_id
                       AND x.status <> 'excluded'

@@ -38,13 +38,12 @@ pub async fn demo(dir: &Path, progress: &dyn Progress) -> Result<String, Failure
 pub async fn demo_of(dir: &Path, mut world: World, progress: &dyn Progress) -> Result<String, Failure> {
     // The demo is paced by the jobs' own settings; the sandbox's published thousand a minute would make it wait.
     world.doors.one2pays.requests_per_minute = Some(60_000);
-    files::make_room(dir)?;
     let world = Arc::new(Mutex::new(world));
     let running = sandbox::start(world.clone(), Vec::new(), None).await.map_err(|e| {
         let why = format!("the sandboxes cannot listen on 127.0.0.1: {}", e.kind());
         Failure::new(Class::LocalIo, why)
     })?;
-    files::write_settings(dir, &running, &lock(&world))?;
+    furnish(dir, &running)?;
 
     let file = std::path::absolute(dir)?.join(files::SETTINGS);
     let (mut nights, mut last) = (Vec::new(), None);
@@ -72,8 +71,20 @@ pub async fn demo_of(dir: &Path, mut world: World, progress: &dyn Progress) -> R
     }
 }
 
+/// Makes a demo's folder, its settings, jobs and secrets for these sandboxes. An earlier demo in `dir` is removed first.
+///
+/// # Errors
+/// CONFIG for a folder that holds something else, LOCAL-IO for one that cannot be written.
+pub fn furnish(dir: &Path, running: &Running) -> Result<(), Failure> {
+    files::make_room(dir)?;
+    files::write_settings(dir, running, &lock(&running.world()))
+}
+
 /// Lets a night come: the world's time, the merchant's exports, what the servers do wrong.
-fn prepare(dir: &Path, running: &Running, night: usize) -> Result<(), Failure> {
+///
+/// # Errors
+/// LOCAL-IO for exports that cannot be written.
+pub fn prepare(dir: &Path, running: &Running, night: usize) -> Result<(), Failure> {
     let world = running.world();
     let mut world = lock(&world);
     world.set_now(plant::as_of(night));

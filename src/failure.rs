@@ -116,6 +116,12 @@ impl std::error::Error for Failure {}
 impl From<rusqlite::Error> for Failure {
     /// SQLite's own words hold no row values; a full disk, a damaged file and a lock held by somebody else are told apart.
     fn from(error: rusqlite::Error) -> Self {
+        if matches!(error, rusqlite::Error::QueryReturnedNoRows) {
+            return Self::new(
+                Class::LocalIo,
+                "a row that others point to is not in the database; `reconciled verify` names it, restore a backup",
+            );
+        }
         use rusqlite::ffi::ErrorCode as Code;
         let code = error.sqlite_error_code();
         match code {

@@ -117,12 +117,11 @@ impl JobOutcome {
             .is_none_or(|class| class != failure.class && Class::worst([class, failure.class]) == Some(failure.class));
         if worse {
             self.class = Some(failure.class);
-            let place = format!("{}: ", self.job);
-            // What the reading says begins with the job already.
-            self.message = Some(if failure.message.starts_with(&place) {
+            let named = failure.message.starts_with(&format!("{}: ", self.job));
+            self.message = Some(if named {
                 failure.message.clone()
             } else {
-                place + &failure.message
+                format!("{}: {}", self.job, failure.message)
             });
         }
     }
@@ -243,9 +242,12 @@ impl House<'_> {
         };
         tracing::info!(job = job.name, run = run_id, business_day = %outcome.business_day, "the night begins");
         let walked = AssertUnwindSafe(self.walk(job, run_id, outcome)).catch_unwind().await;
+        let mut told = true;
         match walked {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
+                // After a broken invariant no mail goes out: nobody knows what it would say.
+                told = failure.class == Class::Internal;
                 outcome.verdict = Verdict::Failed;
                 outcome.fail(&failure);
             }
@@ -260,13 +262,20 @@ impl House<'_> {
         if let Err(failure) = finish_run(self.store, run_id, &run_end(outcome, Some(now()))) {
             outcome.fail(&failure);
         }
+        if !told && self.options.mail {
+            self.tell_of_failure(job, run_id, outcome);
+        }
         tracing::info!(job = job.name, run = run_id, verdict = %outcome.verdict, exit_code = outcome.exit_code(), "the night ends");
     }
 
     /// Fetch, archive, compare, report, queue the mail.
     async fn walk(&self, job: &Job, run_id: i64, outcome: &mut JobOutcome) -> Result<(), Failure> {
         let reading_complete = self.read_source(job, outcome).await?;
-        let ledger = self.read_ledger(job, outcome);
+        let ledger = match &job.source {
+            // Without its own side there is nothing to compare a ledger with.
+            JobSource::File(_) if !reading_complete => LedgerLeg::Refused(outcome.message.clone().unwrap_or_default()),
+            _ => self.read_ledger(job, outcome),
+        };
         outcome.unreadable = unreadable_rows(self.store, &job.name)?;
 
         let night = compare::Night {
@@ -289,10 +298,11 @@ impl House<'_> {
         outcome.reopened = compared.reopened;
         outcome.open = compared.open;
         if outcome.unreadable > job.report.reject_threshold {
+            let rows = if outcome.unreadable == 1 { "row" } else { "rows" };
             outcome.fail(&Failure::new(
                 Class::Data,
                 format!(
-                    "{} rows could not be read exactly (threshold {}); they are kept and listed as `unreadable`: see the \
+                    "{} {rows} could not be read exactly (threshold {}); they are kept and listed as `unreadable`: see the \
                      report, mend the source or raise [report] reject_threshold",
                     outcome.unreadable, job.report.reject_threshold
                 ),
@@ -409,7 +419,19 @@ impl House<'_> {
             report::produce(self.store, job, self.settings.reports.as_deref(), run_id, as_of, day)
         })?;
         outcome.files = report::write_files(&self.settings.out, day, &job.name, &produced)?;
-        let recipients = if self.options.mail {
+        outcome.mails = self.queue(job, run_id, outcome, &produced)?;
+        Ok(())
+    }
+
+    fn queue(
+        &self,
+        job: &Job,
+        run_id: i64,
+        outcome: &JobOutcome,
+        files: &[report::Produced],
+    ) -> Result<Vec<String>, Failure> {
+        // A night that was asked to stop is not over: the run that goes on with it tells of it.
+        let recipients = if self.options.mail && !self.options.stop.is_cancelled() {
             job.recipients.as_slice()
         } else {
             &[]
@@ -418,15 +440,22 @@ impl House<'_> {
             settings: self.settings,
             job,
             run_id,
-            as_of,
-            business_day: day,
-            files: &produced,
+            as_of: outcome.as_of,
+            business_day: outcome.business_day,
+            files,
             recipients,
             message: outcome.message.as_deref(),
             warnings: &outcome.warnings,
         };
-        outcome.mails = mail::queue(self.store, &letter, now())?;
-        Ok(())
+        mail::queue(self.store, &letter, now())
+    }
+
+    /// A night that failed before its reports is news too, and silence would look like a broken worker.
+    fn tell_of_failure(&self, job: &Job, run_id: i64, outcome: &mut JobOutcome) {
+        match self.queue(job, run_id, outcome, &[]) {
+            Ok(mails) => outcome.mails = mails,
+            Err(failure) => tracing::error!(job = job.name, "no mail tells of the failed night: {failure}"),
+        }
     }
 
     /// After the last job: the day's pages, the copy for analysts, the outbox, the heartbeat.
@@ -443,9 +472,11 @@ impl House<'_> {
             outcomes.iter_mut().for_each(|outcome| outcome.fail(failure));
         }
         if self.options.mail
-            && let Some(settings) = &self.settings.mail
+            && !self.options.stop.is_cancelled()
+            && let Some(mail) = &self.settings.mail
         {
-            let delivery = mail::deliver(self.store, settings, &self.settings.http, &self.settings.folder, now()).await;
+            let (stop, http, folder) = (&self.options.stop, &self.settings.http, &self.settings.folder);
+            let delivery = mail::deliver_until(stop, self.store, mail, http, folder, now()).await;
             self.note_delivery(delivery, outcomes);
         }
         self.close_runs(outcomes);
@@ -561,9 +592,7 @@ fn check_writable(out: &Path) -> Result<(), Failure> {
         .mode(0o750)
         .create(out)
         .map_err(why)?;
-    tempfile::Builder::new()
-        .prefix(".reconciled-")
-        .tempfile_in(out)
-        .map_err(why)?;
+    // A file without a name: a kill leaves nothing behind.
+    tempfile::tempfile_in(out).map_err(why)?;
     Ok(())
 }

@@ -92,7 +92,7 @@ async fn night(settings: &Settings, jobs: &[Job], stop: &CancellationToken) {
         }
     }
     if let (Some(mail), false) = (&settings.mail, stop.is_cancelled()) {
-        deliver_waiting(settings, mail).await;
+        deliver_waiting(settings, mail, stop).await;
     }
 }
 
@@ -160,12 +160,12 @@ fn done(store: &Store, jobs: &[Job], now: Instant) -> Result<BTreeMap<String, Op
     })
 }
 
-async fn deliver_waiting(settings: &Settings, mail: &crate::config::Mail) {
+async fn deliver_waiting(settings: &Settings, mail: &crate::config::Mail, stop: &CancellationToken) {
     let Ok(_lock) = crate::store::InstanceLock::take(&settings.database) else {
         return;
     };
     let delivered = match Store::open(&settings.database) {
-        Ok(store) => mail::deliver(&store, mail, &settings.http, &settings.folder, now()).await,
+        Ok(store) => mail::deliver_until(stop, &store, mail, &settings.http, &settings.folder, now()).await,
         Err(failure) => Err(failure),
     };
     match delivered {

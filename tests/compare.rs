@@ -41,6 +41,7 @@ struct Given {
     grace_provider_hours: Option<i64>,
     unread: Option<[String; 2]>,
     what_differs: Option<String>,
+    detail: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -162,6 +163,9 @@ fn run_cases(text: &str) {
                 case.name
             );
         }
+        if let Some(text) = &case.detail {
+            assert_eq!(&world.text("SELECT detail FROM discrepancies"), text, "{}", case.name);
+        }
         let before = world.dump();
         world.night().expect("the same night again");
         assert_eq!(world.dump(), before, "{}: the same night again", case.name);
@@ -192,7 +196,7 @@ fn records(plain: bool) -> impl Strategy<Value = Vec<Rec>> {
         prop::option::of(prop::sample::select(vec![1_i64, 2])),
         prop::sample::select(vec![2_i64, 23, 30, 80, 230, 240, 250, 400, 2400]),
         any::<bool>(),
-        prop::bool::weighted(0.05),
+        prop::bool::weighted(0.15),
     );
     prop::collection::vec(row, 0..7).prop_map(move |rows| {
         let all = rows.into_iter().enumerate().map(|(i, row)| Rec {
@@ -233,7 +237,7 @@ fn entries(plain: bool) -> impl Strategy<Value = Vec<Ent>> {
             direction: row.2,
             currency: row.3,
             status: if plain && row.4 == "unknown" { "settled" } else { row.4 },
-            provider_id: if plain { None } else { row.5.map(str::to_owned) },
+            provider_id: row.5.map(str::to_owned),
             fee: row.6,
             hours_ago: row.7,
             line: 2 + i as i64,
@@ -260,7 +264,7 @@ fn misconfigured(failure: &reconciled::failure::Failure) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_comparison_and_its_slow_second_implementation_agree(
@@ -311,6 +315,12 @@ proptest! {
     fn the_ledger_check_in_sql_gives_the_same_answer_on_the_plain_kinds(
         records in records(true), entries in entries(true), tolerance in prop::sample::select(vec![0_i64, 4]),
     ) {
+        // Twice is for the rules of the program, and so is who may have a vanished record's name.
+        let named: Vec<&String> = entries.iter().filter(|e| e.status != "excluded").filter_map(|e| e.provider_id.as_ref()).collect();
+        let twice = (1..named.len()).any(|n| named[..n].contains(&named[n]));
+        let gone = records.iter().any(|r| r.vanished && named.contains(&&r.id));
+        let unclear = records.iter().any(|r| named.contains(&&r.id) && (r.kind == "fee" || r.status == "unknown"));
+        if twice || gone || unclear { return Ok(()); }
         let mut world = World::with(&records, &entries);
         world.job.matching.suggest_days = 0;
         world.job.matching.amount_tolerance = format!("0.0{tolerance}");
@@ -328,6 +338,30 @@ proptest! {
 }
 
 #[test]
+fn a_record_that_vanishes_keeps_the_row_its_reference_had() {
+    let mut world = World::with(&[Rec::new("p1", "ORD-1", 10_000)], &[]);
+    world.night().expect("a night");
+    let id = world.text("SELECT discrepancy_id || ' ' || first_seen_day FROM discrepancies");
+    world.sql("UPDATE transactions SET vanished_at = '2026-03-21T08:00:00.000Z'");
+    let next = world
+        .night_at(as_of() + TimeDelta::days(1))
+        .expect("the record is gone");
+    assert_eq!((next.open, next.new, next.resolved), (1, 0, 0));
+    assert_eq!(
+        world.texts("SELECT kind || ' ' || discrepancy_id || ' ' || first_seen_day FROM discrepancies"),
+        [format!("vanished {id}")]
+    );
+    world.add_entry(&Ent::new("l1", "ORD-1", 10_000));
+    let booked = world
+        .night_at(as_of() + TimeDelta::days(2))
+        .expect("the ledger follows");
+    assert_eq!((booked.open, booked.pending), (1, 0));
+    world.sql("UPDATE transactions SET vanished_at = NULL");
+    let back = world.night_at(as_of() + TimeDelta::days(3)).expect("it is back");
+    assert_eq!((back.open, back.resolved, back.matched), (0, 1, 1));
+}
+
+#[test]
 fn every_check_runs_as_it_is_printed() {
     let mut world = World::with(&[Rec::new("p1", "A", 100)], &[Ent::new("l'1", "B", 100)]);
     world.night().expect("a night");
@@ -338,6 +372,10 @@ fn every_check_runs_as_it_is_printed() {
             .filter(|l| !l.trim_start().starts_with("--"))
             .any(|l| l.contains(" :") || l.contains("(:"));
         assert!(!unfilled, "{name} keeps a parameter: {sql}");
+        world
+            .conn
+            .execute_batch(&format!("{sql}{sql}"))
+            .unwrap_or_else(|e| panic!("{name} after {name}: {e}"));
         let mut statement = world.conn.prepare(&sql).unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut rows = statement.query([]).expect("no parameter is left");
         while rows.next().unwrap_or_else(|e| panic!("{name}: {e}")).is_some() {}
@@ -346,6 +384,18 @@ fn every_check_runs_as_it_is_printed() {
         reconciled::compare::sql("nonsense", &world.job, as_of(), day("2026-03-19")),
         None
     );
+}
+
+#[test]
+fn the_printed_ledger_check_calls_nothing_missing_where_there_is_no_ledger() {
+    let mut world = World::with(&[Rec::new("p1", "A", 100)], &[]);
+    let rows = |world: &World| {
+        let sql = reconciled::compare::sql("ledger", &world.job, as_of(), day("2026-03-19")).expect("a check");
+        world.texts(&sql).len()
+    };
+    assert_eq!(rows(&world), 1);
+    world.job.ledger = None;
+    assert_eq!(rows(&world), 0);
 }
 
 #[test]
@@ -364,9 +414,13 @@ fn all_pairs_off_by_a_hundred_stop_the_job_and_nothing_is_written() {
         assert!(misconfigured(&failure), "{failure}");
         assert_eq!(world.number("SELECT count(*) FROM discrepancies"), 0);
 
-        // Two pairs prove nothing; one pair that agrees proves the unit right.
-        let mut few = World::with(&records[..2], &entries[..2]);
-        assert_eq!(few.night().expect("a night").open, 2);
+        let two = World::with(&records[..2], &entries[..2])
+            .night()
+            .expect_err("a wrong unit");
+        assert!(misconfigured(&two), "{two}");
+        // One pair proves nothing; one pair that agrees proves the unit right.
+        let mut few = World::with(&records[..1], &entries[..1]);
+        assert_eq!(few.night().expect("a night").open, 1);
         let mut one_right = World::with(&records, &entries);
         one_right.add_record(&Rec::new("p9", "R9", 777));
         one_right.add_entry(&Ent::new("l9", "R9", 777));

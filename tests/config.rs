@@ -107,6 +107,27 @@ const SMALLEST: &str = "timezone = \"UTC\"\n[provider]\nkind = \"file\"\npath = 
                         [provider.columns]\nreference = \"r\"\namount = \"a\"\n";
 
 #[test]
+fn mail_goes_to_the_domain_of_its_sender_unless_other_domains_are_allowed() {
+    let job = format!("recipients = [\"boss@Example.com\"]\n{SMALLEST}");
+    let mail = |more: &str| format!("[mail]\ntransport = \"folder\"\nfrom = \"Recon <a@Example.COM>\"\n{more}");
+    let place = Place::new(&mail(""), &[("a", &job)]);
+    let (settings, jobs) = place.load().unwrap();
+    assert_eq!(settings.mail.unwrap().allowed_domains, ["example.com"]);
+    assert_eq!(jobs[0].recipients, ["boss@Example.com"]);
+    let place = Place::new(&mail("allowed_domains = [\"example.org\"]\n"), &[("a", &job)]);
+    assert_eq!(place.load().unwrap_err().len(), 1);
+}
+
+#[test]
+fn recipients_need_mail_settings_only_where_mail_is_wanted() {
+    let job = format!("recipients = [\"boss@example.com\"]\n{SMALLEST}");
+    let place = Place::new("", &[("a", &job)]);
+    assert_eq!(place.load().unwrap_err().len(), 1);
+    let file = place.0.path().join("reconciled.toml");
+    assert!(config::load_for(Some(&file), false).is_ok());
+}
+
+#[test]
 fn settings_left_out_have_the_published_defaults() {
     let place = Place::new("", &[("a", SMALLEST)]);
     let (settings, jobs) = place.load().unwrap();

@@ -6,11 +6,15 @@ mod http;
 
 #[path = "fetch/plain.rs"]
 mod plain;
+#[path = "fetch/room.rs"]
+mod room;
 
 #[path = "fetch/limits.rs"]
 mod limits;
 #[path = "fetch/sessions.rs"]
 mod sessions;
+#[path = "fetch/subjects.rs"]
+mod subjects;
 #[path = "fetch/tls.rs"]
 mod tls;
 #[path = "fetch/walks.rs"]

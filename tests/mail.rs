@@ -155,6 +155,25 @@ async fn the_mail_says_the_verdict_first_and_is_complete_in_plain_text() {
 }
 
 #[tokio::test]
+async fn an_item_without_a_key_is_named_by_the_place_where_it_was_seen() {
+    let desk = full();
+    desk.sql(
+        "INSERT INTO discrepancies (discrepancy_id, job, identity, kind, state, business_day, first_seen_day, last_seen_day,
+                                    age_days, what_differs, detail, evidence)
+         VALUES ('00000000000000ff', 'tupay-pe', 'gap', 'incomplete_window', 'open', '2026-03-03', '2026-03-03',
+                 '2026-03-04', 1, '', 'a gap', 'cashouts 2026-03-03')",
+    );
+    let (_office, mails) = folder(desk).await;
+    let mail = parse(&mails[0]);
+    assert!(
+        mail.body_text(0)
+            .unwrap()
+            .contains("gap in the reading: cashouts 2026-03-03")
+    );
+    assert!(!mail.body_html(0).unwrap().contains("<td><br>"));
+}
+
+#[tokio::test]
 async fn the_html_alternative_escapes_foreign_text_and_loads_nothing() {
     let desk = full();
     desk.sql("UPDATE discrepancies SET reference = '<img src=http://evil.example/x>' WHERE discrepancy_id = 'd000000000000001'");
@@ -629,8 +648,7 @@ async fn a_mail_that_the_server_finds_too_large_goes_out_without_attachments_and
     ] {
         let (mut office, sink) = office(script).await;
         office.job.recipients = vec![ANA.to_owned()];
-        // Above the size at which the announcement is looked at.
-        office.files[0].bytes = vec![b'x'; 200_000];
+        office.files[0].bytes = vec![b'x'; 50_000];
         let queued = office.queue();
         let delivery = office.deliver().await;
         assert_eq!((delivery.sent, delivery.failed, delivery.pending), (1, 0, 0), "{name}");

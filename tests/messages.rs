@@ -214,14 +214,10 @@ fn nobody_is_mailed_without_mail_settings_that_allow_it() {
     let place = Place::new();
     place.write("jobs/bank.toml", format!("recipients = [\"boss@example.com\"]\n{BANK}"));
     assert_eq!(place.said(), "nothing\n");
-    place.write(
-        "reconciled.toml",
-        SETTINGS.replace("allowed_domains", "# allowed_domains"),
-    );
+    place.write("reconciled.toml", SETTINGS.replace("[\"example.com\"]", "[]"));
     assert_eq!(
         place.said(),
-        "jobs/bank.toml:1: the recipient \"boss@example.com\" needs `[mail] allowed_domains` in the settings; name the \
-         domains that may receive mail\n"
+        "jobs/bank.toml:1: the recipient \"boss@example.com\" is outside `[mail] allowed_domains` of the settings (none)\n"
     );
     place.write("reconciled.toml", "");
     assert_eq!(

@@ -16,12 +16,19 @@ use super::{choose, database, load, say};
 pub fn report(args: &Args, job: &str, day: Option<NaiveDate>) -> Result<u8, Failure> {
     let (settings, jobs) = load(args)?;
     choose(jobs, &[job.to_owned()])?;
-    let store = Store::open_read_only(&settings.database)?;
+    let (_, path) = database(args)?;
+    let store = Store::open_read_only(&path)?;
     let day = match day {
         Some(day) => day,
         None => last_reported(&store, job)?,
     };
     let files = reports::again(&store, job, day)?;
+    if files.is_empty() {
+        return Err(Failure::new(
+            Class::Usage,
+            format!("{job} was not reported for the business day {day}; nothing was written"),
+        ));
+    }
     for path in reports::write_files(&settings.out, day, job, &files)? {
         say(&format!("{}\n", path.display()));
     }
@@ -42,9 +49,10 @@ fn last_reported(store: &Store, job: &str) -> Result<NaiveDate, Failure> {
 
 /// `reconciled replay [JOB…]`.
 pub fn replay(args: &Args, names: &[String]) -> Result<u8, Failure> {
-    let (settings, jobs) = load(args)?;
+    let (_, jobs) = load(args)?;
     let jobs = choose(jobs, names)?;
-    let store = Store::open_read_only(&settings.database)?;
+    let (_, path) = database(args)?;
+    let store = Store::open_read_only(&path)?;
     let mut differences = 0;
     for job in &jobs {
         let replayed = replays::replay(&store, job)?;
@@ -110,7 +118,23 @@ pub fn backup(args: &Args, file: &Path) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// `reconciled sql CHECK`.
+/// As-of instant of a job's last run: with it a check gives what that run found.
+fn last_night(database: &Path, job: &str) -> Result<Option<Instant>, Failure> {
+    if !database.exists() {
+        return Ok(None);
+    }
+    let as_of: Option<String> = Store::open_read_only(database)?.read(|conn| {
+        let sql = "SELECT as_of FROM runs WHERE job = ?1 AND finished_at IS NOT NULL ORDER BY run_id DESC LIMIT 1";
+        Ok(conn
+            .prepare(sql)?
+            .query_map([job], |row| row.get(0))?
+            .next()
+            .transpose()?)
+    })?;
+    Ok(as_of.as_deref().and_then(reconciled::day::parse_instant))
+}
+
+/// `reconciled sql CHECK`. Without an as-of instant: that of each job's last run.
 pub fn sql(args: &Args, check: &str, job: Option<&str>, as_of: Option<Instant>) -> Result<u8, Failure> {
     if check == "list" {
         for (name, question, _) in compare::CHECKS {
@@ -118,16 +142,24 @@ pub fn sql(args: &Args, check: &str, job: Option<&str>, as_of: Option<Instant>) 
         }
         return Ok(0);
     }
-    let (_, jobs) = load(args)?;
+    let (settings, jobs) = load(args)?;
     let jobs = match job {
         Some(name) => choose(jobs, &[name.to_owned()])?,
         None => jobs,
     };
-    let as_of = as_of.unwrap_or_else(chrono::Utc::now);
     for job in &jobs {
+        let as_of = match as_of {
+            Some(at) => at,
+            None => last_night(&settings.database, &job.name)?.unwrap_or_else(chrono::Utc::now),
+        };
         let day = last_day_over(as_of, job.fetch.settle, job.timezone);
         match compare::sql(check, job, as_of, day) {
-            Some(text) => say(&text),
+            Some(text) => {
+                if jobs.len() > 1 {
+                    say(&format!("-- Job {}\n", job.name));
+                }
+                say(&text);
+            }
             None => {
                 let near =
                     reconciled::config::section::nearest(check, compare::CHECKS.iter().map(|(name, _, _)| *name));

@@ -5,10 +5,10 @@ use reconciled::failure::{Class, Failure};
 use reconciled::{fetch, mail};
 
 use super::args::Args;
-use super::{choose, last_line, load, say};
+use super::{choose, last_line, load_to_run, say};
 
 pub async fn check(args: &Args, names: &[String], online: bool) -> Result<u8, Failure> {
-    let (settings, jobs) = load(args)?;
+    let (settings, jobs) = load_to_run(args)?;
     let jobs = choose(jobs, names)?;
     if !args.quiet {
         say(&describe::describe(&settings, &jobs, chrono::Utc::now()));

@@ -6,6 +6,7 @@ use reconciled::compare;
 use reconciled::config::Job;
 use reconciled::day::{day_of, format_instant};
 use reconciled::failure::{Class, Failure};
+use reconciled::record::Kind;
 use reconciled::schedule::next_slot;
 use reconciled::store::{InstanceLock, Store};
 use rusqlite::types::ValueRef;
@@ -13,12 +14,12 @@ use rusqlite::{Connection, ToSql};
 use serde_json::{Map, Value, json};
 
 use super::args::{Args, DiscrepancyCommand, Filter};
-use super::{database, load, say, say_json};
+use super::{choose, database, load, say, say_json};
 
 /// Every column of the rows of a SELECT, as JSON.
 fn rows(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Map<String, Value>>, Failure> {
     let mut statement = conn.prepare(sql)?;
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut cursor = statement.query(params)?;
     let mut found = Vec::new();
     while let Some(row) = cursor.next()? {
@@ -149,8 +150,15 @@ fn list(args: &Args, filter: &Filter) -> Result<u8, Failure> {
             format!("there is no state {state:?}{near}; it is one of {}", known.join(", ")),
         ));
     }
+    if let Some(kind) = filter.kind.as_deref().filter(|kind| kind.parse::<Kind>().is_err()) {
+        let near = reconciled::config::section::nearest(kind, Kind::ALL.iter().map(|kind| kind.as_str()));
+        return Err(Failure::new(Class::Usage, format!("there is no kind {kind:?}{near}")));
+    }
     let (_, path) = database(args)?;
     let store = Store::open_read_only(&path)?;
+    if let Some(job) = &filter.job {
+        known_job(args, &store, job)?;
+    }
     let found = store.read(|conn| {
         rows(
             conn,
@@ -178,6 +186,22 @@ fn list(args: &Args, filter: &Filter) -> Result<u8, Failure> {
         say(&table(&header, &found));
     }
     Ok(0)
+}
+
+/// A job of the settings, or one that was removed from them and still stands in the books.
+fn known_job(args: &Args, store: &Store, job: &str) -> Result<(), Failure> {
+    let in_books: bool = store.read(|conn| {
+        Ok(conn.query_row(
+            "SELECT EXISTS (SELECT 1 FROM discrepancies WHERE job = ?1)",
+            [job],
+            |row| row.get(0),
+        )?)
+    })?;
+    if in_books {
+        return Ok(());
+    }
+    let (_, jobs) = load(args)?;
+    choose(jobs, &[job.to_owned()]).map(drop)
 }
 
 fn show(args: &Args, id: &str, as_json: bool) -> Result<u8, Failure> {

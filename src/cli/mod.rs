@@ -9,7 +9,7 @@ mod run;
 mod serve;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -40,10 +40,10 @@ pub fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!(
+            tell(&format!(
                 "reconciled: the runtime cannot start ({}): too few threads or files allowed?",
                 error.kind()
-            );
+            ));
             return ExitCode::from(Class::LocalIo.code());
         }
     };
@@ -91,12 +91,38 @@ fn not_yet(name: &str, does: &str) -> Failure {
 
 /// Settings and jobs, or every problem at once on stderr.
 fn load(args: &Args) -> Result<(Settings, Vec<Job>), Failure> {
-    config::load(args.config.as_deref()).map_err(|problems| complain(&problems))
+    let mail_wanted = match &args.command {
+        Command::Run(options) => !options.no_mail,
+        Command::Serve | Command::Check { .. } => true,
+        _ => false,
+    };
+    config::load_for(args.config.as_deref(), mail_wanted).map_err(|problems| complain(&problems))
+}
+
+/// [`load`], and whether every report of the jobs can be made: for what runs jobs or says whether they could be run.
+fn load_to_run(args: &Args) -> Result<(Settings, Vec<Job>), Failure> {
+    let (settings, jobs) = load(args)?;
+    let problems = report_problems(&settings, &jobs);
+    if problems.is_empty() {
+        return Ok((settings, jobs));
+    }
+    Err(complain(&problems))
+}
+
+fn report_problems(settings: &Settings, jobs: &[Job]) -> Vec<Problem> {
+    let mut reports: Vec<String> = jobs.iter().flat_map(|job| job.report.reports.clone()).collect();
+    reports.sort();
+    reports.dedup();
+    let mut problems = reconciled::report::problems(&reports, settings.reports.as_deref());
+    for problem in &mut problems {
+        problem.file = settings.shown(Path::new(&problem.file)).display().to_string();
+    }
+    problems
 }
 
 fn complain(problems: &[Problem]) -> Failure {
     for problem in problems {
-        eprintln!("{problem}");
+        tell(&problem.to_string());
     }
     let count = problems.len();
     let noun = if count == 1 { "problem" } else { "problems" };
@@ -122,17 +148,29 @@ fn choose(jobs: Vec<Job>, names: &[String]) -> Result<Vec<Job>, Failure> {
 
 /// The last line on stderr: what failed and whether the next run mends it.
 fn last_line(failure: &Failure) {
-    let mends = if failure.class.next_run_mends() {
+    let mends = if failure.class.next_run_mends() && !says_what_comes(failure) {
         "; the next run mends it by itself"
     } else {
         ""
     };
-    eprintln!(
+    tell(&format!(
         "reconciled: {} [{} {}]{mends}",
         failure.message,
         failure.class.name(),
         failure.class.code()
-    );
+    ));
+}
+
+/// Some sentences say themselves what becomes of it, and know better than the class.
+fn says_what_comes(failure: &Failure) -> bool {
+    ["next run", "not tried again"]
+        .iter()
+        .any(|words| failure.message.contains(words))
+}
+
+/// A line on stderr; where nobody listens any more, the work goes on.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Results go to stdout; a closed pipe ends the writing, not the work.
@@ -185,7 +223,7 @@ fn start_log(args: &Args) {
         }
     };
     if started.is_err() {
-        eprintln!("reconciled: the log was started already");
+        tell("reconciled: the log was started already");
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::args::{Args, RunArgs};
 use super::progress::Bars;
-use super::{choose, last_line, load, say, say_json, stop_on_signal};
+use super::{choose, last_line, load_to_run, say, say_json, says_what_comes, stop_on_signal, tell};
 
 /// `reconciled demo`.
 pub async fn demo(dir: &Path, quiet: bool) -> Result<u8, Failure> {
@@ -35,7 +35,7 @@ pub async fn sandbox(port: Option<u16>, script: Option<&Path>) -> Result<u8, Fai
 
 /// `reconciled run`.
 pub async fn run(args: &Args, wanted: &RunArgs) -> Result<u8, Failure> {
-    let (settings, jobs) = load(args)?;
+    let (settings, jobs) = load_to_run(args)?;
     let jobs = choose(jobs, &wanted.jobs)?;
     if wanted.dry_run {
         return dry_run(&settings, &jobs, wanted);
@@ -74,7 +74,7 @@ pub async fn run(args: &Args, wanted: &RunArgs) -> Result<u8, Failure> {
 fn close(outcomes: &[JobOutcome], class: Option<Class>) {
     for outcome in outcomes {
         for warning in &outcome.warnings {
-            eprintln!("reconciled: {}: {warning}", outcome.job);
+            tell(&format!("reconciled: {}: {warning}", outcome.job));
         }
     }
     let mut failures: Vec<Failure> = outcomes
@@ -86,6 +86,11 @@ fn close(outcomes: &[JobOutcome], class: Option<Class>) {
             ))
         })
         .collect();
+    for failure in &mut failures {
+        if !failure.class.next_run_mends() && !says_what_comes(failure) {
+            failure.message.push_str("; the next run alone does not mend it");
+        }
+    }
     failures.sort_by_key(|failure| Some(failure.class) == class);
     failures.iter().for_each(last_line);
 }
@@ -117,7 +122,6 @@ fn as_json(outcome: &JobOutcome) -> serde_json::Value {
         },
         "files": outcome.files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         "mails": outcome.mails,
-        "warnings": outcome.warnings,
     })
 }
 

@@ -3,12 +3,18 @@
 use reconciled::failure::Failure;
 
 use super::args::Args;
-use super::{load, stop_on_signal};
+use super::{load_to_run, report_problems, stop_on_signal};
 
 pub async fn serve(args: &Args) -> Result<u8, Failure> {
-    let (settings, jobs) = load(args)?;
+    let (settings, jobs) = load_to_run(args)?;
     let config = args.config.clone();
-    let reload = move || reconciled::config::load(config.as_deref());
+    let reload = move || {
+        let (settings, jobs) = reconciled::config::load(config.as_deref())?;
+        match report_problems(&settings, &jobs) {
+            problems if problems.is_empty() => Ok((settings, jobs)),
+            problems => Err(problems),
+        }
+    };
     reconciled::serve::serve(settings, jobs, reload, stop_on_signal())
         .await
         .map(|()| 0)

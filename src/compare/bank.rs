@@ -24,6 +24,9 @@ use crate::window::Window;
 /// Bank days a transfer may take, weekends not counted apart.
 const LAG_DAYS: i64 = 3;
 
+/// What a provider settled on one day.
+const DAY_TOTAL: &str = "settlement_total";
+
 /// A transfer that must arrive.
 struct Due {
     job: String,
@@ -87,15 +90,22 @@ fn dues(conn: &Connection, case: &Case<'_>) -> Result<Vec<Due>, Failure> {
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
         let at = optional_instant(row, 4, "balances.as_of")?.ok_or_else(|| damaged("balances.as_of"))?;
+        let item: String = row.get(6)?;
+        // A day's total bears the day's label, midnight in UTC; a single transfer bears its own instant.
+        let zone = if item == DAY_TOTAL {
+            chrono_tz::UTC
+        } else {
+            case.job.timezone
+        };
         all.push(Due {
             job: row.get(0)?,
             account: row.get(1)?,
             feed: row.get(2)?,
             subject: row.get(3)?,
             at,
-            on: day_of(at, case.job.timezone),
+            on: day_of(at, zone),
             currency: word(row, 5, "balances.currency")?,
-            item: row.get(6)?,
+            item,
             amount: row.get(7)?,
             provider: row.get(8)?,
         });

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, Rows};
+use rusqlite::{Connection, Row};
 
 use crate::failure::Failure;
 use crate::record::Direction;
@@ -63,9 +63,10 @@ impl Merged {
 }
 
 /// What a group is, by its index rows alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Class {
-    /// Nothing in it that wants an entry.
+    /// Fee records only: they want no entry.
+    #[default]
     Empty,
     /// One record, one entry, equal.
     Matched,
@@ -76,56 +77,40 @@ pub enum Class {
     Rich,
 }
 
-/// One index row of either side.
-#[derive(Default)]
-pub struct Lean {
-    pub id: i64,
-    reference: Vec<u8>,
-    amount: i64,
-    currency: [u8; 3],
-    /// First letter of the status word; they differ in it.
-    status: u8,
-    kind: KindClass,
-    fee: Option<i64>,
-    fee_currency: Option<[u8; 3]>,
-    provider_id: Option<Vec<u8>>,
-    account: Option<Vec<u8>>,
+/// Columns of both selects, in one order, so that one reader serves both.
+const ID: usize = 0;
+const REFERENCE: usize = 1;
+const AMOUNT: usize = 2;
+const CURRENCY: usize = 3;
+const STATUS: usize = 4;
+const FEE: usize = 5;
+const PROVIDER_ID: usize = 6;
+const ACCOUNT: usize = 7;
+/// Of records only.
+const KIND: usize = 8;
+const FEE_CURRENCY: usize = 9;
+
+/// First letter of `excluded`; status words differ in it.
+const EXCLUDED: u8 = b'e';
+
+fn select_records(setup: &Setup<'_>, filter: &str) -> String {
+    // Every column of every row costs; what tonight's ledger cannot ask for is not read.
+    let id = if setup.ids { "provider_id" } else { "NULL" };
+    let account = if setup.accounts.is_empty() { "NULL" } else { "account" };
+    format!(
+        "SELECT transaction_id, reference, amount_minor, currency, status, fee_minor, {id}, {account}, kind, fee_currency
+           FROM transactions INDEXED BY transactions_by_reference WHERE job = ?1 AND direction = ?2 {filter}"
+    )
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum KindClass {
-    #[default]
-    Plain,
-    Fee,
-    Unknown,
+fn select_entries(setup: &Setup<'_>, filter: &str) -> String {
+    let id = if setup.ids { "provider_id" } else { "NULL" };
+    let account = if setup.accounts.is_empty() { "NULL" } else { "account" };
+    format!(
+        "SELECT entry_id, reference, amount_minor, currency, status, fee_minor, {id}, {account}
+           FROM ledger_entries INDEXED BY ledger_by_reference WHERE job = ?1 AND direction = ?2 {filter}"
+    )
 }
-
-const RECORDS: &str = "SELECT transaction_id, reference, amount_minor, currency, status, kind, fee_minor, fee_currency,
-       provider_id, account
-  FROM transactions INDEXED BY transactions_by_reference
- WHERE job = ?1 AND direction = ?2 AND vanished_at IS NULL
- ORDER BY reference";
-
-const ENTRIES: &str = "SELECT entry_id, reference, amount_minor, currency, status, provider_id, fee_minor, account
-  FROM ledger_entries INDEXED BY ledger_by_reference
- WHERE job = ?1 AND direction = ?2
- ORDER BY reference";
-
-/// The same rows for one reference, for a group that must be looked at again.
-const RECORDS_OF: &str =
-    "SELECT transaction_id, reference, amount_minor, currency, status, kind, fee_minor, fee_currency,
-       provider_id, account
-  FROM transactions INDEXED BY transactions_by_reference
- WHERE job = ?1 AND direction = ?2 AND vanished_at IS NULL AND reference = ?3";
-
-/// A record without a reference is a group of its own.
-const RECORD: &str = "SELECT transaction_id, reference, amount_minor, currency, status, kind, fee_minor, fee_currency,
-       provider_id, account
-  FROM transactions WHERE transaction_id = ?1";
-
-const ENTRIES_OF: &str = "SELECT entry_id, reference, amount_minor, currency, status, provider_id, fee_minor, account
-  FROM ledger_entries INDEXED BY ledger_by_reference
- WHERE job = ?1 AND direction = ?2 AND reference = ?3";
 
 /// Merges both sides of a job, direction by direction.
 pub fn merge(conn: &Connection, setup: &Setup<'_>) -> Result<Merged, Failure> {
@@ -142,332 +127,265 @@ fn merge_direction(
     direction: Direction,
     merged: &mut Merged,
 ) -> Result<(), Failure> {
-    let mut records = conn.prepare(RECORDS)?;
-    let mut entries = conn.prepare(ENTRIES)?;
-    let key = (setup.job, direction.as_str());
-    let mut left = Side::new(records.query(key)?, Source::Records, setup)?;
+    let vanished = "SELECT EXISTS (SELECT 1 FROM transactions WHERE job = ?1 AND vanished_at IS NOT NULL)";
+    let listed = match conn.query_row(vanished, [setup.job], |row| row.get(0))? {
+        true => "AND vanished_at IS NULL ORDER BY reference",
+        false => "ORDER BY reference",
+    };
+    let mut left = conn.prepare(&select_records(setup, listed))?;
+    let mut right = conn.prepare(&select_entries(setup, "ORDER BY reference"))?;
+    let mut records = left.query((setup.job, direction.as_str()))?;
     // Without a ledger its side is empty from the start: no job has an empty name.
-    let ledger_key = (if setup.ledger { setup.job } else { "" }, direction.as_str());
-    let mut right = Side::new(entries.query(ledger_key)?, Source::Entries, setup)?;
+    let mut entries = right.query((if setup.ledger { setup.job } else { "" }, direction.as_str()))?;
+    let (mut record, mut entry) = (records.next()?, entries.next()?);
     let mut group = Group::default();
-    while left.open || right.open {
-        let order = match (left.open, right.open) {
-            (true, true) => left.next.reference.cmp(&right.next.reference),
-            (true, false) => Ordering::Less,
-            _ => Ordering::Greater,
+    loop {
+        let order = match (record, entry) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(r), Some(e)) => bytes(r, REFERENCE)?.cmp(bytes(e, REFERENCE)?),
         };
-        group.clear();
-        if order != Ordering::Greater {
-            left.take_key(&mut group.records)?;
+        let (r, e) = (record.filter(|_| order.is_le()), entry.filter(|_| order.is_ge()));
+        if let Some(e) = e
+            && letter(e, STATUS)? == EXCLUDED
+        {
+            add(&mut merged.excluded, code(e, CURRENCY)?, e.get(AMOUNT)?, 1);
+            entry = entries.next()?;
+            continue;
         }
-        if order != Ordering::Less {
-            // An empty reference identifies nothing: such rows never meet.
-            if order == Ordering::Equal && group.records.first().reference.is_empty() {
-                account_for(&group, setup, merged);
-                group.clear();
-            }
-            right.take_key(&mut group.entries)?;
+        group.take(r, e, setup, merged)?;
+        if order.is_le() {
+            record = records.next()?;
         }
-        account_for(&group, setup, merged);
+        if order.is_ge() {
+            entry = entries.next()?;
+        }
     }
-    for (currency, (count, sum)) in right.excluded {
-        let slot = merged.excluded.entry(currency).or_default();
-        slot.0 += count;
-        slot.1 += sum;
-    }
+    group.close(merged);
     Ok(())
 }
 
-fn account_for(group: &Group, setup: &Setup<'_>, merged: &mut Merged) {
-    let records = group.records.rows();
-    let entries = group.entries.rows();
-    let wanting = records.iter().filter(|r| r.kind != KindClass::Fee).count();
-    merged.records += wanting as u64;
-    merged.entries += entries.len() as u64;
-    match classify(records, entries, setup) {
-        Class::Empty => {}
-        Class::Matched => {
-            let Some(record) = records.iter().find(|r| r.kind != KindClass::Fee) else {
-                return;
-            };
-            count(&mut merged.matched, record, 1);
-            merged.equal_not_zero += u64::from(record.amount != 0);
-        }
-        Class::NoMoney => records
-            .iter()
-            .filter(|r| r.kind != KindClass::Fee)
-            .for_each(|r| count(&mut merged.no_money, r, 1)),
-        Class::Uncompared => merged.uncompared += 1,
-        Class::Rich => {
-            merged.push_rich(records.iter().map(|r| r.id), entries.iter().map(|e| e.id));
-            for entry in entries {
-                if let Some(id) = &entry.provider_id
-                    && !records.iter().any(|r| r.provider_id.as_ref() == Some(id))
-                {
-                    merged.strays.push(entry.id);
-                }
-            }
-        }
-    }
-}
-
-/// Takes back what a group contributed when it was passed over, for one that an entry elsewhere lays claim to.
-pub fn take_back(merged: &mut Merged, class: Class, records: &[Lean]) {
-    let Some(record) = records.iter().find(|r| r.kind != KindClass::Fee) else {
-        return;
-    };
-    match class {
-        Class::Matched => {
-            count(&mut merged.matched, record, -1);
-            merged.equal_not_zero -= u64::from(record.amount != 0);
-        }
-        Class::NoMoney => count(&mut merged.no_money, record, -1),
-        Class::Empty | Class::Uncompared | Class::Rich => {}
-    }
-}
-
-fn count(sums: &mut Sums, row: &Lean, sign: i64) {
-    let slot = sums.entry(row.currency).or_default();
-    slot.0 = slot.0.wrapping_add_signed(sign);
-    slot.1 += i128::from(row.amount) * i128::from(sign);
-}
-
-/// Decides by the index rows of one reference whether the rich rules are needed.
-pub fn classify(records: &[Lean], entries: &[Lean], setup: &Setup<'_>) -> Class {
-    let mut wanting = records.iter().filter(|r| r.kind != KindClass::Fee);
-    match (wanting.next(), wanting.next(), entries) {
-        (None, _, []) => Class::Empty,
-        (Some(record), None, [entry]) if is_equal(record, entry, setup) => Class::Matched,
-        (Some(record), None, []) if record.kind == KindClass::Plain => match record.status {
-            b'f' => Class::NoMoney,
-            b's' if !setup.ledger => Class::Uncompared,
-            _ => Class::Rich,
-        },
-        _ => Class::Rich,
-    }
-}
-
-fn is_equal(record: &Lean, entry: &Lean, setup: &Setup<'_>) -> bool {
-    record.amount == entry.amount
-        && record.status == entry.status
-        && matches!(record.status, b's' | b'f')
-        && record.currency == entry.currency
-        && record.kind == KindClass::Plain
-        && !record.reference.is_empty()
-        && (record.status == b'f' || fees_agree(record, entry))
-        && (entry.provider_id.is_none() || entry.provider_id == record.provider_id)
-        && (setup.accounts.is_empty() || same_account(record, entry, setup))
-}
-
-fn fees_agree(record: &Lean, entry: &Lean) -> bool {
-    match (record.fee, entry.fee) {
-        (Some(theirs), Some(ours)) => theirs == ours || record.fee_currency.is_some_and(|c| c != record.currency),
-        _ => true,
-    }
-}
-
-fn same_account(record: &Lean, entry: &Lean, setup: &Setup<'_>) -> bool {
-    let Some(account) = &entry.account else { return true };
-    record.account.as_ref() == Some(account)
-        || !std::str::from_utf8(account).is_ok_and(|name| setup.accounts.contains(name))
-}
-
-/// The index rows of one reference on both sides; a record without a reference stands alone.
-pub fn look_again(
-    conn: &Connection,
-    setup: &Setup<'_>,
-    record: i64,
-    direction: Direction,
-    reference: Option<&str>,
-) -> Result<(Vec<Lean>, Vec<Lean>), Failure> {
-    let Some(reference) = reference else {
-        return Ok((read_all(conn, setup, RECORD, Source::Records, [record])?, Vec::new()));
-    };
-    let key = (setup.job, direction.as_str(), reference);
-    let records = read_all(conn, setup, RECORDS_OF, Source::Records, key)?;
-    Ok((records, read_all(conn, setup, ENTRIES_OF, Source::Entries, key)?))
-}
-
-fn read_all(
-    conn: &Connection,
-    setup: &Setup<'_>,
-    sql: &str,
-    source: Source,
-    key: impl rusqlite::Params,
-) -> Result<Vec<Lean>, Failure> {
-    let mut statement = conn.prepare_cached(sql)?;
-    let mut rows = statement.query(key)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let mut lean = Lean::default();
-        read_row(row, source, setup, &mut lean)?;
-        if lean.status != EXCLUDED {
-            found.push(lean);
-        }
-    }
-    Ok(found)
-}
-
-/// First letter of `excluded`.
-const EXCLUDED: u8 = b'e';
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Records,
-    Entries,
-}
-
-/// Rows of one key; their buffers are used again and again.
-#[derive(Default)]
-struct Bucket {
-    rows: Vec<Lean>,
-    used: usize,
-}
-
-impl Bucket {
-    fn rows(&self) -> &[Lean] {
-        &self.rows[..self.used]
-    }
-
-    fn first(&self) -> &Lean {
-        &self.rows[0]
-    }
-
-    /// A free row to read into.
-    fn slot(&mut self) -> &mut Lean {
-        if self.used == self.rows.len() {
-            self.rows.push(Lean::default());
-        }
-        self.used += 1;
-        &mut self.rows[self.used - 1]
-    }
-}
-
+/// The rows of the present reference, as far as they are known.
 #[derive(Default)]
 struct Group {
-    records: Bucket,
-    entries: Bucket,
+    key: Vec<u8>,
+    class: Class,
+    records: Vec<i64>,
+    entries: Vec<i64>,
+    /// Records that are no fees.
+    wanting: u64,
+    /// Of the first record.
+    amount: i64,
+    currency: [u8; 3],
+    /// Provider ids of the records, and those that entries name, with the entry; only where a ledger names any.
+    bearers: Vec<Vec<u8>>,
+    named: Vec<(i64, Vec<u8>)>,
 }
 
 impl Group {
-    fn clear(&mut self) {
-        self.records.used = 0;
-        self.entries.used = 0;
-    }
-}
-
-/// One cursor with the row it stands on.
-struct Side<'s, 'a> {
-    rows: Rows<'s>,
-    source: Source,
-    setup: &'a Setup<'a>,
-    next: Lean,
-    open: bool,
-    excluded: Sums,
-}
-
-impl<'s, 'a> Side<'s, 'a> {
-    fn new(rows: Rows<'s>, source: Source, setup: &'a Setup<'a>) -> Result<Self, Failure> {
-        let mut side = Self {
-            rows,
-            source,
-            setup,
-            next: Lean::default(),
-            open: true,
-            excluded: Sums::new(),
-        };
-        side.advance()?;
-        Ok(side)
-    }
-
-    fn advance(&mut self) -> Result<(), Failure> {
-        loop {
-            let Some(row) = self.rows.next()? else {
-                self.open = false;
-                return Ok(());
-            };
-            read_row(row, self.source, self.setup, &mut self.next)?;
-            if self.source == Source::Records || self.next.status != EXCLUDED {
-                return Ok(());
+    /// Takes a row of one side, or one of each, that stand next; closes the group before when they begin another.
+    fn take(
+        &mut self,
+        record: Option<&Row<'_>>,
+        entry: Option<&Row<'_>>,
+        setup: &Setup<'_>,
+        merged: &mut Merged,
+    ) -> Result<(), Failure> {
+        let Some(any) = record.or(entry) else { return Ok(()) };
+        let key = bytes(any, REFERENCE)?;
+        if key.is_empty() {
+            // An empty reference identifies nothing: such rows never meet, not even each other.
+            let alone = [(record, None), (None, entry)];
+            for (record, entry) in alone.into_iter().filter(|(r, e)| r.is_some() || e.is_some()) {
+                self.close(merged);
+                self.begin(key, record, entry, setup)?;
             }
-            let slot = self.excluded.entry(self.next.currency).or_default();
-            slot.0 += 1;
-            slot.1 += i128::from(self.next.amount);
-        }
-    }
-
-    /// Moves every row of the present reference into the bucket; a row without one stays alone.
-    fn take_key(&mut self, bucket: &mut Bucket) -> Result<(), Failure> {
-        loop {
-            std::mem::swap(bucket.slot(), &mut self.next);
-            self.advance()?;
-            let taken = &bucket.rows[bucket.used - 1].reference;
-            if !self.open || taken.is_empty() || self.next.reference != *taken {
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn read_row(row: &Row<'_>, source: Source, setup: &Setup<'_>, into: &mut Lean) -> Result<(), Failure> {
-    into.id = row.get(0)?;
-    into.reference.clear();
-    into.reference.extend_from_slice(bytes(row.get_ref(1)?));
-    into.amount = row.get(2)?;
-    into.currency = code(row.get_ref(3)?);
-    into.status = bytes(row.get_ref(4)?).first().copied().unwrap_or_default();
-    let (fee, id, account) = match source {
-        Source::Records => {
-            into.kind = match bytes(row.get_ref(5)?) {
-                b"fee" => KindClass::Fee,
-                b"unknown" => KindClass::Unknown,
-                _ => KindClass::Plain,
-            };
-            (6, 8, 9)
-        }
-        Source::Entries => (6, 5, 7),
-    };
-    into.fee = row.get(fee)?;
-    into.fee_currency = match source {
-        Source::Records if into.fee.is_some() => match row.get_ref(7)? {
-            ValueRef::Null => None,
-            value => Some(code(value)),
-        },
-        _ => None,
-    };
-    optional(
-        &mut into.provider_id,
-        if setup.ids { row.get_ref(id)? } else { ValueRef::Null },
-    );
-    optional(
-        &mut into.account,
-        if setup.accounts.is_empty() {
-            ValueRef::Null
+        } else if key == self.key {
+            self.class = Class::Rich;
+            self.note(record, entry, setup)?;
         } else {
-            row.get_ref(account)?
-        },
-    );
-    Ok(())
+            self.close(merged);
+            self.begin(key, record, entry, setup)?;
+        }
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        key: &[u8],
+        record: Option<&Row<'_>>,
+        entry: Option<&Row<'_>>,
+        setup: &Setup<'_>,
+    ) -> Result<(), Failure> {
+        self.key.clear();
+        self.key.extend_from_slice(key);
+        if let Some(record) = record {
+            self.amount = record.get(AMOUNT)?;
+            self.currency = code(record, CURRENCY)?;
+        }
+        self.class = classify(record, entry, setup)?;
+        self.note(record, entry, setup)
+    }
+
+    fn note(&mut self, record: Option<&Row<'_>>, entry: Option<&Row<'_>>, setup: &Setup<'_>) -> Result<(), Failure> {
+        if let Some(record) = record {
+            self.records.push(record.get(ID)?);
+            self.wanting += u64::from(bytes(record, KIND)? != b"fee");
+            if setup.ids {
+                self.bearers.push(bytes(record, PROVIDER_ID)?.to_vec());
+            }
+        }
+        if let Some(entry) = entry {
+            let id = entry.get(ID)?;
+            self.entries.push(id);
+            if setup.ids && !matches!(entry.get_ref(PROVIDER_ID)?, ValueRef::Null) && self.class != Class::Matched {
+                self.named.push((id, bytes(entry, PROVIDER_ID)?.to_vec()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what the group is, or keeps it for the rich rules.
+    fn close(&mut self, merged: &mut Merged) {
+        merged.records += self.wanting;
+        merged.entries += self.entries.len() as u64;
+        match self.class {
+            Class::Rich if self.wanting == 0 && self.entries.is_empty() => {}
+            Class::Rich => {
+                merged.push_rich(self.records.iter().copied(), self.entries.iter().copied());
+                let strays = self.named.iter().filter(|(_, id)| !self.bearers.contains(id));
+                merged.strays.extend(strays.map(|(entry, _)| *entry));
+            }
+            Class::Empty => {}
+            class => tally(merged, class, self.currency, self.amount, 1),
+        }
+        self.key.clear();
+        self.records.clear();
+        self.entries.clear();
+        self.bearers.clear();
+        self.named.clear();
+        self.wanting = 0;
+        self.class = Class::Empty;
+    }
 }
 
-fn bytes(value: ValueRef<'_>) -> &[u8] {
-    match value {
+fn tally(merged: &mut Merged, class: Class, currency: [u8; 3], amount: i64, sign: i64) {
+    match class {
+        Class::Matched => {
+            add(&mut merged.matched, currency, amount, sign);
+            merged.equal_not_zero = merged
+                .equal_not_zero
+                .wrapping_add_signed(if amount == 0 { 0 } else { sign });
+        }
+        Class::NoMoney => add(&mut merged.no_money, currency, amount, sign),
+        Class::Uncompared => merged.uncompared = merged.uncompared.wrapping_add_signed(sign),
+        Class::Empty | Class::Rich => {}
+    }
+}
+
+fn add(sums: &mut Sums, currency: [u8; 3], amount: i64, sign: i64) {
+    let slot = sums.entry(currency).or_default();
+    slot.0 = slot.0.wrapping_add_signed(sign);
+    slot.1 += i128::from(amount) * i128::from(sign);
+}
+
+/// Decides by the index rows that began a reference whether it may be passed over, as long as no further row has it.
+fn classify(record: Option<&Row<'_>>, entry: Option<&Row<'_>>, setup: &Setup<'_>) -> Result<Class, Failure> {
+    let Some(record) = record else { return Ok(Class::Rich) };
+    let kind = bytes(record, KIND)?;
+    Ok(match (entry, letter(record, STATUS)?) {
+        (None, _) if kind == b"fee" => Class::Empty,
+        _ if kind == b"fee" || kind == b"unknown" => Class::Rich,
+        (Some(entry), status) if is_equal(record, entry, status, setup)? => Class::Matched,
+        (None, b'f') => Class::NoMoney,
+        (None, b's') if !setup.ledger => Class::Uncompared,
+        _ => Class::Rich,
+    })
+}
+
+fn is_equal(record: &Row<'_>, entry: &Row<'_>, status: u8, setup: &Setup<'_>) -> Result<bool, Failure> {
+    let equal = record.get::<_, i64>(AMOUNT)? == entry.get::<_, i64>(AMOUNT)?
+        && matches!(status, b's' | b'f')
+        && status == letter(entry, STATUS)?
+        && bytes(record, CURRENCY)? == bytes(entry, CURRENCY)?
+        && (status == b'f' || fees_agree(record, entry)?)
+        && (!setup.ids || same_or_null(record, entry, PROVIDER_ID)?)
+        && (setup.accounts.is_empty() || same_or_null(record, entry, ACCOUNT)? || !names_account(entry, setup)?);
+    Ok(equal)
+}
+
+fn fees_agree(record: &Row<'_>, entry: &Row<'_>) -> Result<bool, Failure> {
+    let Some(ours) = entry.get::<_, Option<i64>>(FEE)? else {
+        return Ok(true);
+    };
+    let Some(theirs) = record.get::<_, Option<i64>>(FEE)? else {
+        return Ok(true);
+    };
+    let currency = bytes(record, FEE_CURRENCY)?;
+    Ok(theirs == ours || !(currency.is_empty() || currency == bytes(record, CURRENCY)?))
+}
+
+fn same_or_null(record: &Row<'_>, entry: &Row<'_>, column: usize) -> Result<bool, Failure> {
+    Ok(matches!(entry.get_ref(column)?, ValueRef::Null) || bytes(record, column)? == bytes(entry, column)?)
+}
+
+fn names_account(entry: &Row<'_>, setup: &Setup<'_>) -> Result<bool, Failure> {
+    Ok(std::str::from_utf8(bytes(entry, ACCOUNT)?).is_ok_and(|name| setup.accounts.contains(name)))
+}
+
+/// Text of a column; nothing for NULL.
+fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], Failure> {
+    Ok(match row.get_ref(column)? {
         ValueRef::Text(text) => text,
         _ => &[],
-    }
+    })
 }
 
-fn code(value: ValueRef<'_>) -> [u8; 3] {
-    bytes(value).try_into().unwrap_or_default()
+fn letter(row: &Row<'_>, column: usize) -> Result<u8, Failure> {
+    Ok(bytes(row, column)?.first().copied().unwrap_or_default())
 }
 
-fn optional(slot: &mut Option<Vec<u8>>, value: ValueRef<'_>) {
-    match value {
-        ValueRef::Text(text) => {
-            let buffer = slot.get_or_insert_default();
-            buffer.clear();
-            buffer.extend_from_slice(text);
+fn code(row: &Row<'_>, column: usize) -> Result<[u8; 3], Failure> {
+    Ok(bytes(row, column)?.try_into().unwrap_or_default())
+}
+
+/// Takes the group of a record, which an entry elsewhere lays claim to, out of what was passed over, if it was, and keeps it
+/// for the rich rules. A record without a reference is a group of its own.
+pub fn reclaim(
+    conn: &Connection,
+    setup: &Setup<'_>,
+    merged: &mut Merged,
+    record: i64,
+    direction: Direction,
+    reference: Option<&str>,
+) -> Result<(), Failure> {
+    let filter = if reference.is_some() {
+        "AND reference = ?3"
+    } else {
+        "AND coalesce(reference, '') = coalesce(?3, '') AND transaction_id = ?4"
+    };
+    let mut alone = Merged::default();
+    let mut group = Group::default();
+    {
+        let mut left = conn.prepare_cached(&select_records(setup, &format!("AND vanished_at IS NULL {filter}")))?;
+        let mut records = match reference {
+            Some(_) => left.query((setup.job, direction.as_str(), reference))?,
+            None => left.query((setup.job, direction.as_str(), reference, record))?,
+        };
+        let mut right = conn.prepare_cached(&select_entries(setup, "AND reference = ?3 AND status <> 'excluded'"))?;
+        let mut entries = right.query((setup.job, direction.as_str(), reference))?;
+        loop {
+            let (record, entry) = (records.next()?, entries.next()?);
+            if record.is_none() && entry.is_none() {
+                break;
+            }
+            group.take(record, entry, setup, &mut alone)?;
         }
-        _ => *slot = None,
     }
+    if group.class != Class::Rich || (group.wanting == 0 && group.entries.is_empty()) {
+        tally(merged, group.class, group.currency, group.amount, -1);
+        merged.push_rich(group.records.iter().copied(), group.entries.iter().copied());
+    }
+    Ok(())
 }

@@ -160,6 +160,11 @@ fn name_of_entry(entry: &Entry) -> String {
     }
 }
 
+/// The ledger's own word for the status.
+fn word(entry: &Entry) -> &str {
+    entry.ledger_status.as_deref().unwrap_or(entry.status.as_str())
+}
+
 fn money(amount: i64, currency: Currency) -> String {
     format!("{} {currency}", format_minor(amount, currency))
 }
@@ -170,8 +175,30 @@ fn what_differs(kind: Kind, rows: &Rows) -> String {
             let theirs = record.reference.as_deref().unwrap_or(&record.provider_id);
             format!("reference: {} -> {theirs}", entry.reference)
         }
+        ([(record, _)], entries) if kind == Kind::Vanished => {
+            let gone = format!("listed: {} -> absent", format_minor(record.amount, record.currency));
+            let rest = entries.first().map(|entry| pair::what_differs(record, entry));
+            [gone]
+                .into_iter()
+                .chain(rest.filter(|r| !r.is_empty()))
+                .collect::<Vec<_>>()
+                .join("; ")
+        }
+        (records, entries) if kind == Kind::Unclassified => {
+            let ours = entries.first().map_or("absent", word);
+            let theirs = records.first().map_or("absent", |r| r.0.provider_status.as_str());
+            let mut parts = vec![format!("status: {ours} -> {theirs}")];
+            if let (Some((record, _)), Some(entry)) = (records.first(), entries.first()) {
+                let rest = pair::what_differs(record, entry);
+                parts.extend(
+                    rest.split("; ")
+                        .filter(|p| !p.is_empty() && !p.starts_with("status: "))
+                        .map(str::to_owned),
+                );
+            }
+            parts.join("; ")
+        }
         ([(record, _)], [entry]) => pair::what_differs(record, entry),
-        ([(record, _)], []) if kind == Kind::Unclassified => format!("status: absent -> {}", record.provider_status),
         ([(record, _)], []) => format!("amount: absent -> {}", format_minor(record.amount, record.currency)),
         ([], [entry]) => format!("amount: {} -> absent", format_minor(entry.amount, entry.currency)),
         (records, entries) => {
@@ -191,8 +218,7 @@ fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Row
         )
     });
     let ours = entry.map_or_else(String::new, |e| {
-        let word = e.ledger_status.as_deref().unwrap_or(e.status.as_str());
-        format!("the ledger has {} as `{word}`", money(e.amount, e.currency))
+        format!("the ledger has {} as `{}`", money(e.amount, e.currency), word(e))
     });
     match kind {
         Kind::MissingInLedger => format!("{theirs}, the ledger has no entry after its grace"),
@@ -211,6 +237,15 @@ fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Row
             format!("{theirs}, {ours}: the only ones of this amount around that day, under different references")
         }
         Kind::StalePending => format!("{theirs} and it is open beyond its age limit"),
+        Kind::Vanished => {
+            let once = record.map_or_else(String::new, |r| {
+                format!("{} as `{}`", money(r.amount, r.currency), r.provider_status)
+            });
+            let booked = if ours.is_empty() { ours } else { format!("; {ours}") };
+            format!(
+                "the provider listed {once} once and does not list it any more, in a reading that was complete{booked}"
+            )
+        }
         Kind::ReversedAfterBooking => format!("{theirs}; it was settled before, and {ours}"),
         Kind::Unclassified if record.is_some_and(Record::is_unclassified) => {
             let kind = record.map_or("", |r| r.kind.as_str());

@@ -1,4 +1,4 @@
-//! Discrepancies that stand in the stored facts alone: changed after final, vanished, unreadable, not read to the end.
+//! Discrepancies that stand in the stored facts alone: changed after final, unreadable, not read to the end.
 //!
 //! Each is one SELECT beside this file; here its rows become discrepancies.
 
@@ -22,8 +22,7 @@ use crate::window::Window;
 
 /// All of them, in the order of the checks.
 pub fn find(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Failure> {
-    let mut found = vanished(conn, case)?;
-    found.extend(changed(conn, case)?);
+    let mut found = changed(conn, case)?;
     found.extend(unreadable(conn, case)?);
     found.extend(incomplete(conn, case)?);
     Ok(found)
@@ -34,27 +33,6 @@ fn key(record: &Record) -> String {
         "{}|{}|{}|{}",
         record.feed, record.account, record.subject, record.provider_id
     )
-}
-
-fn vanished(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Failure> {
-    let mut rows = Rows::new(conn)?;
-    let mut places = Places::new(conn, case.job.timezone)?;
-    let mut statement = conn.prepare(include_str!("vanished.sql"))?;
-    let ids = statement.query_map(named_params! {":job": case.job.name}, |row| row.get::<_, i64>(0))?;
-    ids.map(|id| {
-        let record = rows.record(id?)?;
-        let mut found = Discrepancy::new(Kind::Vanished, format!("vanished|{}", key(&record))).with_record(&record);
-        let amount = format_minor(record.amount, record.currency);
-        found.difference = Some(record.amount);
-        found.what_differs = format!("amount: {amount} -> absent");
-        found.detail = format!(
-            "the provider listed {amount} {} as `{}` once and does not list it any more, in a reading that was complete",
-            record.currency, record.provider_status
-        );
-        found.evidence = places.of(record.id)?;
-        Ok(found)
-    })
-    .collect()
 }
 
 /// One version of a record, as far as it may not change.

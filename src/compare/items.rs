@@ -85,7 +85,7 @@ pub struct Found {
     pub matched: Sums,
     pub excluded: Sums,
     /// Kept for the assertion.
-    records: u64,
+    pub(super) records: u64,
     entries: u64,
     placed_records: u64,
     placed_entries: u64,
@@ -132,6 +132,7 @@ pub fn find(conn: &Connection, case: &Case<'_>, ledger: bool) -> Result<Found, F
     }
     let Work { mut found, units, .. } = work;
     units.check(job)?;
+    super::gone::fold(conn, job, &accounts, &mut found)?;
     super::suggest::pair_up(&mut found, matching.suggest_days);
     found.assert_every_row_is_in_one_place(job)?;
     Ok(found)
@@ -371,7 +372,8 @@ impl Work<'_, '_> {
                 amount: r.amount,
                 day: r.business_day,
             }),
-            (Kind::MissingInProvider, None, Some(e)) => Some(Spot {
+            // An entry that names a record by id belongs to that one, and to no other of its amount.
+            (Kind::MissingInProvider, None, Some(e)) if e.provider_id.is_none() => Some(Spot {
                 direction: e.direction,
                 currency: e.currency,
                 amount: e.amount,
@@ -432,7 +434,7 @@ impl Claims {
                     let reference = reference.filter(|r| !r.is_empty());
                     let group = reference.clone().ok_or(record);
                     if looked.insert((theirs, group)) {
-                        push_if_passed_over(conn, setup, merged, record, theirs, reference.as_deref())?;
+                        cursors::reclaim(conn, setup, merged, record, theirs, reference.as_deref())?;
                     }
                 }
             }
@@ -443,23 +445,6 @@ impl Claims {
         }
         Ok(claims)
     }
-}
-
-fn push_if_passed_over(
-    conn: &Connection,
-    setup: &Setup<'_>,
-    merged: &mut Merged,
-    record: i64,
-    direction: Direction,
-    reference: Option<&str>,
-) -> Result<(), Failure> {
-    let (records, entries) = cursors::look_again(conn, setup, record, direction, reference)?;
-    let class = cursors::classify(&records, &entries, setup);
-    if class != cursors::Class::Rich {
-        cursors::take_back(merged, class, &records);
-        merged.push_rich(records.iter().map(|r| r.id), entries.iter().map(|e| e.id));
-    }
-    Ok(())
 }
 
 fn carries_ids(conn: &Connection, job: &str) -> Result<bool, Failure> {

@@ -27,6 +27,7 @@ mod counts;
 mod cursors;
 mod discrepancy;
 mod facts;
+mod gone;
 mod grace;
 mod group;
 mod identity;
@@ -225,11 +226,5 @@ fn decided(id: &str, state: Option<life::State>) -> Result<(), Failure> {
         Some(_) => "is resolved: its cause is gone, there is nothing to decide",
         None => "does not exist; `reconciled discrepancies list` shows the open ones",
     };
-    // An id is 16 hex digits; anything else a person typed is not repeated.
-    let shown = if id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
-        id
-    } else {
-        "of that id"
-    };
-    Err(Failure::new(Class::Usage, format!("discrepancy {shown} {why}")))
+    Err(Failure::new(Class::Usage, format!("the discrepancy {id:?} {why}")))
 }

@@ -37,8 +37,11 @@ pub struct Line {
 pub fn find(conn: &Connection, case: &Case<'_>, setup: &ProviderSetup) -> Result<Proofs, Failure> {
     let provider = setup.provider.as_ref();
     let books = super::books::books(conn, case.job, case.job.timezone, case.as_of, case.business_day)?;
-    let mut proofs = Proofs::default();
-    proofs.statement = provider.statement(&books).into_iter().map(own_line).collect();
+    let statement = provider.statement(&books).into_iter().map(own_line).collect();
+    let mut proofs = Proofs {
+        statement,
+        ..Proofs::default()
+    };
     let mut position = ADVISORY_POSITION;
     for relation in provider.relations(&books) {
         let residual = relation.stated_minor.checked_sub(relation.computed_minor);
@@ -122,13 +125,7 @@ fn discrepancy(provider: &str, relation: Relation, identity: String, residual: O
         money(relation.computed_minor),
         money(relation.stated_minor)
     );
-    // Providers begin with the relation's id themselves; it must stand there, and once.
-    let id = format!("{provider} {}: ", relation.name);
-    found.detail = if relation.detail.starts_with(&id) {
-        relation.detail
-    } else {
-        id + &relation.detail
-    };
+    found.detail = told(provider, relation.name, &relation.detail);
     found.evidence = if relation.subject.is_empty() {
         String::new()
     } else {
@@ -136,6 +133,16 @@ fn discrepancy(provider: &str, relation: Relation, identity: String, residual: O
     };
     found.reference = relation.reference;
     found
+}
+
+/// The detail begins with the relation, whether the provider's room has named it already or not.
+fn told(provider: &str, name: &str, detail: &str) -> String {
+    let relation = format!("{provider} {name}: ");
+    if detail.starts_with(&relation) {
+        detail.to_owned()
+    } else {
+        relation + detail
+    }
 }
 
 /// Relations inside single records, as the parser found them.
@@ -166,10 +173,25 @@ fn row_residuals(conn: &Connection, case: &Case<'_>, provider: &str) -> Result<V
                 money(residual.computed_minor),
                 money(residual.stated_minor)
             );
-            one.detail = format!("{provider} {}: {}", residual.relation, residual.detail);
+            one.detail = told(provider, &residual.relation, &residual.detail);
             one.evidence = places.of(record.id)?;
             all.push(one);
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn a_detail_names_its_relation_once() {
+        assert_eq!(told("tupay", "R1", "net of the day"), "tupay R1: net of the day");
+        assert_eq!(
+            told("tupay", "R1", "tupay R1: net of the day"),
+            "tupay R1: net of the day"
+        );
+        assert_eq!(told("tupay", "R1", "tupay R10: x"), "tupay R1: tupay R10: x");
+    }
 }

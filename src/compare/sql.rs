@@ -70,6 +70,9 @@ pub fn sql(check: &str, job: &Job, as_of: Instant, business_day: BusinessDay) ->
     for (name, value) in parameters {
         text = fill(&text, name, &value);
     }
+    // Ended, so that it runs when it is pasted, and the next one after it.
+    text.truncate(text.trim_end().len());
+    text.push_str(";\n");
     Some(text)
 }
 
@@ -107,6 +110,7 @@ fn parameters(job: &Job, as_of: Instant, day: BusinessDay) -> Vec<(&'static str,
             ":stale_s",
             job.matching.stale_pending_days.saturating_mul(86_400).to_string(),
         ),
+        (":ledger", i64::from(job.ledger.is_some()).to_string()),
         (":tolerance_minor", tolerance.unwrap_or_default().to_string()),
     ]
 }

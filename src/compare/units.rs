@@ -3,8 +3,8 @@
 use super::rows::{Entry, Record};
 use crate::failure::{Class, Failure};
 
-/// Fewer pairs prove nothing.
-const ENOUGH: u64 = 3;
+/// One pair may be a slip of a decimal point; it proves nothing.
+const ENOUGH: u64 = 2;
 
 /// Pairs seen so far.
 pub struct Units {

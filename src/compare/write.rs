@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::record::Kind;
 
 /// Kinds that come from records against entries.
-const ITEM_KINDS: [Kind; 13] = [
+const ITEM_KINDS: [Kind; 14] = [
     Kind::MissingInLedger,
     Kind::MissingInProvider,
     Kind::AmountMismatch,
@@ -34,6 +34,7 @@ const ITEM_KINDS: [Kind; 13] = [
     Kind::Ambiguous,
     Kind::Suggested,
     Kind::StalePending,
+    Kind::Vanished,
 ];
 
 /// Whether a kind is found by comparing records with entries.
@@ -233,11 +234,33 @@ impl<'c, 'a> Writer<'c, 'a> {
         for (hex, past) in missing {
             let tonight = findings.not_found(self.case, past.kind, identity::from_hex(&hex)?);
             if let Some((State::Resolved, Some(event))) = life::next(Some(past), tonight) {
+                if past.kind == Kind::IncompleteWindow && self.never_was(conn, &hex)? {
+                    continue;
+                }
                 resolve.execute((&hex, self.case.business_day.to_string()))?;
                 self.log(&hex, event, Some(past.kind), None)?;
             }
         }
         Ok(())
+    }
+}
+
+impl Writer<'_, '_> {
+    /// Forgets a gap that this very night opened and nobody has touched: a night that was cut short and gone on with
+    /// must end in the same books as one that was not.
+    fn never_was(&self, conn: &Connection, hex: &str) -> Result<bool, Failure> {
+        let as_of = format_instant(self.case.as_of);
+        let tonight_only: bool = conn.query_row(
+            "SELECT count(*) = sum(actor = 'run' AND at = ?2 AND event = 'opened') FROM discrepancy_events
+              WHERE discrepancy_id = ?1",
+            (hex, as_of),
+            |row| row.get(0),
+        )?;
+        if tonight_only {
+            conn.execute("DELETE FROM discrepancy_events WHERE discrepancy_id = ?1", [hex])?;
+            conn.execute("DELETE FROM discrepancies WHERE discrepancy_id = ?1", [hex])?;
+        }
+        Ok(tonight_only)
     }
 }
 

@@ -23,11 +23,23 @@ pub const BUILT_IN_REPORTS: [&str; 4] = ["discrepancies", "summary", "statement"
 
 /// Reads every job file, sorted by name; a job with problems is left out.
 pub fn load_all(settings: &Settings) -> (Vec<Job>, Vec<Problem>) {
-    load_each(settings, true)
+    let known = Known {
+        settings_hold: true,
+        mail_wanted: true,
+    };
+    load_each(settings, known)
 }
 
-/// `settings_hold`: false when the settings themselves have problems; then nothing is said that follows from those.
-pub(super) fn load_each(settings: &Settings, settings_hold: bool) -> (Vec<Job>, Vec<Problem>) {
+/// What is known before the first job file is read.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    /// False when the settings themselves have problems; then nothing is said that follows from those.
+    pub settings_hold: bool,
+    /// False: recipients need no `[mail]`.
+    pub mail_wanted: bool,
+}
+
+pub(super) fn load_each(settings: &Settings, known: Known) -> (Vec<Job>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut jobs = Vec::new();
     let files = match files(settings) {
@@ -40,7 +52,7 @@ pub(super) fn load_each(settings: &Settings, settings_hold: bool) -> (Vec<Job>, 
         .collect();
     let house = House {
         settings,
-        settings_hold,
+        known,
         names: &names,
     };
     for (name, path) in &files {
@@ -57,7 +69,7 @@ pub(super) fn load_each(settings: &Settings, settings_hold: bool) -> (Vec<Job>, 
 /// What every job is seen against.
 struct House<'h> {
     settings: &'h Settings,
-    settings_hold: bool,
+    known: Known,
     /// Every job's name, those with problems included, and whether it compares across others.
     names: &'h BTreeMap<String, bool>,
 }
@@ -210,7 +222,7 @@ fn recipients(root: &mut Section<'_>, house: &House<'_>) -> Vec<String> {
             recipients.push(text);
         }
     }
-    if !recipients.is_empty() && house.settings_hold && house.settings.mail.is_none() {
+    if !recipients.is_empty() && house.known.settings_hold && house.known.mail_wanted && house.settings.mail.is_none() {
         root.problem_at(
             first_line,
             "`recipients` are named, but the settings have no [mail]; add it, or remove the recipients".to_owned(),
@@ -220,18 +232,19 @@ fn recipients(root: &mut Section<'_>, house: &House<'_>) -> Vec<String> {
 }
 
 fn forbidden(address: &str, house: &House<'_>) -> Option<String> {
-    let mail: &Mail = house.settings.mail.as_ref().filter(|_| house.settings_hold)?;
-    if mail.allowed_domains.is_empty() {
-        return Some(
-            "needs `[mail] allowed_domains` in the settings; name the domains that may receive mail".to_owned(),
-        );
-    }
+    let mail: &Mail = house.settings.mail.as_ref().filter(|_| house.known.settings_hold)?;
     let domain = address::domain_of(address);
     if mail.allowed_domains.contains(&domain) {
         return None;
     }
     let near = nearest(&domain, mail.allowed_domains.iter().map(String::as_str));
-    Some(format!("is outside `[mail] allowed_domains` of the settings{near}"))
+    let all = match mail.allowed_domains.as_slice() {
+        [] => "none".to_owned(),
+        domains => domains.join(", "),
+    };
+    Some(format!(
+        "is outside `[mail] allowed_domains` of the settings ({all}){near}"
+    ))
 }
 
 /// Jobs of one account share one conversation: the strictest of them sets its pace.

@@ -33,13 +33,24 @@ pub use section::{Problem, Section, Source};
 /// # Errors
 /// Every problem of all files at once, ordered by file and line; nothing was done.
 pub fn load(config: Option<&Path>) -> Result<(Settings, Vec<Job>), Vec<Problem>> {
+    load_for(config, true)
+}
+
+/// As [`load`]; where no mail is wanted, recipients need no `[mail]`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for(config: Option<&Path>, mail_wanted: bool) -> Result<(Settings, Vec<Job>), Vec<Problem>> {
     let (settings, mut problems) = settings::load_partly(&find(config)?);
     let Some(settings) = settings else {
         return Err(problems);
     };
     // Of broken settings the mail part cannot be trusted; everything else about the jobs can still be said.
-    let whole = problems.is_empty();
-    let (jobs, more) = job::load_each(&settings, whole);
+    let known = job::Known {
+        settings_hold: problems.is_empty(),
+        mail_wanted,
+    };
+    let (jobs, more) = job::load_each(&settings, known);
     problems.extend(more);
     if problems.is_empty() {
         Ok((settings, jobs))
@@ -89,6 +100,7 @@ pub struct Mail {
     pub transport: Transport,
     /// Full header form: `Reconciliation <recon@example.com>`.
     pub from: String,
+    /// In lower case. Without the setting: the domain of `from`.
     pub allowed_domains: Vec<String>,
     /// Above this the mail names the place of the files instead of carrying them. Bytes of the whole message.
     pub max_mail_bytes: usize,

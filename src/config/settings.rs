@@ -164,7 +164,7 @@ fn mail(section: &mut Section<'_>, folder: &Path) -> Option<Mail> {
     if let Some(Err(why)) = from.as_deref().map(address::in_header_form) {
         section.problem_at(line, format!("`mail.from` {why}"));
     }
-    let allowed_domains = allowed_domains(section);
+    let allowed_domains = allowed_domains(section, from.as_deref());
     let max_mail_bytes = bytes(section, "max_mail_bytes", MAX_MAIL_BYTES, 10_000..=1_000_000_000);
     let zip_above_bytes = bytes(section, "zip_above_bytes", ZIP_ABOVE_BYTES, 0..=1_000_000_000);
     let timeout = seconds(section, "timeout_s", Duration::from_secs(60), 3600);
@@ -244,7 +244,12 @@ fn username(section: &mut Section<'_>) -> Option<SecretOrPlain> {
     Some(SecretOrPlain::Plain(text))
 }
 
-fn allowed_domains(section: &mut Section<'_>) -> Vec<String> {
+/// Where mail may go. Unless said otherwise only to the sender's own domain: a typing error must not send figures away.
+fn allowed_domains(section: &mut Section<'_>, from: Option<&str>) -> Vec<String> {
+    if !section.has("allowed_domains") {
+        let own = from.and_then(|from| address::in_header_form(from).ok());
+        return own.map(address::domain_of).into_iter().collect();
+    }
     let mut domains = Vec::new();
     for (text, line) in section.list_lines("allowed_domains").unwrap_or_default() {
         if address::is_domain(&text) {

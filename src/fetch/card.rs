@@ -77,17 +77,28 @@ fn luhn(digits: &[u8]) -> bool {
 /// spaces or dashes between them.
 pub(super) fn digits_to_mask(text: &[u8]) -> Vec<usize> {
     let mut masked = Vec::new();
+    // Counting is far cheaper than looking closer, and most texts end here.
+    if text.iter().filter(|b| b.is_ascii_digit()).count() < MIN_DIGITS {
+        return masked;
+    }
     let mut at = 0;
     while let Some(from) = next_group(text, at) {
         at = group_end(text, from);
         // A number that begins at this group: the longest one wins.
-        let Some(digits) = number_from(text, from) else {
+        let Some(number) = number_from(text, from) else {
             continue;
         };
+        let digits = &number.positions[..number.length];
         masked.extend_from_slice(&digits[SHOWN_FIRST..digits.len() - SHOWN_LAST]);
         at = digits.last().map_or(at, |last| last + 1);
     }
     masked
+}
+
+/// Where the digits of a number stand.
+struct Number {
+    positions: [usize; MAX_DIGITS],
+    length: usize,
 }
 
 /// Where the next group of digits begins that could open a number.
@@ -129,24 +140,27 @@ fn closes(text: &[u8], end: usize) -> bool {
     }
 }
 
-/// Positions of the digits of the longest card number that begins with the group at `from`.
-fn number_from(text: &[u8], from: usize) -> Option<Vec<usize>> {
-    let mut positions: Vec<usize> = Vec::with_capacity(MAX_DIGITS);
-    let mut digits: Vec<u8> = Vec::with_capacity(MAX_DIGITS);
-    let mut found = 0;
-    let mut longest_group = 0;
+/// The longest card number that begins with the group at `from`.
+fn number_from(text: &[u8], from: usize) -> Option<Number> {
+    let mut positions = [0; MAX_DIGITS];
+    let mut digits = [0; MAX_DIGITS];
+    let (mut length, mut found, mut longest_group) = (0, 0, 0);
     let mut at = from;
     loop {
         let end = group_end(text, at);
         longest_group = longest_group.max(end - at);
-        if positions.len() + (end - at) > MAX_DIGITS {
+        if length + (end - at) > MAX_DIGITS {
             break;
         }
-        positions.extend(at..end);
-        digits.extend_from_slice(&text[at..end]);
-        let in_one_piece = positions.len() == end - at;
-        if closes(text, end) && (in_one_piece || longest_group <= MAX_GROUP) && is_card(&digits) {
-            found = positions.len();
+        for (position, digit) in (at..end).zip(&text[at..end]) {
+            positions[length] = position;
+            digits[length] = *digit;
+            length += 1;
+        }
+        let in_one_piece = length == end - at;
+        let written_so = in_one_piece || longest_group <= MAX_GROUP;
+        if length >= MIN_DIGITS && written_so && closes(text, end) && is_card(&digits[..length]) {
+            found = length;
         }
         let separated = matches!(text.get(end), Some(b' ' | b'-')) && text.get(end + 1).is_some_and(u8::is_ascii_digit);
         if !separated {
@@ -154,6 +168,8 @@ fn number_from(text: &[u8], from: usize) -> Option<Vec<usize>> {
         }
         at = end + 1;
     }
-    positions.truncate(found);
-    (found > 0).then_some(positions)
+    (found > 0).then_some(Number {
+        positions,
+        length: found,
+    })
 }

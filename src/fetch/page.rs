@@ -52,14 +52,14 @@ pub(super) enum Answer {
     Restart(String),
     /// This window cannot be read now; others can.
     Refused(Failure),
-    /// The budget ended with answers that are no pages (HTML, cut JSON, "not ready"). Others may still be readable.
+    /// The budget ended without a page (server errors, time-outs, HTML, cut JSON, "not ready"). Others may still be readable.
     Unusable(Failure),
 }
 
 /// Asks for one page until there is an answer to act on.
 ///
 /// # Errors
-/// What stops the whole job: credentials, a broken contract, a provider that stays down, a pause that is too long, a stop.
+/// What stops the whole job: credentials, a broken contract, a pause that is too long, a stop.
 pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[PageHead]) -> Result<Answer, Failure> {
     let provider = &talk.client.provider;
     let request = provider.request(ask, number, heads);
@@ -70,8 +70,14 @@ pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[Page
         let reply = match answer {
             Ok(reply) => reply,
             Err(trouble) => {
-                talk.trouble(trouble, &mut patience).await?;
-                continue;
+                let passing = trouble.again;
+                match talk.trouble(trouble, &mut patience).await {
+                    Ok(()) => continue,
+                    Err(failure) if passing && failure.class == Class::ProviderDown => {
+                        return Ok(Answer::Unusable(failure));
+                    }
+                    Err(failure) => return Err(failure),
+                }
             }
         };
         let status = reply.status;
@@ -107,12 +113,10 @@ pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[Page
         );
         let next = patience.after(monotonic_now(), after, talk.client.bounds.max_retry_wait);
         if let Err(failure) = talk.wait(next, &why, status).await {
-            // A bad answer leaves its window open; a provider that is down stops the job.
-            let bad_answer = matches!(next, Next::GiveUp { .. }) && (200..300).contains(&status);
-            return if bad_answer {
-                Ok(Answer::Unusable(failure))
-            } else {
-                Err(failure)
+            // One window may be out of order while the others can be read; being told to slow down concerns them all.
+            return match next {
+                Next::GiveUp { .. } if status != 429 => Ok(Answer::Unusable(failure)),
+                _ => Err(failure),
             };
         }
     }
@@ -141,6 +145,7 @@ async fn send(talk: &Talk<'_>, mut request: Request) -> Result<(Ticket, Result<R
 
 /// Scrubs first: the head a resumed walk will see is read from the same bytes.
 fn read(talk: &Talk<'_>, ask: &Ask, number: u32, request: &Request, reply: Reply) -> Result<Page, String> {
+    notice(talk.client, ask, &reply);
     let mut page = archived(talk, request, reply, PageHead::default());
     page.head = talk
         .client
@@ -148,6 +153,32 @@ fn read(talk: &Talk<'_>, ask: &Ask, number: u32, request: &Request, reply: Reply
         .head(ask, number, &page.body)
         .map_err(|bad| bad.why)?;
     Ok(page)
+}
+
+/// What a good answer says beside its rows: a type that is not JSON's, the announced end of the interface.
+fn notice(client: &Client, ask: &Ask, reply: &Reply) {
+    let place = format!("{} {}", client.provider.name(), ask.feed);
+    if reply
+        .header("content-type")
+        .any(|kind| !kind.to_ascii_lowercase().contains("json"))
+    {
+        client.warn(format!(
+            "{place}: the answers are JSON but are not called so (content-type)"
+        ));
+    }
+    for name in ["sunset", "deprecation"] {
+        if let Some(value) = reply.header(name).next() {
+            // RFC 8594 and 9745: a date, or `@` and seconds; anything else is not repeated.
+            let known = httpdate::parse_http_date(value).is_ok()
+                || value
+                    .strip_prefix('@')
+                    .is_some_and(|s| s.len() < 12 && s.bytes().all(|b| b.is_ascii_digit()));
+            let when = if known { format!(" ({value})") } else { String::new() };
+            client.warn(format!(
+                "{place}: the provider announces the end of this interface: {name}{when}"
+            ));
+        }
+    }
 }
 
 /// An answer as it is archived.

@@ -101,27 +101,51 @@ impl Names<'_> {
         if self.private.iter().any(|k| k.as_bytes() == key) {
             return Rule::Hide;
         }
-        if matches!(
-            key.first(),
-            Some(b'c' | b'C' | b's' | b'S' | b'p' | b'P' | b't' | b'T' | b'm' | b'M' | b'f' | b'F' | b'd' | b'D')
-        ) {
-            let plain: Vec<u8> = key
-                .iter()
-                .filter(|b| !matches!(b, b'_' | b'-'))
-                .map(u8::to_ascii_lowercase)
-                .collect();
-            if CODES.iter().any(|k| k.as_bytes() == plain) {
-                return Rule::Hide;
-            }
-            if CARDS.iter().any(|k| k.as_bytes() == plain) {
-                return Rule::Card;
-            }
+        let plain: Vec<u8> = key
+            .iter()
+            .filter(|b| !matches!(b, b'_' | b'-'))
+            .map(u8::to_ascii_lowercase)
+            .collect();
+        if CODES.iter().any(|k| k.as_bytes() == plain) {
+            return Rule::Hide;
+        }
+        if CARDS.iter().any(|k| k.as_bytes() == plain) {
+            return Rule::Card;
         }
         if self.identity.iter().any(|k| k.as_bytes() == key) {
             Rule::Identity
         } else {
             Rule::Look
         }
+    }
+}
+
+/// Rules of the keys met so far, in the order they were met: the rows of a page have the same keys in the same order, so the
+/// next one is nearly always the one that followed last time.
+struct Met<'b> {
+    rules: Vec<(&'b [u8], Rule)>,
+    expected: usize,
+}
+
+/// Keys remembered; pages with more different ones are only slower.
+const MAX_MET: usize = 64;
+
+impl<'b> Met<'b> {
+    fn rule(&mut self, names: &Names<'_>, raw: &'b [u8]) -> Rule {
+        let found = match self.rules.get(self.expected) {
+            Some((key, _)) if *key == raw => Some(self.expected),
+            _ => self.rules.iter().position(|(key, _)| *key == raw),
+        };
+        if let Some(index) = found {
+            self.expected = index + 1;
+            return self.rules[index].1;
+        }
+        let rule = names.rule(raw);
+        if self.rules.len() < MAX_MET {
+            self.rules.push((raw, rule));
+            self.expected = self.rules.len();
+        }
+        rule
     }
 }
 
@@ -164,6 +188,10 @@ fn scrub_at<'b>(body: &'b [u8], names: &Names<'_>, depth: u32) -> Cow<'b, [u8]> 
     let mut open: Vec<Rule> = Vec::new();
     // The rule for the next value; set by a key, back to the container's own after a comma.
     let mut rule = Rule::Look;
+    let mut met = Met {
+        rules: Vec::new(),
+        expected: 0,
+    };
     let mut at = 0;
     while at < body.len() {
         match body[at] {
@@ -171,7 +199,7 @@ fn scrub_at<'b>(body: &'b [u8], names: &Names<'_>, depth: u32) -> Cow<'b, [u8]> 
                 let end = string_end(body, at + 1);
                 if is_key(body, end + 1) {
                     let handed = open.last().copied().unwrap_or(Rule::Look);
-                    rule = match (handed, names.rule(&body[at + 1..end.min(body.len())])) {
+                    rule = match (handed, met.rule(names, &body[at + 1..end.min(body.len())])) {
                         (Rule::Hide, _) | (_, Rule::Hide) => Rule::Hide,
                         (Rule::Card, _) => Rule::Card,
                         (_, own) => own,

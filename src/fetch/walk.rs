@@ -26,7 +26,7 @@ pub(super) enum End {
     Unstable(Sealed, Failure),
     /// Left open; the other windows can be read.
     Open(Failure),
-    /// Left open because the answers were no pages: two of these in a row and nothing better is to be expected.
+    /// Left open because the budget ended without a page: two of these in a row and nothing better is to be expected.
     Unusable(Failure),
     /// The job stops here.
     Stop(Failure),
@@ -143,8 +143,11 @@ impl<'w> Walk<'w> {
     /// Pages that do not depend on each other, side by side; archived in the order of arrival. What a cut walk has already
     /// is not asked for again. Once one cannot be had no further ones are begun; those under way are still archived.
     async fn get_all(&mut self, numbers: RangeInclusive<u32>) -> Result<Turn, Failure> {
+        if numbers.end().saturating_sub(*numbers.start()) >= MAX_PAGES {
+            return Ok(self.broken(&format!("more than {MAX_PAGES} pages are announced")));
+        }
         let have: BTreeSet<u32> = self.heads.iter().filter(|h| !h.confirms).map(|h| h.number).collect();
-        let missing: Vec<u32> = numbers.filter(|n| !have.contains(n)).take(MAX_PAGES as usize).collect();
+        let missing: Vec<u32> = numbers.filter(|n| !have.contains(n)).collect();
         if missing.is_empty() {
             return Ok(self.broken("the same pages are wanted again and again"));
         }

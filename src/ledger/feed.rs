@@ -11,7 +11,7 @@ use super::import::{Last, Taken, guard_not_empty, piped, same_digest};
 use super::spool::{Newest, temporary};
 use super::{Import, PutAside, Reader, Refusal, Row};
 use crate::config::{FileFeed, Job};
-use crate::day::{Instant, day_of, last_day_over, next_day, start_of_day};
+use crate::day::{Instant, day_of, format_instant, last_day_over, next_day, start_of_day};
 use crate::failure::{Class, Failure};
 use crate::record::{self, Direction, LedgerEntry, LedgerStatus, Status, TransactionKind};
 use crate::store::{FilePlace, FileRow, Store, apply_file_rows};
@@ -32,10 +32,15 @@ pub fn import_feed(
     folder: &Path,
     as_of: Instant,
 ) -> Result<Import, Refusal> {
+    take(store, job, feed, folder, as_of).map_err(named_as_export)
+}
+
+fn take(store: &Store, job: &Job, feed: &FileFeed, folder: &Path, as_of: Instant) -> Result<Import, Refusal> {
     let mut reader = Reader::open(&feed.table, folder, Some(job.timezone))?;
     let last = store.read(|connection| Last::find(connection, &job.name, &feed.feed))?;
     if let Some(last) = &last
         && reader.digest()? == last.digest
+        && !store.read(|connection| spoke_of_later(connection, job, feed, as_of))?
     {
         return Ok(last.import);
     }
@@ -72,6 +77,28 @@ pub fn import_feed(
         Last::remember(tx, &taken)?;
         Ok(look.import)
     })
+}
+
+/// Whether the last import held rows from after its own night, as an export does that is read for nights long gone. The days
+/// since then are proved by the same export, once they are over.
+fn spoke_of_later(connection: &Connection, job: &Job, feed: &FileFeed, as_of: Instant) -> Result<bool, Failure> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM ledger_imports AS i
+                 JOIN transactions AS t ON t.job = i.job AND t.feed = i.feed AND t.occurred_at > i.as_of
+                WHERE i.import_id = (SELECT max(l.import_id) FROM ledger_imports AS l WHERE l.job = ?1 AND l.feed = ?2)
+                  AND i.as_of < ?3)";
+    Ok(
+        connection.query_row(sql, params![job.name, feed.feed, format_instant(as_of)], |row| {
+            row.get(0)
+        })?,
+    )
+}
+
+/// The reader calls every table a ledger.
+fn named_as_export(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::NotReconciled(why) => Refusal::NotReconciled(why.replacen("the ledger ", "the export ", 1)),
+        other => other,
+    }
 }
 
 /// Like [`Store::write`] for work that may refuse: a refusal rolls back too.

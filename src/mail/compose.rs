@@ -37,7 +37,7 @@ pub(super) struct Envelope<'a> {
 pub(super) struct Ids {
     /// `<night.values@domain>`
     pub message_id: String,
-    /// Digest of job, business day, recipient and as-of: the same for every attempt and every repetition of the run.
+    /// Digest of kind of news, job, business day, recipient and as-of: the same for every attempt and every repetition of the run.
     pub night: String,
     /// Digest of what the night says: a later as-of with the same values is no news.
     pub values: String,
@@ -47,8 +47,16 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    pub(super) fn new(job: &str, business_day: &str, recipient: &str, as_of: &str, values: &str, domain: &str) -> Self {
-        let night = digest(&["night", job, business_day, recipient, as_of], 32);
+    pub(super) fn new(
+        content: &str,
+        job: &str,
+        business_day: &str,
+        recipient: &str,
+        as_of: &str,
+        values: &str,
+        domain: &str,
+    ) -> Self {
+        let night = digest(&[content, job, business_day, recipient, as_of], 32);
         let values = values.get(..16).unwrap_or(values).to_owned();
         Self {
             message_id: format!("<{night}.{values}@{domain}>"),

@@ -5,10 +5,13 @@
 //! transaction per mail. A bounce after acceptance goes to the mailbox of `[mail] from`: reading it is outside this program.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::OptionalExtension;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::{Job, Mail, Settings};
+use crate::config::{Http, Job, Mail, Settings};
 use crate::day::{BusinessDay, Instant, format_instant};
 use crate::failure::{Class, Failure};
 use crate::record::Verdict;
@@ -45,7 +48,7 @@ pub struct Letter<'a> {
 /// Freezes the night: its CSVs, its part of the day's page and one mail per recipient, in one transaction. Returns the
 /// Message-IDs of the mails that are new.
 ///
-/// The same as-of again queues no second mail; neither does a later as-of of the same business day that has nothing new to
+/// The same as-of again queues no second mail, unless the night was told of as failed or incomplete before; neither does a later as-of of the same business day that has nothing new to
 /// say. Where the figures did change, a new mail says that it replaces the one before.
 ///
 /// # Errors
@@ -73,10 +76,14 @@ pub fn queue(store: &Store, letter: &Letter<'_>, now: Instant) -> Result<Vec<Str
         letter.files,
         &place,
     );
-    let mails = mails(store, letter, &view)?;
-    let part = index::part(&view)?;
+    let mails = mails(store, letter, &night, &view)?;
+    // The page names failed jobs from `runs`; what it said about an earlier night of the day stays.
+    let part = match night.verdict {
+        Verdict::Failed => None,
+        _ => Some(index::part(&view)?),
+    };
     store.write(|tx| {
-        for file in letter.files.iter().chain([&part]) {
+        for file in letter.files.iter().chain(&part) {
             files::put_file(
                 tx,
                 &letter.job.name,
@@ -94,6 +101,34 @@ pub fn queue(store: &Store, letter: &Letter<'_>, now: Instant) -> Result<Vec<Str
         }
         Ok(queued)
     })
+}
+
+/// How long mails may go on leaving after the program was asked to stop.
+const HURRY: Duration = Duration::from_secs(10);
+
+/// [`deliver`], cut short some seconds after a stop: what is left stays in the outbox.
+///
+/// # Errors
+/// As [`deliver`], and PARTIAL when it was cut short.
+pub async fn deliver_until(
+    stop: &CancellationToken,
+    store: &Store,
+    mail: &Mail,
+    http: &Http,
+    folder: &Path,
+    now: Instant,
+) -> Result<Delivery, Failure> {
+    let hurry = async {
+        stop.cancelled().await;
+        tokio::time::sleep(HURRY).await;
+    };
+    tokio::select! {
+        delivery = deliver(store, mail, http, folder, now) => delivery,
+        () = hurry => Err(Failure::new(
+            Class::Partial,
+            "stopped on request while mails were leaving; the rest stays in the outbox, the next run sends it",
+        )),
+    }
 }
 
 fn night(store: &Store, letter: &Letter<'_>) -> Result<Night, Failure> {
@@ -116,7 +151,7 @@ fn night(store: &Store, letter: &Letter<'_>) -> Result<Night, Failure> {
 }
 
 /// The mails that this night owes, composed; those that were said before are left out.
-fn mails(store: &Store, letter: &Letter<'_>, view: &View) -> Result<Vec<outbox::NewMail>, Failure> {
+fn mails(store: &Store, letter: &Letter<'_>, night: &Night, view: &View) -> Result<Vec<outbox::NewMail>, Failure> {
     let Some(settings) = letter.settings.mail.as_ref().filter(|_| !letter.recipients.is_empty()) else {
         return Ok(Vec::new());
     };
@@ -129,6 +164,7 @@ fn mails(store: &Store, letter: &Letter<'_>, view: &View) -> Result<Vec<outbox::
         let address = to.email.to_string();
         let as_of = format_instant(letter.as_of);
         let ids = Ids::new(
+            content(night.verdict),
             &letter.job.name,
             &view.business_day,
             &address,
@@ -164,13 +200,23 @@ fn mails(store: &Store, letter: &Letter<'_>, view: &View) -> Result<Vec<outbox::
     Ok(mails.into_values().collect())
 }
 
+/// What kind of news a verdict is. The same night told whole after it was told of as failed or cut short is news again.
+fn content(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Failed => "failed",
+        Verdict::Incomplete => "incomplete",
+        Verdict::NotReconciled => "not reconciled",
+        _ => "night",
+    }
+}
+
 /// Recipients come from job files only, and only inside the allowed domains.
 fn allowed(to: &lettre::message::Mailbox, settings: &Mail) -> Result<(), Failure> {
     let inside = settings
         .allowed_domains
         .iter()
         .any(|domain| domain.eq_ignore_ascii_case(to.email.domain()));
-    if inside || settings.allowed_domains.is_empty() {
+    if inside {
         return Ok(());
     }
     Err(Failure::new(

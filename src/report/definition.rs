@@ -84,49 +84,78 @@ pub fn problems(reports: &[String], folder: Option<&Path>) -> Vec<Problem> {
     });
     let mut problems = Vec::new();
     for name in reports {
-        let checked = match &empty {
-            Ok(conn) => load(name, folder).and_then(|sql| prepare(conn, name, &sql).map(drop)),
-            Err(_) => Err(config(name, "the schema could not be set up in memory to check it")),
-        };
-        if let Err(failure) = checked {
+        let loaded = load(name, folder).map_err(|failure| Wrong {
+            line: 0,
+            what: failure.message,
+        });
+        let checked = loaded.and_then(|sql| match &empty {
+            Ok(conn) => look(conn, &sql).map(drop),
+            Err(_) => Err(Wrong::whole("the schema could not be set up in memory to check it")),
+        });
+        if let Err(wrong) = checked {
             let file = folder.map_or_else(
-                || "reports".into(),
+                || format!("reports/{name}.sql"),
                 |f| f.join(format!("{name}.sql")).display().to_string(),
             );
             problems.push(Problem {
                 file,
-                line: 0,
-                message: failure.message,
+                line: wrong.line,
+                message: wrong.what,
             });
         }
     }
     problems
 }
 
-/// One statement, a SELECT, with known parameters only.
+/// What is wrong with a definition, and in which line (0: as a whole).
+struct Wrong {
+    line: usize,
+    what: String,
+}
+
+impl Wrong {
+    fn whole(what: &str) -> Self {
+        Self {
+            line: 0,
+            what: what.to_owned(),
+        }
+    }
+}
+
+/// [`look`] for a run that has the definition's name only.
 fn prepare<'c>(conn: &'c Connection, name: &str, sql: &str) -> Result<Statement<'c>, Failure> {
+    look(conn, sql).map_err(|wrong| match wrong.line {
+        0 => config(name, &wrong.what),
+        line => config(name, &format!("line {line}: {}", wrong.what)),
+    })
+}
+
+/// One statement, a SELECT, with known parameters only.
+fn look<'c>(conn: &'c Connection, sql: &str) -> Result<Statement<'c>, Wrong> {
     let statement = conn.prepare(sql).map_err(|error| match error {
-        rusqlite::Error::MultipleStatement => config(name, "holds more than one statement; it must be one SELECT"),
+        rusqlite::Error::MultipleStatement => Wrong::whole("holds more than one statement; it must be one SELECT"),
         // SQLite names the token or column of the definition; a definition holds no secrets and no personal data.
         rusqlite::Error::SqlInputError { msg, sql, offset, .. } => {
             let before = usize::try_from(offset)
                 .ok()
                 .and_then(|end| sql.get(..end))
                 .unwrap_or("");
-            config(name, &format!("line {}: {msg}", before.matches('\n').count() + 1))
+            Wrong {
+                line: before.matches('\n').count() + 1,
+                what: msg,
+            }
         }
-        error => config(name, &format!("SQLite refuses it: {error}")),
+        error => Wrong::whole(&format!("SQLite refuses it: {error}")),
     })?;
     if !statement.readonly() || statement.column_count() == 0 || !begins_like_a_select(sql) {
-        return Err(config(name, "must be one SELECT (WITH … SELECT), which only reads"));
+        return Err(Wrong::whole("must be one SELECT (WITH … SELECT), which only reads"));
     }
     for index in 1..=statement.parameter_count() {
         let parameter = statement.parameter_name(index).unwrap_or("?");
         if ![":job", ":business_day", ":as_of", ":run_id"].contains(&parameter) {
-            return Err(config(
-                name,
-                &format!("uses the parameter {parameter}; there are :job, :business_day, :as_of and :run_id"),
-            ));
+            return Err(Wrong::whole(&format!(
+                "uses the parameter {parameter}; there are :job, :business_day, :as_of and :run_id"
+            )));
         }
     }
     Ok(statement)

@@ -82,6 +82,8 @@ pub struct Item {
     pub what_differs: String,
     pub likely_cause: String,
     pub suggested_action: String,
+    /// Where it was seen: all that a gap or an unreadable row has.
+    pub evidence: Option<String>,
 }
 
 /// The rows of one status: the first [`HELD`] of them, and how many there are.
@@ -250,6 +252,7 @@ fn item(row: &Row<'_>) -> Result<Item, rusqlite::Error> {
         what_differs: row.get("what_differs")?,
         likely_cause: row.get("likely_cause")?,
         suggested_action: row.get("suggested_action")?,
+        evidence: row.get("evidence")?,
     })
 }
 

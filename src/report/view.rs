@@ -102,7 +102,7 @@ pub struct RowView {
     pub title: String,
     pub priority: i64,
     pub reopened: bool,
-    /// Reference, else the provider's id, else the ledger's.
+    /// Reference, else the provider's id, else the ledger's, else the place where it was seen.
     pub key: String,
     pub account: String,
     pub direction: String,
@@ -341,7 +341,8 @@ fn row(item: &Item, locale: Locale) -> RowView {
         .reference
         .as_ref()
         .or(item.provider_id.as_ref())
-        .or(item.ledger_id.as_ref());
+        .or(item.ledger_id.as_ref())
+        .or(item.evidence.as_ref());
     RowView {
         id: item.discrepancy_id.clone(),
         kind: item.kind.clone(),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
-use tempfile::TempPath;
+use tempfile::NamedTempFile;
 
 use super::{Store, open, schema};
 use crate::failure::{Class, Failure};
@@ -26,7 +26,7 @@ pub fn publish(store: &Store, path: &Path) -> Result<(), Failure> {
     refuse_foreign_target(store, path)?;
     let temporary = temporary_beside(path)?;
     let reader = store.reader()?;
-    let Some(name) = temporary.to_str() else {
+    let Some(name) = temporary.path().to_str() else {
         return Err(Failure::new(
             Class::Config,
             format!("{}: the path of the published copy must be UTF-8 text", path.display()),
@@ -39,7 +39,7 @@ pub fn publish(store: &Store, path: &Path) -> Result<(), Failure> {
 /// Copies a database page by page inside one read transaction.
 pub(super) fn copy(from: &Connection, path: &Path) -> Result<(), Failure> {
     let temporary = temporary_beside(path)?;
-    let mut to = Connection::open(&temporary)?;
+    let mut to = Connection::open(temporary.path())?;
     let step = Backup::new(from, &mut to)?.step(-1)?;
     if step != StepResult::Done {
         return Err(Failure::new(
@@ -51,17 +51,12 @@ pub(super) fn copy(from: &Connection, path: &Path) -> Result<(), Failure> {
     move_in(temporary, path)
 }
 
-fn temporary_beside(path: &Path) -> Result<TempPath, Failure> {
-    let folder = open::folder_of(path);
-    tempfile::Builder::new()
-        .prefix(".reconciled-copy-")
-        .tempfile_in(&folder)
-        .map(tempfile::NamedTempFile::into_temp_path)
-        .map_err(|error| open::unreachable(&folder, &error))
+fn temporary_beside(path: &Path) -> Result<NamedTempFile, Failure> {
+    open::temporary_beside(path, ".reconciled-copy-")
 }
 
-fn move_in(temporary: TempPath, path: &Path) -> Result<(), Failure> {
-    open::publish_file(&temporary)?;
+fn move_in(temporary: NamedTempFile, path: &Path) -> Result<(), Failure> {
+    open::publish_file(temporary.path())?;
     temporary
         .persist(path)
         .map_err(|refused| open::unreachable(path, &refused.error))?;

@@ -276,19 +276,22 @@ fn read_pages(
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?
         .collect::<Result<_, _>>()?;
-    let mut body_of = archive.prepare_cached("SELECT body FROM pages WHERE page_id = ?1")?;
+    let mut body_of = archive.prepare_cached("SELECT body, http_status FROM pages WHERE page_id = ?1")?;
     let mut done = HashSet::with_capacity(pages.len());
     for (number, confirms, page_id) in pages {
         if !done.insert(page_id) {
             continue;
         }
         let place = |failure: Failure| failure.at(format!("page {number}"));
-        let body = body_of
-            .query_row([page_id], |row| {
-                Ok(decompress(row.get_ref(0)?.as_blob().unwrap_or_default()))
-            })?
-            .map_err(place)?;
-        let parsed = provider.parse(d.ask, number, &body);
+        let (body, status) = body_of.query_row([page_id], |row| {
+            let body = decompress(row.get_ref(0)?.as_blob().unwrap_or_default());
+            Ok((body, row.get::<_, u16>(1)?))
+        })?;
+        // An answer that says "no such subject" is archived as the proof of it; it holds no rows.
+        let parsed = match status {
+            200..300 => provider.parse(d.ask, number, &body.map_err(place)?),
+            _ => Parsed::default(),
+        };
         let page = checked(parsed, page_id, confirms, d).map_err(place)?;
         if sender.send(Ok(page)).is_err() {
             break;

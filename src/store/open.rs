@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, MAIN_DB, OpenFlags};
+use tempfile::NamedTempFile;
 
 use super::{schema, upgrade};
 use crate::failure::{Class, Failure};
@@ -190,11 +191,7 @@ fn create(path: &Path) -> Result<(), Failure> {
             ));
         }
     }
-    let folder = folder_of(path);
-    let file = tempfile::Builder::new()
-        .prefix(".reconciled-new-")
-        .tempfile_in(&folder)
-        .map_err(|error| unreachable(&folder, &error))?;
+    let file = temporary_beside(path, ".reconciled-new-")?;
     let connection = Connection::open(file.path())?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
@@ -207,6 +204,55 @@ fn create(path: &Path) -> Result<(), Failure> {
         Err(refused) if refused.error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(refused) => Err(unreachable(path, &refused.error)),
     }
+}
+
+/// A temporary database beside `path`, locked while it is being made. What a kill left behind of others is removed first:
+/// nobody holds their lock any more.
+pub(super) fn temporary_beside(path: &Path, prefix: &str) -> Result<NamedTempFile, Failure> {
+    /// Another process may take a fresh file for an abandoned one before it is locked, as often as it begins one itself.
+    const ATTEMPTS: u32 = 10;
+    let folder = folder_of(path);
+    let failed = |error: std::io::Error| unreachable(&folder, &error);
+    remove_abandoned(&folder, prefix).map_err(failed)?;
+    for _ in 0..ATTEMPTS {
+        let file = tempfile::Builder::new()
+            .prefix(prefix)
+            .tempfile_in(&folder)
+            .map_err(failed)?;
+        file.as_file().lock().map_err(failed)?;
+        if file.as_file().metadata().map_err(failed)?.nlink() > 0 {
+            return Ok(file);
+        }
+    }
+    Err(Failure::new(
+        Class::Partial,
+        format!("others remove temporary files in {}; run again", folder.display()),
+    ))
+}
+
+/// Removes temporary databases nobody is making any more, with SQLite's files beside them.
+fn remove_abandoned(folder: &Path, prefix: &str) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with(prefix) {
+            continue;
+        }
+        // The random part of the name has no dash.
+        let own = name[prefix.len()..].split('-').next().unwrap_or_default();
+        let maker = File::open(folder.join(format!("{prefix}{own}")));
+        let abandoned = match &maker {
+            Ok(file) => file.try_lock().is_ok(),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        };
+        if abandoned {
+            match fs::remove_file(entry.path()) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives a finished file its mode and makes its bytes durable.

@@ -374,13 +374,25 @@ pub(super) fn store_balance(
     let currency = balance.currency.code();
     let mut at = format_instant(balance.as_of);
     let known: Option<(i64, i64, String)> = connection
-        .prepare_cached(
+        .prepare_cached(if balance.subject.is_empty() {
             "SELECT balance_id, amount_minor, as_of FROM balances
-              WHERE job = ?1 AND feed = ?2 AND account = ?3 AND subject = ?4 AND (as_of = ?5 OR ?4 <> '')
-                AND currency = ?6 AND item = ?7 AND superseded_at IS NULL",
-        )?
+              WHERE job = ?1 AND feed = ?2 AND account = ?3 AND subject = ?4 AND as_of = ?5 AND currency = ?6 AND item = ?7
+                AND superseded_at IS NULL"
+        } else {
+            "SELECT balance_id, amount_minor, as_of FROM balances
+              WHERE job = ?1 AND feed = ?2 AND account = ?3 AND subject = ?4 AND ?5 IS NOT NULL AND currency = ?6
+                AND item = ?7 AND superseded_at IS NULL"
+        })?
         .query_row(
-            params![job, balance.feed, balance.account, balance.subject, at, currency, balance.item],
+            params![
+                job,
+                balance.feed,
+                balance.account,
+                balance.subject,
+                at,
+                currency,
+                balance.item
+            ],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
         .optional()?;

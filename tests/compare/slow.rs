@@ -60,13 +60,13 @@ pub fn truth(records: &[Rec], entries: &[Ent], tolerance: i64, suggest_days: i64
         lonely_records: Vec::new(),
         lonely_entries: Vec::new(),
     };
-    slow.vanished();
     slow.changed();
     slow.excluded();
     slow.by_id();
     slow.by_reference();
     slow.fees();
     slow.alone();
+    slow.vanished();
     slow.suggested();
     slow.truth.open.sort();
     slow.truth
@@ -86,11 +86,56 @@ impl Slow<'_> {
         });
     }
 
+    /// Each with the entry that lost it: the one that names it, else one of its amount, else the only one.
     fn vanished(&mut self) {
-        for r in 0..self.records.len() {
-            if self.records[r].vanished {
-                self.say("vanished", Some(r), None, Some(self.records[r].amount));
+        let gone: Vec<usize> = (0..self.records.len()).filter(|&r| self.records[r].vanished).collect();
+        let mut with: Vec<Option<usize>> = vec![None; gone.len()];
+        for round in 0..3 {
+            for g in 0..gone.len() {
+                let rivals = (0..gone.len()).filter(|&o| {
+                    let (one, other) = (&self.records[gone[g]], &self.records[gone[o]]);
+                    with[o].is_none() && one.direction == other.direction && one.reference == other.reference
+                });
+                let alone = rivals.count() == 1;
+                let record = &self.records[gone[g]];
+                let free = |e: &usize| !with.contains(&Some(*e));
+                let lonely = || self.lonely_entries.iter().map(|l| l.0).filter(free);
+                let by_reference = |e: &usize| {
+                    let entry = &self.entries[*e];
+                    entry.provider_id.is_none()
+                        && entry.direction == record.direction
+                        && Some(&entry.reference) == record.reference.as_ref()
+                };
+                let found = match round {
+                    _ if with[g].is_some() => continue,
+                    0 => lonely()
+                        .filter(|&e| self.entries[e].provider_id.as_ref() == Some(&record.id))
+                        .min_by_key(|&e| {
+                            let entry = &self.entries[e];
+                            (entry.direction != record.direction, entry.amount != record.amount, e)
+                        }),
+                    1 => lonely().filter(by_reference).find(|&e| {
+                        self.same_amount(gone[g], e) && (record.kind != "fee" || self.entries[e].status == "settled")
+                    }),
+                    _ => {
+                        let all: Vec<usize> = lonely().filter(by_reference).collect();
+                        (alone && all.len() == 1 && record.kind != "fee").then(|| all[0])
+                    }
+                };
+                with[g] = found;
             }
+        }
+        for (r, e) in gone.into_iter().zip(with) {
+            let record = &self.records[r];
+            let difference = match e.map(|e| &self.entries[e]) {
+                None => Some(record.amount),
+                Some(entry) => (entry.currency == record.currency).then_some(record.amount - entry.amount),
+            };
+            if let Some(at) = self.lonely_entries.iter().position(|l| Some(l.0) == e) {
+                let (_, over) = self.lonely_entries.remove(at);
+                self.truth.pending -= u64::from(!over);
+            }
+            self.say("vanished", Some(r), e, difference);
         }
     }
 
@@ -477,14 +522,15 @@ impl Slow<'_> {
         let days = self.suggest_days;
         let near = |s: &Self, r: usize, e: usize| {
             let (record, entry) = (&s.records[r], &s.entries[e]);
-            entry.at().is_some_and(|at| {
-                let apart = (day_of(at, ZONE) - day_of(record.at(), ZONE)).num_days().abs();
-                days > 0
-                    && apart <= days
-                    && record.direction == entry.direction
-                    && record.currency == entry.currency
-                    && record.amount == entry.amount
-            })
+            entry.provider_id.is_none()
+                && entry.at().is_some_and(|at| {
+                    let apart = (day_of(at, ZONE) - day_of(record.at(), ZONE)).num_days().abs();
+                    days > 0
+                        && apart <= days
+                        && record.direction == entry.direction
+                        && record.currency == entry.currency
+                        && record.amount == entry.amount
+                })
         };
         let mut found: Vec<(usize, usize)> = Vec::new();
         for &(r, over_r) in &self.lonely_records {

@@ -161,7 +161,10 @@ impl World {
     pub fn read_until(&mut self, last: BusinessDay) {
         let from = start_of_day(self.job.fetch.start, ZONE);
         let until = start_of_day(next_day(last), ZONE);
-        self.sql(&format!("DELETE FROM windows WHERE job = '{JOB}'"));
+        self.sql(&format!(
+            "DELETE FROM windows WHERE job = '{JOB}' AND from_at <> '{}'",
+            format_instant(from)
+        ));
         self.window(from, until, "sealed");
     }
 
@@ -194,7 +197,8 @@ impl World {
     pub fn window(&self, from: Instant, until: Instant, state: &str) {
         self.conn
             .execute(
-                "INSERT INTO windows (job, feed, from_at, until_at, state) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO windows (job, feed, from_at, until_at, state) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (job, feed, subject, from_at) DO UPDATE SET until_at = excluded.until_at, state = excluded.state",
                 (JOB, FEED, format_instant(from), format_instant(until), state),
             )
             .expect("a window");

@@ -1,95 +1,18 @@
-//! Whole nights: windows read to their end, cut and resumed, drifting, looping, refused; subjects under their parents.
+//! Whole nights: windows read to their end, cut and resumed, drifting, looping, refused.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant as Clock};
 
-use reconciled::day::{Instant, parse_instant};
 use reconciled::failure::Class;
-use reconciled::fetch::{Client, Night, Quiet, Reading, plan, read};
-use reconciled::store::Store;
+use reconciled::fetch::plan;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::{Answer, Seen, Server, json, status, with};
 use crate::limits::assert_rate;
-use crate::plain::{Bench, LISTING, MEMBERS, PARENTS, Plain, SNAPSHOT, Style};
-
-/// Three business days are over: 1 to 3 March.
-const NIGHT: &str = "2026-03-04T03:00:00Z";
-const NEXT_NIGHT: &str = "2026-03-05T03:00:00Z";
-
-fn at(text: &str) -> Instant {
-    parse_instant(text).unwrap()
-}
-
-/// A bench with its database.
-struct Room {
-    bench: Bench,
-    store: Store,
-}
-
-impl Room {
-    fn new(plain: Plain, server: &Server) -> Self {
-        let bench = Bench::new(plain, server.url());
-        let store = Store::open(&bench.folder.path().join("books.db")).unwrap();
-        Self { bench, store }
-    }
-
-    async fn night(&self, as_of: &str) -> Reading {
-        self.night_until(as_of, &CancellationToken::new()).await
-    }
-
-    /// A night with a client of its own, as a new process has it.
-    async fn night_until(&self, as_of: &str, stop: &CancellationToken) -> Reading {
-        let client = self.bench.client().unwrap();
-        self.night_with(&client, as_of, stop).await
-    }
-
-    async fn night_with(&self, client: &Client, as_of: &str, stop: &CancellationToken) -> Reading {
-        let job = self.bench.job();
-        let as_of = at(as_of);
-        let (store, setup) = (&self.store, &self.bench.setup);
-        read(&Night {
-            store,
-            job: &job,
-            setup,
-            client,
-            as_of,
-            fresh_since: as_of,
-            stop,
-            progress: &Quiet,
-        })
-        .await
-    }
-
-    fn column(&self, sql: &str) -> Vec<String> {
-        self.store
-            .read(|conn| {
-                let mut statement = conn.prepare(sql)?;
-                let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-                Ok(rows.collect::<Result<Vec<_>, _>>()?)
-            })
-            .unwrap()
-    }
-
-    fn ids(&self) -> Vec<String> {
-        self.column("SELECT provider_id FROM transactions WHERE vanished_at IS NULL ORDER BY provider_id")
-    }
-
-    fn states(&self) -> Vec<String> {
-        self.column("SELECT substr(from_at, 6, 5) || ' ' || subject || ' ' || state FROM windows ORDER BY feed, from_at, subject")
-    }
-}
-
-/// `rows` of a page.
-fn rows(ids: &[String]) -> String {
-    let rows: Vec<String> = ids
-        .iter()
-        .map(|id| format!(r#"{{"id":"{id}","amount":100}}"#))
-        .collect();
-    rows.join(",")
-}
+use crate::plain::{LISTING, Plain, Style};
+use crate::room::{NEXT_NIGHT, NIGHT, Room, at, rows};
 
 /// Five rows a day in pages of two, walked until a page is not full.
 fn day_page(seen: &Seen) -> Answer {
@@ -411,6 +334,7 @@ async fn a_lost_position_begins_the_window_again_at_most_twice() {
 async fn a_refused_or_unreadable_window_stays_open_and_the_others_are_read() {
     for answer in [
         status(409, "{}"),
+        status(500, "{}"),
         json("<html>maintenance</html>"),
         json(r#"{"page":0,"rows":[{"id":"x""#),
     ] {
@@ -439,7 +363,7 @@ async fn a_refused_or_unreadable_window_stays_open_and_the_others_are_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_nothing_can_be_read_the_budget_is_not_spent_on_every_window() {
     for (answer, class, windows) in [
-        (status(503, "down"), Class::ProviderDown, 1),
+        (status(503, "down"), Class::ProviderDown, 2),
         (status(418, "no"), Class::Protocol, 1),
         (json("<html>"), Class::Partial, 2),
     ] {
@@ -541,106 +465,6 @@ async fn at_200_ms_and_800_a_minute_nine_tenths_of_the_rate_are_used() {
     assert_rate(&seen, 800);
 }
 
-fn parents() -> Plain {
-    Plain {
-        feeds: vec![PARENTS, MEMBERS],
-        ..Plain::default()
-    }
-}
-
-/// One parent a day, named `s01`…; listed also on the day before, as an overlap does. `s02` is unknown when asked for.
-fn family(seen: &Seen) -> Answer {
-    let path = seen.path().to_owned();
-    if let Some(day) = path.strip_prefix("/parents/2026-03-") {
-        let day: u32 = day.parse().unwrap();
-        let row = |d: u32| format!(r#"{{"id":"s{d:02}","amount":5,"subject":true,"at":"2026-03-{d:02}T12:00:00Z"}}"#);
-        return json(match seen.query("page") {
-            Some("0") => format!(r#"{{"rows":[{},{}]}}"#, row(day), row(day + 1)),
-            _ => r#"{"rows":[]}"#.to_owned(),
-        });
-    }
-    match path.strip_prefix("/members/") {
-        Some("s02") => status(404, r#"{"rows":[]}"#),
-        Some(subject) => json(format!(r#"{{"rows":[{}]}}"#, rows(&[format!("{subject}-m")]))),
-        None => status(400, "{}"),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn subjects_are_read_once_each_under_their_own_day_and_an_unknown_one_is_a_warning() {
-    let server = Server::start(family).await;
-    let room = Room::new(parents(), &server);
-    let reading = room.night(NIGHT).await;
-    assert!(reading.failures.is_empty(), "{reading:?}");
-    assert_eq!(room.ids(), ["s01-m", "s03-m"]);
-    assert_eq!(
-        room.states(),
-        [
-            "03-01 s01 sealed",
-            "03-02 s02 sealed",
-            "03-03 s03 sealed",
-            "03-01  sealed",
-            "03-02  sealed",
-            "03-03  sealed"
-        ]
-    );
-    assert!(
-        reading.warnings.iter().any(|w| w.contains("s02") && w.contains("404")),
-        "{:?}",
-        reading.warnings
-    );
-    assert_eq!(server.count_of("/members"), 3);
-    room.night(NIGHT).await;
-    assert_eq!(server.count_of("/members"), 3);
-    // The next night the fourth day is over, and all are inside the look-back.
-    let reading = room.night(NEXT_NIGHT).await;
-    assert!(reading.failures.is_empty(), "{reading:?}");
-    assert_eq!(server.count_of("/members"), 7);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn subjects_of_parents_sealed_before_a_cut_are_found_again() {
-    let stop = CancellationToken::new();
-    let pull = stop.clone();
-    let server = Server::start(move |seen| {
-        // The last answer of the parents; their children are asked by the next run only.
-        if seen.target == "/parents/2026-03-03?page=1" {
-            pull.cancel();
-        }
-        family(seen)
-    })
-    .await;
-    let room = Room::new(parents(), &server);
-    let reading = room.night_until(NIGHT, &stop).await;
-    assert_eq!(
-        reading.failures.first().map(|f| f.class),
-        Some(Class::Partial),
-        "{reading:?}"
-    );
-    assert_eq!((reading.sealed, server.count_of("/members")), (3, 0), "{reading:?}");
-    let reading = room.night(NIGHT).await;
-    assert!(reading.failures.is_empty(), "{reading:?}");
-    assert_eq!((server.count_of("/parents"), server.count_of("/members")), (6, 3));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_figure_of_the_moment_is_asked_once_for_each_business_day() {
-    let server = Server::start(|_| json(r#"{"rows":[{"id":"f","amount":7,"subject":true}]}"#)).await;
-    let room = Room::new(
-        Plain {
-            feeds: vec![SNAPSHOT],
-            ..Plain::default()
-        },
-        &server,
-    );
-    for (night, requests) in [(NIGHT, 1), ("2026-03-04T05:00:00Z", 1), (NEXT_NIGHT, 2)] {
-        let reading = room.night(night).await;
-        assert!(reading.failures.is_empty(), "{reading:?}");
-        assert_eq!(server.count(), requests, "{night}");
-    }
-    assert_eq!(room.column("SELECT as_of FROM balances ORDER BY as_of").len(), 2);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn cards_codes_and_personal_fields_never_reach_the_database() {
     let page = r#"{"page":0,"rows":[{"id":"4111111111111111","amount":1,"note":"5500005555555559","cvv":"737","document":"70112233"}]}"#;
@@ -668,72 +492,6 @@ async fn cards_codes_and_personal_fields_never_reach_the_database() {
             .replace("\"737\"", "\"***\"")
             .replace("\"70112233\"", "\"***\"")
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn subjects_without_a_time_of_their_own_belong_to_the_day_that_named_them_also_after_a_cut() {
-    for cut in [false, true] {
-        let stop = CancellationToken::new();
-        let pull = stop.clone();
-        let server = Server::start(move |seen| match seen.path().strip_prefix("/parents/2026-03-") {
-            Some(day) => {
-                if cut && day == "03" {
-                    pull.cancel();
-                }
-                json(format!(r#"{{"rows":[{{"id":"s{day}","amount":5,"subject":true}}]}}"#))
-            }
-            None => family(seen),
-        })
-        .await;
-        let room = Room::new(parents(), &server);
-        room.night_until(NIGHT, &stop).await;
-        let reading = room.night(NIGHT).await;
-        assert!(reading.failures.is_empty(), "{reading:?}");
-        assert_eq!(
-            room.states()[..3],
-            ["03-01 s01 sealed", "03-02 s02 sealed", "03-03 s03 sealed"]
-        );
-        assert_eq!((server.count_of("/parents"), server.count_of("/members")), (3, 3));
-    }
-}
-
-/// `s01` has a figure, the figures of `s02` and `s03` cannot be read.
-fn accounts(seen: &Seen) -> Answer {
-    let Some(day) = seen.path().strip_prefix("/parents/2026-03-") else {
-        let subject = seen.path().rsplit('/').next().unwrap_or_default().to_owned();
-        return json(format!(r#"{{"rows":[{}]}}"#, rows(&[format!("{subject}-m")])));
-    };
-    let amount = i32::from(day == "01");
-    json(format!(
-        r#"{{"rows":[{{"id":"s{day}","amount":{amount},"subject":true,"account":"GBP{day}","at":"2026-03-{day}T12:00:00Z"}}]}}"#
-    ))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_under_a_subject_have_the_account_it_was_listed_with_also_after_a_cut_and_when_read_again() {
-    for cut in ["", "/members/s03"] {
-        let stop = CancellationToken::new();
-        let pull = stop.clone();
-        let server = Server::start(move |seen| {
-            if !cut.is_empty() && seen.path() == cut {
-                pull.cancel();
-            }
-            accounts(seen)
-        })
-        .await;
-        let room = Room::new(parents(), &server);
-        room.night_until(NIGHT, &stop).await;
-        for night in [NIGHT, NEXT_NIGHT] {
-            let reading = room.night(night).await;
-            assert!(reading.failures.is_empty(), "{cut}: {reading:?}");
-            let owners = room.column("SELECT provider_id || ' ' || account FROM transactions ORDER BY provider_id");
-            let wanted = ["s01-m GBP01", "s02-m GBP02", "s03-m GBP03", "s04-m GBP04"];
-            let days = if night == NIGHT { 3 } else { 4 };
-            assert_eq!(owners, wanted[..days], "{cut} {night}");
-        }
-        let replayed = reconciled::store::replay(&room.store, &room.bench.job()).unwrap();
-        assert_eq!(replayed.differences.len(), 0, "{cut}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

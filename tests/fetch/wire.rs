@@ -285,7 +285,38 @@ async fn a_provider_that_stays_down_is_named_after_the_budget() {
 }
 
 #[tokio::test]
-async fn an_id_cannot_climb_out_of_its_path() {
+async fn what_an_answer_says_beside_its_rows_is_passed_on() {
+    let odd = with(
+        Answer::Whole {
+            status: 200,
+            headers: Vec::new(),
+            body: PAGE.into(),
+        },
+        "content-type",
+        "text/plain",
+    );
+    let odd = with(
+        with(odd, "sunset", "Sat, 31 Oct 2026 23:59:59 GMT"),
+        "deprecation",
+        "hunter2",
+    );
+    let server = Server::start(move |_| odd.clone()).await;
+    let said = bench(&server, Duration::ZERO).check().await.unwrap().join("\n");
+    assert!(
+        said.contains("content-type") && said.contains("sunset (Sat, 31 Oct 2026 23:59:59 GMT)"),
+        "{said}"
+    );
+    assert!(said.contains("deprecation") && !said.contains("hunter2"), "{said}");
+
+    let plain = Server::start(|_| json(PAGE)).await;
+    assert_eq!(
+        bench(&plain, Duration::ZERO).check().await.unwrap(),
+        ["plain: items answered"]
+    );
+}
+
+#[tokio::test]
+async fn requests_stay_below_the_base_url() {
     let server = Server::start(|_| json(PAGE)).await;
     let mut bench = bench(&server, Duration::ZERO);
     bench.setup.base_url = server.url().join("api/v1/").unwrap();

@@ -107,7 +107,7 @@ impl Provider for Tiny {
             let figure = Balance {
                 account: String::new(),
                 feed: ask.feed,
-                subject: ask.subject.clone().unwrap_or_default(),
+                subject: text(&balance, "subject").or(ask.subject.clone()).unwrap_or_default(),
                 as_of: text(&balance, "as_of").map_or(ask.as_of, |at| instant(&at)),
                 currency: "PEN".parse().unwrap(),
                 item: text(&balance, "item").unwrap_or_default(),

@@ -248,7 +248,7 @@ fn reports(section: &mut Section<'_>, listed: Vec<(String, usize)>, house: &Hous
             section.problem_at(line, format!("`report.reports` names {name:?} twice"));
         } else if known && plain {
             reports.push(name);
-        } else if house.settings_hold {
+        } else if house.known.settings_hold {
             let near = nearest(
                 &name,
                 BUILT_IN_REPORTS.into_iter().chain(own.iter().map(String::as_str)),

@@ -111,7 +111,5 @@ impl Gardener<'_> {
         }
         let what = "a settled payment missing from the list for two nights";
         self.plant(JOB, Kind::Vanished, "TH-hide-and-seek", (2, Some(4)), what);
-        let what = "the entry that the missing payment leaves behind for as long";
-        self.plant(JOB, Kind::MissingInProvider, "TH-hide-and-seek", (2, Some(4)), what);
     }
 }

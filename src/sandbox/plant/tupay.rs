@@ -172,8 +172,6 @@ impl Gardener<'_> {
         }
         let what = "a completed deposit that is no longer listed";
         self.plant(JOB, Kind::Vanished, "ORD-202602-GONE1", (2, None), what);
-        let what = "the entry that the vanished deposit leaves behind";
-        self.plant(JOB, Kind::MissingInProvider, "ORD-202602-GONE1", (2, None), what);
     }
 
     fn doubled_deposits(&mut self) {

@@ -1,0 +1,126 @@
+//! Nights of the whole line over a file job, so that no provider is needed: what is told when a night fails or is stopped.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use reconciled::config::{self, Job, Settings};
+use reconciled::day::parse_instant;
+use reconciled::fetch::Quiet;
+use reconciled::record::Verdict;
+use reconciled::run::{JobOutcome, Options, run_jobs};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+const JOB: &str = r#"
+timezone = "UTC"
+recipients = ["boss@example.com"]
+[provider]
+kind = "file"
+feed = "transfers"
+path = "export/*.csv"
+currency_default = "PEN"
+[provider.columns]
+reference = "reference"
+amount = "amount"
+booked_at = "booked_at"
+[fetch]
+start = 2026-03-01
+[report]
+reports = ["summary", "mine"]
+"#;
+
+/// A folder with settings, one file job and a report of its own, which can be broken and mended.
+struct House(TempDir);
+
+impl House {
+    fn new() -> Self {
+        let house = Self(TempDir::new().unwrap());
+        house.write(
+            "reconciled.toml",
+            "[mail]\ntransport = \"folder\"\nfrom = \"recon@example.com\"\n",
+        );
+        house.write("jobs/bank.toml", JOB);
+        house.write(
+            "export/a.csv",
+            "reference,amount,booked_at\nA-1,10.00,2026-03-02T10:00:00Z\n",
+        );
+        house.write("reports/mine.sql", "SELECT 1 AS one");
+        house
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    }
+
+    fn load(&self) -> (Settings, Vec<Job>) {
+        config::load(Some(&self.path().join("reconciled.toml"))).unwrap()
+    }
+
+    async fn run(&self, stop: CancellationToken) -> JobOutcome {
+        let (settings, jobs) = self.load();
+        let options = Options {
+            as_of: parse_instant("2026-03-05T08:00:00Z"),
+            mail: true,
+            stop,
+        };
+        let mut outcomes = run_jobs(&settings, &jobs, &options, &Quiet).await.unwrap();
+        outcomes.pop().unwrap()
+    }
+
+    /// Subjects of the mails in the folder.
+    fn subjects(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.path().join("mail")) else {
+            return Vec::new();
+        };
+        let mut subjects: Vec<String> = entries
+            .map(|entry| {
+                let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+                let message = mail_parser::MessageParser::default().parse(&bytes).unwrap();
+                message.subject().unwrap().to_owned()
+            })
+            .collect();
+        subjects.sort();
+        subjects
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_that_fails_before_its_reports_is_mailed_as_failed_and_told_again_when_it_is_whole() {
+    let house = House::new();
+    house.write("reports/mine.sql", "SELECT nothing");
+    let failed = house.run(CancellationToken::new()).await;
+    assert_eq!((failed.verdict, failed.exit_code()), (Verdict::Failed, 78));
+    assert_eq!(failed.mails.len(), 1);
+    assert_eq!(house.subjects().len(), 1);
+    assert!(house.subjects()[0].contains("FAILED"), "{:?}", house.subjects());
+
+    let again = house.run(CancellationToken::new()).await;
+    assert_eq!(again.mails.len(), 0, "the same failure of the same night is no news");
+
+    house.write("reports/mine.sql", "SELECT 1 AS one");
+    let whole = house.run(CancellationToken::new()).await;
+    assert_eq!(whole.exit_code(), 0, "{:?}", whole.message);
+    assert_eq!(house.subjects().len(), 2);
+    assert!(!house.subjects().iter().all(|subject| subject.contains("FAILED")));
+    assert_eq!(house.run(CancellationToken::new()).await.mails.len(), 0);
+    assert_eq!(house.subjects().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_night_mails_nobody_and_the_next_one_does() {
+    let house = House::new();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let stopped = house.run(stop).await;
+    assert_eq!(stopped.exit_code(), 75);
+    assert!(house.subjects().is_empty());
+    assert_eq!(house.run(CancellationToken::new()).await.mails.len(), 1);
+    assert_eq!(house.subjects().len(), 1);
+}

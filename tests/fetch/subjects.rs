@@ -1,0 +1,199 @@
+//! Feeds that hang on subjects, and figures of the moment.
+
+use reconciled::failure::Class;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::{Answer, Seen, Server, json, status};
+use crate::plain::{MEMBERS, PARENTS, Plain, SNAPSHOT};
+use crate::room::{NEXT_NIGHT, NIGHT, Room, rows};
+
+fn parents() -> Plain {
+    Plain {
+        feeds: vec![PARENTS, MEMBERS],
+        ..Plain::default()
+    }
+}
+
+/// One parent a day, named `s01`…; listed also on the day before, as an overlap does. `s02` is unknown when asked for.
+fn family(seen: &Seen) -> Answer {
+    let path = seen.path().to_owned();
+    if let Some(day) = path.strip_prefix("/parents/2026-03-") {
+        let day: u32 = day.parse().unwrap();
+        let row = |d: u32| format!(r#"{{"id":"s{d:02}","amount":5,"subject":true,"at":"2026-03-{d:02}T12:00:00Z"}}"#);
+        return json(match seen.query("page") {
+            Some("0") => format!(r#"{{"rows":[{},{}]}}"#, row(day), row(day + 1)),
+            _ => r#"{"rows":[]}"#.to_owned(),
+        });
+    }
+    match path.strip_prefix("/members/") {
+        Some("s02") => status(404, r#"{"rows":[]}"#),
+        Some(subject) => json(format!(r#"{{"rows":[{}]}}"#, rows(&[format!("{subject}-m")]))),
+        None => status(400, "{}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subjects_are_read_once_each_under_their_own_day_and_an_unknown_one_is_a_warning() {
+    let server = Server::start(family).await;
+    let room = Room::new(parents(), &server);
+    let reading = room.night(NIGHT).await;
+    assert!(reading.failures.is_empty(), "{reading:?}");
+    assert_eq!(room.ids(), ["s01-m", "s03-m"]);
+    assert_eq!(
+        room.states(),
+        [
+            "03-01 s01 sealed",
+            "03-02 s02 sealed",
+            "03-03 s03 sealed",
+            "03-01  sealed",
+            "03-02  sealed",
+            "03-03  sealed"
+        ]
+    );
+    assert!(
+        reading.warnings.iter().any(|w| w.contains("s02") && w.contains("404")),
+        "{:?}",
+        reading.warnings
+    );
+    assert_eq!(server.count_of("/members"), 3);
+    room.night(NIGHT).await;
+    assert_eq!(server.count_of("/members"), 3);
+    // The next night the fourth day is over, and all are inside the look-back.
+    let reading = room.night(NEXT_NIGHT).await;
+    assert!(reading.failures.is_empty(), "{reading:?}");
+    assert_eq!(server.count_of("/members"), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subjects_of_parents_sealed_before_a_cut_are_found_again() {
+    let stop = CancellationToken::new();
+    let pull = stop.clone();
+    let server = Server::start(move |seen| {
+        // The last answer of the parents; their children are asked by the next run only.
+        if seen.target == "/parents/2026-03-03?page=1" {
+            pull.cancel();
+        }
+        family(seen)
+    })
+    .await;
+    let room = Room::new(parents(), &server);
+    let reading = room.night_until(NIGHT, &stop).await;
+    assert_eq!(
+        reading.failures.first().map(|f| f.class),
+        Some(Class::Partial),
+        "{reading:?}"
+    );
+    assert_eq!((reading.sealed, server.count_of("/members")), (3, 0), "{reading:?}");
+    let reading = room.night(NIGHT).await;
+    assert!(reading.failures.is_empty(), "{reading:?}");
+    assert_eq!((server.count_of("/parents"), server.count_of("/members")), (6, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_figure_of_the_moment_is_asked_once_for_each_business_day() {
+    let server = Server::start(|_| json(r#"{"rows":[{"id":"f","amount":7,"subject":true}]}"#)).await;
+    let room = Room::new(
+        Plain {
+            feeds: vec![SNAPSHOT],
+            ..Plain::default()
+        },
+        &server,
+    );
+    for (night, requests) in [(NIGHT, 1), ("2026-03-04T05:00:00Z", 1), (NEXT_NIGHT, 2)] {
+        let reading = room.night(night).await;
+        assert!(reading.failures.is_empty(), "{reading:?}");
+        assert_eq!(server.count(), requests, "{night}");
+    }
+    assert_eq!(room.column("SELECT as_of FROM balances ORDER BY as_of").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subjects_without_a_time_of_their_own_belong_to_the_day_that_named_them_also_after_a_cut() {
+    for cut in [false, true] {
+        let stop = CancellationToken::new();
+        let pull = stop.clone();
+        let server = Server::start(move |seen| match seen.path().strip_prefix("/parents/2026-03-") {
+            Some(day) => {
+                if cut && day == "03" {
+                    pull.cancel();
+                }
+                json(format!(r#"{{"rows":[{{"id":"s{day}","amount":5,"subject":true}}]}}"#))
+            }
+            None => family(seen),
+        })
+        .await;
+        let room = Room::new(parents(), &server);
+        room.night_until(NIGHT, &stop).await;
+        let reading = room.night(NIGHT).await;
+        assert!(reading.failures.is_empty(), "{reading:?}");
+        assert_eq!(
+            room.states()[..3],
+            ["03-01 s01 sealed", "03-02 s02 sealed", "03-03 s03 sealed"]
+        );
+        assert_eq!((server.count_of("/parents"), server.count_of("/members")), (3, 3));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_that_would_change_the_path_is_never_asked_for() {
+    for id in ["..", ".", "../../login", "a/../../b"] {
+        let server = Server::start(move |seen| match seen.path().strip_prefix("/parents/") {
+            Some(_) => json(format!(r#"{{"rows":[{{"id":"{id}","amount":5,"subject":true}}]}}"#)),
+            None => json(r#"{"rows":[]}"#),
+        })
+        .await;
+        let mut room = Room::new(parents(), &server);
+        room.bench.fetch.start = "2026-03-03".parse().unwrap();
+        let reading = room.night(NIGHT).await;
+        assert_eq!(
+            reading.failures.first().map(|f| f.class),
+            Some(Class::Protocol),
+            "{id}: {reading:?}"
+        );
+        assert_eq!(
+            server.count(),
+            server.count_of("/parents/"),
+            "{id}: {:?}",
+            server.seen()
+        );
+    }
+}
+
+/// `s01` has a figure, the figures of `s02` and `s03` cannot be read.
+fn accounts(seen: &Seen) -> Answer {
+    let Some(day) = seen.path().strip_prefix("/parents/2026-03-") else {
+        let subject = seen.path().rsplit('/').next().unwrap_or_default().to_owned();
+        return json(format!(r#"{{"rows":[{}]}}"#, rows(&[format!("{subject}-m")])));
+    };
+    let amount = i32::from(day == "01");
+    json(format!(
+        r#"{{"rows":[{{"id":"s{day}","amount":{amount},"subject":true,"account":"GBP{day}","at":"2026-03-{day}T12:00:00Z"}}]}}"#
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_under_a_subject_have_the_account_it_was_listed_with_also_after_a_cut_and_when_read_again() {
+    for cut in ["", "/members/s03"] {
+        let stop = CancellationToken::new();
+        let pull = stop.clone();
+        let server = Server::start(move |seen| {
+            if !cut.is_empty() && seen.path() == cut {
+                pull.cancel();
+            }
+            accounts(seen)
+        })
+        .await;
+        let room = Room::new(parents(), &server);
+        room.night_until(NIGHT, &stop).await;
+        for night in [NIGHT, NEXT_NIGHT] {
+            let reading = room.night(night).await;
+            assert!(reading.failures.is_empty(), "{cut}: {reading:?}");
+            let owners = room.column("SELECT provider_id || ' ' || account FROM transactions ORDER BY provider_id");
+            let wanted = ["s01-m GBP01", "s02-m GBP02", "s03-m GBP03", "s04-m GBP04"];
+            let days = if night == NIGHT { 3 } else { 4 };
+            assert_eq!(owners, wanted[..days], "{cut} {night}");
+        }
+        let replayed = reconciled::store::replay(&room.store, &room.bench.job()).unwrap();
+        assert_eq!(replayed.differences.len(), 0, "{cut}");
+    }
+}

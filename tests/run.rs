@@ -1,0 +1,156 @@
+//! Whole nights of jobs that read files, from the settings to the verdict.
+
+use std::path::Path;
+
+use reconciled::config;
+use reconciled::fetch::Quiet;
+use reconciled::run::{JobOutcome, Options, run_jobs};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+const JOB: &str = r#"
+timezone = "UTC"
+recipients = ["accounting@example.com"]
+[provider]
+kind = "file"
+provider = "barclays"
+feed = "statement"
+path = "bank.csv"
+currency_default = "GBP"
+[provider.columns]
+reference = "ref"
+amount = "amount"
+booked_at = "at"
+[fetch]
+start = 2026-03-01
+[ledger]
+kind = "csv"
+path = "books.csv"
+currency_default = "GBP"
+[ledger.columns]
+reference = "ref"
+amount = "amount"
+booked_at = "at"
+"#;
+
+const HEADER: &str = "ref,amount,at\n";
+
+fn folder() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    let at = folder.path();
+    std::fs::create_dir(at.join("jobs")).expect("a folder");
+    std::fs::write(at.join("jobs/bank.toml"), JOB).expect("a job");
+    std::fs::write(
+        at.join("reconciled.toml"),
+        "[mail]\ntransport = \"folder\"\nfrom = \"R <r@example.com>\"\nallowed_domains = [\"example.com\"]\n",
+    )
+    .expect("settings");
+    folder
+}
+
+fn table(folder: &Path, name: &str, rows: &[(&str, &str)]) {
+    let rows: String = rows
+        .iter()
+        .map(|(reference, amount)| format!("{reference},{amount},2026-03-05T10:00:00Z\n"))
+        .collect();
+    std::fs::write(folder.join(name), format!("{HEADER}{rows}")).expect("a table");
+}
+
+async fn night(folder: &Path, as_of: &str) -> JobOutcome {
+    let (settings, jobs) = config::load(Some(&folder.join("reconciled.toml"))).expect("settings");
+    let options = Options {
+        as_of: reconciled::day::parse_instant(as_of),
+        mail: false,
+        stop: CancellationToken::new(),
+    };
+    let mut outcomes = run_jobs(&settings, &jobs, &options, &Quiet).await.expect("a night");
+    outcomes.pop().expect("an outcome")
+}
+
+fn said(outcome: &JobOutcome) -> (&'static str, u8, u64, &str) {
+    let message = outcome.message.as_deref().unwrap_or_default();
+    (outcome.verdict.as_str(), outcome.exit_code(), outcome.open, message)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_export_is_a_missing_leg_and_opens_and_resolves_nothing() {
+    let folder = folder();
+    let at = folder.path();
+    table(at, "bank.csv", &[("A", "10.00"), ("B", "5.00")]);
+    table(at, "books.csv", &[("A", "10.00")]);
+    let first = night(at, "2026-03-10T03:00:00.000Z").await;
+    assert_eq!(said(&first), ("discrepancies", 0, 1, ""));
+    std::fs::remove_file(at.join("bank.csv")).expect("the export is gone");
+    table(at, "books.csv", &[("A", "10.00"), ("B", "5.00"), ("C", "1.00")]);
+    let second = night(at, "2026-03-11T03:00:00.000Z").await;
+    let missing = "bank: not reconciled: the export bank.csv is missing: no such file; put it there or correct the path, \
+                   the next run takes it";
+    assert_eq!(said(&second), ("not_reconciled", 65, 1, missing));
+    assert_eq!((second.new, second.resolved, second.windows.open), (0, 0, 1));
+    table(at, "bank.csv", &[("A", "10.00"), ("B", "5.00")]);
+    let third = night(at, "2026-03-12T03:00:00.000Z").await;
+    assert_eq!((third.new, third.resolved, third.matched), (1, 1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_names_its_job_once() {
+    let folder = folder();
+    let at = folder.path();
+    let small = [("A", "10"), ("B", "20"), ("C", "30")];
+    let large = [("A", "1000"), ("B", "2000"), ("C", "3000")];
+    table(at, "bank.csv", &small);
+    table(at, "books.csv", &large);
+    let outcome = night(at, "2026-03-10T03:00:00.000Z").await;
+    let (verdict, code, open, message) = said(&outcome);
+    assert_eq!((verdict, code, open), ("failed", 78, 0));
+    assert!(
+        message.starts_with("bank: unit misconfigured: in all 3 pairs"),
+        "{message}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_export_read_for_several_past_nights_proves_each_day_once_it_is_over() {
+    let folder = folder();
+    let at = folder.path();
+    let row = |reference: &str, at: &str| format!("{reference},1.00,{at}T10:00:00Z\n");
+    let bank = [row("A", "2026-03-02"), row("B", "2026-03-09")].concat();
+    let books = [
+        row("A", "2026-03-02"),
+        row("B", "2026-03-09"),
+        row("GHOST", "2026-03-07"),
+    ]
+    .concat();
+    std::fs::write(at.join("bank.csv"), format!("{HEADER}{bank}")).expect("a table");
+    std::fs::write(at.join("books.csv"), format!("{HEADER}{books}")).expect("a table");
+    let early = night(at, "2026-03-04T03:00:00.000Z").await;
+    assert_eq!((early.open, early.pending), (0, 1));
+    let late = night(at, "2026-03-12T03:00:00.000Z").await;
+    assert_eq!((late.open, late.new, late.pending), (1, 1, 0));
+    let again = night(at, "2026-03-12T03:00:00.000Z").await;
+    assert_eq!((again.open, again.new), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_printed_check_stands_at_the_last_run_unless_told_otherwise() {
+    let folder = folder();
+    let at = folder.path();
+    let settings = at.join("reconciled.toml");
+    table(at, "bank.csv", &[("A", "10.00")]);
+    table(at, "books.csv", &[("A", "10.00")]);
+    let print = |more: &[&str]| {
+        let printed = std::process::Command::new(env!("CARGO_BIN_EXE_reconciled"))
+            .arg("--config")
+            .arg(&settings)
+            .args(["sql", "ledger"])
+            .args(more)
+            .output()
+            .expect("the program");
+        assert!(printed.status.success());
+        String::from_utf8(printed.stdout).expect("text")
+    };
+    assert!(!print(&[]).contains("unixepoch('2026-03-10T03:00:00.000Z')"));
+    night(at, "2026-03-10T03:00:00.000Z").await;
+    assert!(print(&[]).contains("unixepoch('2026-03-10T03:00:00.000Z')"));
+    assert!(print(&["--as-of", "2026-04-10T03:00:00Z"]).contains("unixepoch('2026-04-10T03:00:00.000Z')"));
+}
