@@ -89,6 +89,7 @@ fn subject(entry: &Entry) -> Subject {
                 until,
             },
             subject: None,
+            account: String::new(),
             as_of: until + chrono::TimeDelta::hours(2),
             zone,
             calibration: Arc::new(BTreeMap::new()),

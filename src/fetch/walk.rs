@@ -207,7 +207,8 @@ impl<'w> Walk<'w> {
             return Ok(self.broken(&format!("{why}, in the middle of a listing")));
         }
         self.archive(page, number, false)?;
-        self.talk.client.warn(format!("{}: {why}", self.name()));
+        let place = super::place_of(self.place.ask);
+        self.talk.client.warn(format!("{place}: {why}"));
         let sealed = self.seal(WindowState::Sealed)?;
         Ok(Turn::End(End::Sealed(sealed)))
     }

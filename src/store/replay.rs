@@ -172,6 +172,7 @@ struct Seal {
     window_id: i64,
     feed: String,
     subject: String,
+    account: String,
     window: Window,
     reading: u32,
     pass: u32,
@@ -204,6 +205,7 @@ fn rebuild(store: &Store, job: &Job, provider: &dyn Provider) -> Result<Rebuilt,
             feed: feed.name,
             window: seal.window,
             subject: Some(seal.subject.clone()).filter(|subject| !subject.is_empty()),
+            account: seal.account.clone(),
             as_of: seal.as_of,
             zone: job.timezone,
             calibration: calibration.clone(),
@@ -294,7 +296,8 @@ fn utf8(path: &Path) -> Result<&str, Failure> {
 
 fn seals(books: &Connection, job: &str) -> Result<Vec<Seal>, Failure> {
     let mut statement = books.prepare(
-        "SELECT s.seal_id, s.window_id, w.feed, w.subject, s.from_at, s.until_at, s.reading, s.pass, s.state, s.as_of
+        "SELECT s.seal_id, s.window_id, w.feed, w.subject, s.from_at, s.until_at, s.reading, s.pass, s.state, s.as_of,
+                w.account
            FROM seals AS s JOIN windows AS w USING (window_id) WHERE w.job = ?1 ORDER BY s.seal_id",
     )?;
     let mut rows = statement.query([job])?;
@@ -314,6 +317,7 @@ fn seals(books: &Connection, job: &str) -> Result<Vec<Seal>, Failure> {
             pass: row.get(7)?,
             state: row.get::<_, String>(8)?.parse().map_err(|()| damaged("a state"))?,
             as_of: instant(9)?,
+            account: row.get(10)?,
         });
     }
     Ok(seals)
