@@ -133,7 +133,7 @@ fn a_stopped_run_ends_soon_with_75_and_the_next_one_goes_on() {
     let mut bench = Bench::new(
         Story {
             name: "stop",
-            ..BACKFILL
+            ..INCREMENT
         },
         sweep::BENCHES.fetch_add(1, Ordering::Relaxed),
     );

@@ -470,9 +470,8 @@ fn a_new_calibration_derives_every_row_anew_without_new_versions() {
     let world = three_nights();
     let before = world.select("SELECT transaction_id, provider_id, version, page_id, seen_at FROM transactions");
     let learned = [("sign".to_owned(), "turned".to_owned())].into();
-    assert!(store::set_calibration(&world.store, JOB, &learned, night(7)).unwrap());
-    assert!(!store::set_calibration(&world.store, JOB, &learned, night(8)).unwrap());
-    store::rederive(&world.store, &job(), &Tiny).unwrap();
+    assert!(store::learn(&world.store, &job(), &Tiny, &learned, night(7)).unwrap());
+    assert!(!store::learn(&world.store, &job(), &Tiny, &learned, night(8)).unwrap());
     assert_eq!(
         world.select("SELECT amount FROM transaction_versions WHERE provider_id = 'a' ORDER BY version"),
         ["-1.00", "-0.90"]

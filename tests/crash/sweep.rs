@@ -56,11 +56,43 @@ impl Reference {
         let ended = bench.run(&[], Harm::None);
         assert_eq!(ended.code, Some(0), "the undisturbed night: {}", ended.said);
         let outcome = bench.outcome();
-        let wrong = bench.unhealthy();
-        assert!(wrong.is_empty(), "the undisturbed night: {wrong:#?}");
-        Self {
+        let reference = Self {
             calls: ended.calls,
             outcome,
+        };
+        // The same clock again: nobody is asked, nothing is mailed, every byte stays.
+        let ended = bench.run(&[], Harm::None);
+        let again = bench.outcome();
+        let mut wrong = diverging(&reference, &again, 0);
+        wrong.extend(bench.unhealthy());
+        assert_eq!(ended.code, Some(0), "the same night again: {}", ended.said);
+        assert_eq!(again.requests, reference.outcome.requests, "the same night again asked");
+        assert_eq!(
+            again.mails.len(),
+            reference.outcome.mails.len(),
+            "the same night again mailed"
+        );
+        assert!(wrong.is_empty(), "the undisturbed night: {wrong:#?}");
+        reference
+    }
+}
+
+impl Reference {
+    fn without_mails(&self) -> Self {
+        Self {
+            calls: Vec::new(),
+            outcome: self.outcome.without_mails(),
+        }
+    }
+}
+
+impl Outcome {
+    fn without_mails(&self) -> Self {
+        let (books, files) = oracle::without_mails(&self.books, &self.files);
+        Self {
+            books,
+            files,
+            ..self.clone()
         }
     }
 }
@@ -161,6 +193,7 @@ fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
         mails_again: 0,
         wrong: Vec::new(),
     };
+    let mut failed = false;
     for harm in history {
         let ended = bench.run(&[], *harm);
         let at = match harm {
@@ -181,7 +214,8 @@ fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
         told.wrong
             .extend(oracle::half_files(&reference.outcome.files, &bench.files()));
         match (harm, ended.signal, ended.code) {
-            (Harm::Kill { .. }, Some(9), _) | (Harm::Fail { .. }, None, Some(74)) => {}
+            (Harm::Kill { .. }, Some(9), _) => {}
+            (Harm::Fail { .. }, None, Some(74)) => failed = true,
             // What failed was of no consequence: then everything must be there.
             (Harm::Fail { .. }, None, Some(0)) => told.wrong.extend(
                 diverging(reference, &bench.outcome(), 0)
@@ -202,7 +236,17 @@ fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
     }
     let outcome = bench.outcome();
     told.requests_more = outcome.requests.saturating_sub(reference.outcome.requests);
-    told.wrong.extend(diverging(reference, &outcome, told.struck));
+    if failed {
+        told.wrong
+            .extend(oracle::unsent(&reference.outcome.books, &outcome.books));
+        told.wrong.extend(diverging(
+            &reference.without_mails(),
+            &outcome.without_mails(),
+            told.struck,
+        ));
+    } else {
+        told.wrong.extend(diverging(reference, &outcome, told.struck));
+    }
     if bench.story.post == Post::Smtp {
         let (wrong, again) = other_mails(&reference.outcome, &outcome, told.struck);
         told.wrong.extend(wrong);
