@@ -190,6 +190,7 @@ impl World {
     }
 
     pub fn read_sweeps_until(&mut self, last: BusinessDay) {
+        self.sql("DELETE FROM windows WHERE feed = 'sweeps'");
         self.read_until(last);
         self.sql("UPDATE windows SET feed = 'sweeps'");
     }
