@@ -49,6 +49,7 @@ CREATE TABLE windows (
   job          TEXT    NOT NULL,              -- name of the job file
   feed         TEXT    NOT NULL,              -- stream of the provider (`deposits`, `sweeps`)
   subject      TEXT    NOT NULL DEFAULT '',   -- sweep id or looked-up key; '' for a time span
+  account      TEXT    NOT NULL DEFAULT '',   -- account the subject was listed with; '' for a time span
   from_at      TEXT    NOT NULL,              -- half-open span [from_at, until_at)
   until_at     TEXT    NOT NULL,              -- first instant after it
   state        TEXT    NOT NULL CHECK (state IN ('open', 'sealed', 'unstable')), -- 'open' until it was read to its end
@@ -535,9 +536,11 @@ SELECT t.job, t.business_day, t.provider_id, t.reference, t.currency, t.amount_m
    AND (e.provider_id IS NULL OR e.provider_id = t.provider_id)
    AND (e.status = 'failed' OR e.fee_minor IS NULL OR t.fee_minor IS NULL OR t.fee_currency <> t.currency
         OR e.fee_minor = t.fee_minor)
-   -- an entry that names another account of this provider belongs there
+   -- an entry that names another account belongs there, where the ledger names the provider's accounts at all
    AND (e.account IS NULL OR e.account = t.account
-        OR (e.job, e.account) NOT IN (SELECT a.job, a.account FROM transactions AS a))
+        OR e.job NOT IN (SELECT l.job
+                           FROM (SELECT DISTINCT job, account FROM ledger_entries WHERE account IS NOT NULL) AS l
+                           JOIN (SELECT DISTINCT job, account FROM transactions) AS a USING (job, account)))
    -- alone on both sides
    AND NOT EXISTS (SELECT 1 FROM transactions AS o
                     WHERE o.job = t.job AND o.direction = t.direction AND o.reference = t.reference

@@ -123,7 +123,8 @@ pub struct Balance {
     pub feed: &'static str,
     /// What the figure is about, when it is not simply the account now: the sweep's id, the report's day. Empty otherwise.
     pub subject: String,
-    /// The instant or the day's label the provider gives; for a figure without a time of its own, when it was fetched.
+    /// The instant or the day's label the provider gives; for a figure without a time of its own, when it was fetched, or,
+    /// when it is about a subject, the last millisecond of the first window that listed it.
     pub as_of: Instant,
     pub currency: Currency,
     /// The provider's field name in snake_case.

@@ -23,8 +23,8 @@ use crate::mail;
 use crate::providers::Shape;
 use crate::record::Verdict;
 use crate::report;
-use crate::store::runs::{RunEnd, RunStart, begin_run, calibration, finish_run, fresh_since, set_calibration};
-use crate::store::{InstanceLock, Store, backup, rederive};
+use crate::store::runs::{RunEnd, RunStart, begin_run, finish_run, fresh_since, learned_as_of};
+use crate::store::{InstanceLock, Store, backup, learn};
 
 /// How far the wall clock may lie behind the last run before it is taken for broken.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(2);
@@ -68,6 +68,8 @@ pub struct JobOutcome {
     pub mails: Vec<String>,
     /// Things worth a look that are no failure.
     pub warnings: Vec<String>,
+    /// Its row in `runs`; None: it never began.
+    run_id: Option<i64>,
 }
 
 /// How the windows of the night ended.
@@ -103,6 +105,7 @@ impl JobOutcome {
             files: Vec::new(),
             mails: Vec::new(),
             warnings: Vec::new(),
+            run_id: None,
         }
     }
 
@@ -241,15 +244,18 @@ impl House<'_> {
             Ok(run_id) => run_id,
             Err(failure) => return outcome.fail(&failure),
         };
+        outcome.run_id = Some(run_id);
         tracing::info!(job = job.name, run = run_id, business_day = %outcome.business_day, "the night begins");
         let walked = AssertUnwindSafe(self.walk(job, run_id, outcome)).catch_unwind().await;
         let mut told = true;
         match walked {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
+                // A night that was stopped goes on with the next run: it has not failed.
+                let stopped = failure.class == Class::Partial && self.options.stop.is_cancelled();
                 // After a broken invariant no mail goes out: nobody knows what it would say.
-                told = failure.class == Class::Internal;
-                outcome.verdict = Verdict::Failed;
+                told = stopped || failure.class == Class::Internal;
+                outcome.verdict = if stopped { Verdict::Incomplete } else { Verdict::Failed };
                 outcome.fail(&failure);
             }
             Err(_) => {
@@ -378,7 +384,9 @@ impl House<'_> {
         for failure in &reading.failures {
             outcome.fail(failure);
         }
-        self.calibrate(job, setup, outcome)?;
+        if !self.options.stop.is_cancelled() {
+            self.calibrate(job, setup, outcome)?;
+        }
         // A wrong setting or another merchant's data must not become books.
         if let Some(stopping) = reading
             .failures
@@ -388,7 +396,14 @@ impl House<'_> {
             return Err(stopping.clone());
         }
         // A key without a usable answer is a finding of its own, not a gap.
-        Ok(reading.failures.is_empty() && reading.open <= reading.refused && reading.unstable == 0)
+        let complete = reading.failures.is_empty() && reading.open <= reading.refused && reading.unstable == 0;
+        if !complete && self.options.stop.is_cancelled() {
+            return Err(Failure::new(
+                Class::Partial,
+                "stopped before everything was read; nothing was compared, reported or mailed, the next run goes on",
+            ));
+        }
+        Ok(complete)
     }
 
     /// Lets the provider learn from the figures (the sign of fees); rows are read again when it did.
@@ -396,18 +411,12 @@ impl House<'_> {
         let store = self.store;
         let books = store.read(|conn| compare::books(conn, job, job.timezone, outcome.as_of, outcome.business_day))?;
         let learned = setup.provider.calibrate(&books);
-        if learned.is_empty() || learned.iter().all(|(k, v)| books.calibration.get(k) == Some(v)) {
-            return Ok(());
-        }
-        let before = calibration(store, &job.name)?;
-        if set_calibration(store, &job.name, &learned, outcome.as_of)? {
-            for (name, value) in &learned {
-                let was = before.get(name).map_or("not known", String::as_str);
-                outcome
-                    .warnings
-                    .push(format!("{name} is {value} by the provider's own figures (was {was})"));
-            }
-            tokio::task::block_in_place(|| rederive(store, job, setup.provider.as_ref()))?;
+        tokio::task::block_in_place(|| learn(store, job, setup.provider.as_ref(), &learned, outcome.as_of))?;
+        // From the books, not from what this run did: a run that goes on after a kill says the same.
+        for (name, value) in learned_as_of(store, &job.name, outcome.as_of)? {
+            outcome.warnings.push(format!(
+                "{name} is {value} by the provider's own figures, against what was assumed; every row was read again"
+            ));
         }
         Ok(())
     }
@@ -475,8 +484,12 @@ impl House<'_> {
         }
     }
 
-    /// After the last job: the day's pages, the copy for analysts, the outbox, the heartbeat.
+    /// After the last job: the day's pages, the copy for analysts, the outbox. A night that was stopped leaves them to the
+    /// run that goes on with it.
     async fn finish(&self, outcomes: &mut [JobOutcome]) {
+        if self.options.stop.is_cancelled() && outcomes.iter().any(|o| o.class == Some(Class::Partial)) {
+            return;
+        }
         let days: std::collections::BTreeSet<BusinessDay> = outcomes.iter().map(|o| o.business_day).collect();
         let mut failures = Vec::new();
         for day in days {
@@ -489,7 +502,6 @@ impl House<'_> {
             outcomes.iter_mut().for_each(|outcome| outcome.fail(failure));
         }
         if self.options.mail
-            && !self.options.stop.is_cancelled()
             && let Some(mail) = &self.settings.mail
         {
             let (stop, http, folder) = (&self.options.stop, &self.settings.http, &self.settings.folder);
@@ -517,9 +529,8 @@ impl House<'_> {
         for outcome in outcomes.iter().filter(|o| o.class.is_some()) {
             let updated = self.store.write(|tx| {
                 tx.execute(
-                    "UPDATE runs SET exit_code = ?1, message = ?2
-                      WHERE run_id = (SELECT max(run_id) FROM runs WHERE job = ?3) AND finished_at IS NOT NULL",
-                    (i64::from(outcome.exit_code()), &outcome.message, &outcome.job),
+                    "UPDATE runs SET exit_code = ?1, message = ?2 WHERE run_id = ?3 AND finished_at IS NOT NULL",
+                    (i64::from(outcome.exit_code()), &outcome.message, outcome.run_id),
                 )?;
                 Ok(())
             });

@@ -22,6 +22,11 @@ impl Window {
     pub fn contains(&self, at: Instant) -> bool {
         self.from <= at && at < self.until
     }
+
+    /// Its last millisecond: the time of a figure about a subject that has none of its own.
+    pub fn last_instant(&self) -> Instant {
+        self.until - TimeDelta::milliseconds(1)
+    }
 }
 
 /// A window that stands in the database, with the as-of instant of the run that last read it to its end.

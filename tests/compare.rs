@@ -447,3 +447,59 @@ fn twenty_thousand_rows_under_one_reference_are_compared_in_reasonable_time() {
     assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
     assert_eq!(outcome.verdict, Verdict::Discrepancies);
 }
+
+#[test]
+fn an_account_of_the_ledger_keeps_rows_apart_where_it_names_the_providers_accounts() {
+    let rec = |id: &str, account: &str| Rec {
+        account: account.into(),
+        ..Rec::new(id, id, 100)
+    };
+    let ent = |id: &str, account: &str| Ent {
+        account: Some(account.into()),
+        ..Ent::new(id, id, 100)
+    };
+    // One account at the provider; the second entry is of another one.
+    let mut world = World::with(
+        &[rec("a", "GBP3"), rec("b", "GBP3")],
+        &[ent("a", "GBP3"), ent("b", "EUR1")],
+    );
+    world.job.matching.suggest_days = 0;
+    let outcome = world.night().expect("a night");
+    assert_eq!(outcome.matched, 1);
+    assert_eq!(world.number("SELECT count(*) FROM matches"), 1);
+    let kinds: Vec<String> = world.open().into_iter().map(|seen| seen.kind).collect();
+    assert_eq!(kinds, ["missing_in_ledger", "missing_in_provider"]);
+    // Names of the ledger's own say nothing about the provider's accounts.
+    let mut own = World::with(
+        &[rec("a", "GBP3"), rec("b", "EUR1")],
+        &[ent("a", "till 1"), ent("b", "till 2")],
+    );
+    assert_eq!(own.night().expect("a night").matched, 2);
+    assert_eq!(own.number("SELECT count(*) FROM matches"), 2);
+}
+
+#[test]
+fn an_entry_is_missing_only_after_the_provider_may_no_longer_be_silent_about_it() {
+    let booked = |world: &mut World| {
+        world.add_entry(&Ent {
+            hours_ago: Some(100),
+            ..Ent::new("l", "R", 100)
+        });
+    };
+    let mut world = World::new();
+    world.sweeps(3);
+    booked(&mut world);
+    assert_eq!(world.night().expect("a night").open, 1);
+    let mut world = World::new();
+    world.sweeps(5);
+    booked(&mut world);
+    let outcome = world.night().expect("a night");
+    assert_eq!((outcome.open, outcome.pending), (0, 1));
+    let later = as_of() + TimeDelta::hours(24);
+    world.read_sweeps_until(day("2026-03-20"));
+    assert_eq!(world.night_at(later).expect("a night").open, 1);
+    let query = reconciled::compare::sql("ledger", &world.job, later, day("2026-03-20")).expect("a check");
+    assert_eq!(world.text(&query), "missing_in_provider");
+    let query = reconciled::compare::sql("ledger", &world.job, as_of(), day("2026-03-19")).expect("a check");
+    assert!(world.conn.query_row(&query, [], |_| Ok(())).is_err());
+}

@@ -15,7 +15,11 @@ mod sweep;
 #[path = "crash/witness.rs"]
 mod witness;
 
-use bench::{Post, Story};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bench::{Bench, Post, Story};
+use sweep::{Reference, TURNS};
 
 /// Six days of three providers, ledgers, bank and across, from nothing.
 const BACKFILL: Story = Story {
@@ -23,46 +27,184 @@ const BACKFILL: Story = Story {
     night: 0,
     post: Post::Folder,
     read_before: false,
+    fees_signed: false,
 };
+/// A later night: new versions, vanished records, resolved and reopened discrepancies.
+const INCREMENT: Story = Story {
+    name: "increment",
+    night: 2,
+    post: Post::Folder,
+    read_before: false,
+    fees_signed: false,
+};
+/// Everything is read already; what is left is to compare, report and mail.
+const MAILS: Story = Story {
+    name: "mails",
+    night: 0,
+    post: Post::Smtp,
+    read_before: true,
+    fees_signed: false,
+};
+
+/// The first night shows that the account's fees have another sign than documented.
+const LEARNS: Story = Story {
+    name: "learns",
+    night: 0,
+    post: Post::Folder,
+    read_before: false,
+    fees_signed: true,
+};
+
+/// A stopped run has this long; systemd would wait for 90 s.
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_backfill_killed_at_any_write_ends_as_if_nothing_had_happened() {
-    sweep::play(BACKFILL, sweep::kills);
+    sweep::play(BACKFILL, |reference| {
+        assert_eq!(reference.outcome.books["mails"].len(), 5, "one mail per job");
+        sweep::kills(reference)
+    });
 }
 
 #[test]
-fn probe() {
-    let mut b = bench::Bench::new(BACKFILL, 99);
-    for _ in 0..3 {
-        let t = std::time::Instant::now();
-        b.reset();
-        eprintln!("reset {:?}", t.elapsed());
-        let e = b.run(&[], witness::Harm::None);
-        eprintln!("run {:?} calls {} requests {}", e.took, e.calls.len(), b.requests());
-        let e = b.run(&[], witness::Harm::None);
-        eprintln!("again {:?} calls {} requests {}", e.took, e.calls.len(), b.requests());
-        let t = std::time::Instant::now();
-        let o = b.outcome();
-        eprintln!("outcome {:?} {} files", t.elapsed(), o.files.len());
-        for c in ["verify", "replay"] {
-            eprintln!("{c} {:?}", b.command(&[c]).took);
-        }
-        eprintln!("check {:?}", b.command(&["status"]).took);
-        let t = std::time::Instant::now();
-        oracle::unhealthy(&b.night().join("reconciled.db"));
-        oracle::unhealthy(&b.night().join("reconciled-latest.db"));
-        eprintln!("health {:?}", t.elapsed());
+fn a_later_night_killed_at_any_write_ends_as_if_nothing_had_happened() {
+    sweep::play(INCREMENT, |reference| {
+        let has = |table: &str, what: &str| {
+            let rows = &reference.outcome.books[table];
+            assert!(
+                rows.iter().any(|row| row.contains(what)),
+                "no {what} in {table}: {rows:#?}"
+            );
+        };
+        has("superseded_versions", "version=1");
+        has("discrepancies", "kind=\"vanished\"");
+        has("discrepancy_events", "event=\"resolved\"");
+        sweep::kills(reference)
+    });
+}
+
+#[test]
+fn mails_of_a_killed_night_arrive_and_only_a_kill_between_acceptance_and_record_repeats_one() {
+    let swept = sweep::play(MAILS, |reference| {
+        assert_eq!(reference.outcome.mails.len(), 5, "one mail per job");
+        sweep::kills(reference)
+    });
+    assert!(swept.mails_again > 0, "no kill fell between acceptance and record");
+    assert!(
+        swept.mails_again < swept.struck / 4,
+        "{} mails were repeated",
+        swept.mails_again
+    );
+}
+
+#[test]
+fn what_a_killed_night_learned_holds_for_every_row_of_it() {
+    sweep::play(LEARNS, |reference| {
+        let learned = &reference.outcome.books["calibrations"];
+        assert!(learned.iter().any(|row| row.contains("fee_sign")), "{learned:?}");
+        sweep::kills_near(reference, "reconciled-replay")
+    });
+}
+
+#[test]
+fn a_disk_that_fails_ends_the_run_with_74_and_the_next_one_makes_up_for_it() {
+    sweep::play(BACKFILL, sweep::failures);
+}
+
+/// A database of the version before the newest, filled; there is none while the first version is the newest.
+#[test]
+fn an_upgrade_killed_at_any_write_ends_as_if_nothing_had_happened() {
+    let newest: u32 = include_str!("../schema.sql")
+        .split_once("PRAGMA user_version = ")
+        .and_then(|(_, rest)| rest.split(';').next()?.parse().ok())
+        .expect("schema.sql says its version");
+    if newest == 1 {
+        eprintln!("skipped: version 1 is the newest, there is nothing to upgrade from");
+        return;
     }
-    let e = {
-        b.reset();
-        b.run(&[], witness::Harm::None)
-    };
-    std::fs::write(
-        "/tmp/trace.txt",
-        e.calls
-            .iter()
-            .map(|c| format!("{} {}\n", c.operation, c.path))
-            .collect::<String>(),
-    )
-    .unwrap();
+    panic!(
+        "play a night here that begins with a filled database of version {}",
+        newest - 1
+    );
+}
+
+#[test]
+fn a_stopped_run_ends_soon_with_75_and_the_next_one_goes_on() {
+    let mut bench = Bench::new(
+        Story {
+            name: "stop",
+            ..INCREMENT
+        },
+        sweep::BENCHES.fetch_add(1, Ordering::Relaxed),
+    );
+    let reference = TURNS.take(|| Reference::of(&mut bench));
+    let requests = reference.outcome.requests;
+    let mut early = 0;
+    for stop_after in [0, 1, 2, 5, 9, 14, 20, 27, 35, 44, 54]
+        .into_iter()
+        .filter(|at| *at < requests)
+    {
+        TURNS.take(|| {
+            bench.reset();
+            let mut run = bench.start();
+            while bench.requests() < stop_after && !run.is_over() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let asked = Instant::now();
+            if !run.is_over() {
+                run.terminate();
+            }
+            let ended = run.wait();
+            let took = asked.elapsed();
+            assert!(
+                took < STOPS_WITHIN,
+                "stopped after {stop_after} requests, ended after {took:?}"
+            );
+            let mut wrong = match (ended.signal, ended.code) {
+                (None, Some(75)) => Vec::new(),
+                (None, Some(0)) => sweep::diverging(&reference, &bench.outcome(), 0),
+                // Before the program listens to signals nothing was done.
+                (Some(15), None) if ended.calls.is_empty() => Vec::new(),
+                other => vec![format!("ended with {other:?}: {}", ended.said)],
+            };
+            early += usize::from(ended.code == Some(75));
+            let ended = bench.run(&[], witness::Harm::None);
+            if ended.code != Some(0) {
+                wrong.push(format!("the next run ended with {:?}: {}", ended.code, ended.said));
+            }
+            wrong.extend(sweep::diverging(&reference, &bench.outcome(), 1));
+            wrong.extend(bench.unhealthy());
+            assert!(wrong.is_empty(), "stopped after {stop_after} requests: {wrong:#?}");
+        });
+    }
+    assert!(early > 5, "only {early} runs were stopped early");
+}
+
+#[test]
+fn a_second_instance_ends_at_once_with_75_and_asks_nobody() {
+    let mut bench = Bench::new(
+        Story {
+            name: "two",
+            ..BACKFILL
+        },
+        sweep::BENCHES.fetch_add(1, Ordering::Relaxed),
+    );
+    let reference = TURNS.take(|| Reference::of(&mut bench));
+    bench.reset();
+    // The first one waits for its first answers, and asks nothing more meanwhile.
+    bench.slow_down(Duration::from_secs(3));
+    let first = bench.start();
+    while bench.requests() < 3 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let second = bench.run(&[], witness::Harm::None);
+    assert_eq!(second.code, Some(75), "{}", second.said);
+    assert!(second.said.contains("another instance runs"), "{}", second.said);
+    assert!(second.took < Duration::from_secs(2), "it took {:?}", second.took);
+    assert_eq!(bench.requests(), 3, "the second instance asked somebody");
+    bench.quicken();
+    let first = first.wait();
+    assert_eq!(first.code, Some(0), "{}", first.said);
+    let wrong = sweep::diverging(&reference, &bench.outcome(), 0);
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -107,6 +107,7 @@ fn subject(entry: &Entry, folder: &Path) -> Subject {
                 until,
             },
             subject: None,
+            account: String::new(),
             as_of: until + chrono::TimeDelta::hours(2),
             zone,
             calibration: Arc::new(BTreeMap::new()),

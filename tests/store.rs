@@ -266,6 +266,30 @@ fn only_records_inside_the_window_can_vanish_from_it() {
 }
 
 #[test]
+fn a_figure_about_a_subject_is_known_by_it_and_keeps_the_time_of_the_first_window_that_listed_it() {
+    let world = World::new();
+    let last = |day: u32| format!("2026-03-{:02}T04:59:59.999Z", day + 1);
+    let figure =
+        |at: &str, amount| json!({"balances": [{"item": "closing", "subject": "s", "as_of": at, "amount": amount}]});
+    let current = || world.select("SELECT as_of, amount FROM balances WHERE superseded_at IS NULL");
+    for day in [5, 4, 6] {
+        world.read(&ask("days", day, night(7)), &[figure(&last(day), 500)]);
+        assert_eq!(
+            current(),
+            [format!("{} 5.00", last(day.min(if day == 5 { 5 } else { 4 })))],
+            "{day}"
+        );
+    }
+    assert_eq!(world.select("SELECT count(*) FROM balances"), ["2"]);
+    world.read(&ask("days", 6, night(8)), &[figure(&last(6), 600)]);
+    assert_eq!(current(), [format!("{} 6.00", last(4))]);
+    // A time of its own counts as soon as there is one.
+    world.read(&ask("days", 5, night(8)), &[figure("2026-03-05T20:00:00.000Z", 600)]);
+    assert_eq!(current(), ["2026-03-05T20:00:00.000Z 6.00"]);
+    assert_eq!(replay_of(&world), Vec::<String>::new());
+}
+
+#[test]
 fn a_window_that_moved_is_read_again_and_an_unstable_one_proves_nothing() {
     let world = World::new();
     world.read(&ask("days", 4, night(5)), &[rows(&[row("a", 1), row("b", 2)])]);
@@ -446,9 +470,8 @@ fn a_new_calibration_derives_every_row_anew_without_new_versions() {
     let world = three_nights();
     let before = world.select("SELECT transaction_id, provider_id, version, page_id, seen_at FROM transactions");
     let learned = [("sign".to_owned(), "turned".to_owned())].into();
-    assert!(store::set_calibration(&world.store, JOB, &learned, night(7)).unwrap());
-    assert!(!store::set_calibration(&world.store, JOB, &learned, night(8)).unwrap());
-    store::rederive(&world.store, &job(), &Tiny).unwrap();
+    assert!(store::learn(&world.store, &job(), &Tiny, &learned, night(7)).unwrap());
+    assert!(!store::learn(&world.store, &job(), &Tiny, &learned, night(8)).unwrap());
     assert_eq!(
         world.select("SELECT amount FROM transaction_versions WHERE provider_id = 'a' ORDER BY version"),
         ["-1.00", "-0.90"]

@@ -148,7 +148,7 @@ pub fn entry(position: usize, entry: &Entry, twin: bool, rules: &Rules<'_>) -> P
         }
         LedgerStatus::Open => (Kind::MissingInProvider, Some(rules.timing.stale)),
         LedgerStatus::Settled if twin => (Kind::DuplicateInLedger, None),
-        LedgerStatus::Settled => (Kind::MissingInProvider, Some(rules.timing.grace_provider)),
+        LedgerStatus::Settled => (Kind::MissingInProvider, Some(rules.timing.grace_missing)),
     };
     let place = entry.booked_at.map_or(Place::Inside, |at| rules.scope.place(at));
     let tomorrow = next_day(rules.business_day);

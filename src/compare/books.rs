@@ -228,8 +228,10 @@ fn related(conn: &Connection, job: &str) -> Result<Vec<Related>, Failure> {
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
         let (account, related_id): (String, String) = (row.get(0)?, row.get(1)?);
-        for (feed, _) in places.iter().filter(|(_, a)| *a == account) {
-            let mut found = target.query((job, feed, &account, &related_id))?;
+        // Its own account first: a refund may leave another account than the one its payment came to.
+        let (own, others): (Vec<_>, Vec<_>) = places.iter().partition(|(_, a)| *a == account);
+        for (feed, of) in own.into_iter().chain(others) {
+            let mut found = target.query((job, feed, of, &related_id))?;
             let Some(named) = found.next()? else { continue };
             all.push(Related {
                 account: account.clone(),
@@ -248,35 +250,33 @@ fn related(conn: &Connection, job: &str) -> Result<Vec<Related>, Failure> {
     Ok(all)
 }
 
+/// Under whatever accounts the subjects are: one movement moves one account.
 fn repeated_ids(conn: &Connection, job: &str, provider: &dyn Provider) -> Result<Vec<(String, Vec<String>)>, Failure> {
     let mut all = Vec::new();
+    let accounts: BTreeSet<String> = places(conn, job)?.into_iter().map(|(_, account)| account).collect();
+    let accounts = serde_json::Value::from_iter(accounts).to_string();
     let mut statement = conn.prepare(
-        "SELECT account, provider_id, subject FROM transactions INDEXED BY transactions_by_id
+        "SELECT provider_id, subject FROM transactions INDEXED BY transactions_by_id
           WHERE job = ?1 AND feed = ?2 AND EXISTS (
-            SELECT 1 FROM transactions AS o
-             WHERE o.job = transactions.job AND o.feed = transactions.feed AND o.account = transactions.account
+            SELECT 1 FROM transactions AS o INDEXED BY transactions_by_id
+             WHERE o.job = transactions.job AND o.feed = transactions.feed
+               AND o.account IN (SELECT value FROM json_each(?3))
                AND o.provider_id = transactions.provider_id AND o.subject <> transactions.subject
                AND o.vanished_at IS NULL)
             AND vanished_at IS NULL
-          ORDER BY account, provider_id, subject",
+          ORDER BY provider_id, subject",
     )?;
     for feed in provider
         .feeds()
         .iter()
         .filter(|f| matches!(f.shape, Shape::Children { .. }))
     {
-        let mut rows = statement.query((job, feed.name))?;
-        let mut last: Option<(String, String)> = None;
+        let mut rows = statement.query((job, feed.name, &accounts))?;
+        let mut of_feed: BTreeMap<String, Vec<String>> = BTreeMap::new();
         while let Some(row) = rows.next()? {
-            let key: (String, String) = (row.get(0)?, row.get(1)?);
-            if last.as_ref() != Some(&key) {
-                all.push((key.1.clone(), Vec::new()));
-                last = Some(key);
-            }
-            if let Some((_, subjects)) = all.last_mut() {
-                subjects.push(row.get(2)?);
-            }
+            of_feed.entry(row.get(0)?).or_default().push(row.get(1)?);
         }
+        all.extend(of_feed);
     }
     Ok(all)
 }

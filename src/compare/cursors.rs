@@ -19,7 +19,7 @@ pub struct Setup<'a> {
     pub ledger: bool,
     /// Some entry carries a provider_id.
     pub ids: bool,
-    /// The provider's accounts; empty when there is only one, which then needs no looking at.
+    /// The accounts that both sides speak of; empty when there is only one, which then needs no looking at.
     pub accounts: &'a std::collections::BTreeSet<String>,
 }
 

@@ -15,17 +15,21 @@ pub struct Timing {
     pub grace_ledger: TimeDelta,
     /// Booked, provider not final yet.
     pub grace_provider: TimeDelta,
+    /// Booked, and the provider says nothing of it at all.
+    pub grace_missing: TimeDelta,
     /// Open at the provider.
     pub stale: TimeDelta,
 }
 
 impl Timing {
-    pub fn new(settings: &Match, as_of: Instant, zone: Tz) -> Self {
+    /// `lag`: how long the provider itself may say nothing of a booking ([`crate::providers::Provider::lag`]).
+    pub fn new(settings: &Match, lag: TimeDelta, as_of: Instant, zone: Tz) -> Self {
         Self {
             as_of,
             zone,
             grace_ledger: settings.grace_ledger,
             grace_provider: settings.grace_provider,
+            grace_missing: settings.grace_provider.max(lag),
             stale: TimeDelta::try_days(settings.stale_pending_days).unwrap_or(TimeDelta::MAX),
         }
     }

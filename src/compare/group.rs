@@ -23,7 +23,7 @@ pub struct Rules<'a> {
     pub business_day: BusinessDay,
     /// False: the job has no ledger; only what records alone can show is looked at.
     pub ledger: bool,
-    /// The provider's accounts, when there are several.
+    /// The accounts that both sides speak of, when there are several.
     pub accounts: &'a std::collections::BTreeSet<String>,
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use chrono::TimeDelta;
 use rusqlite::Connection;
 
 use super::Case;
@@ -19,6 +20,7 @@ use super::places::Places;
 use super::rows::{Entry, Record, Rows};
 use super::scope::Scope;
 use super::units::Units;
+use crate::config::{Job, JobSource};
 use crate::day::BusinessDay;
 use crate::failure::{Class, Failure};
 use crate::money::Currency;
@@ -109,10 +111,11 @@ pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger:
     };
     let mut merged = cursors::merge(conn, open, &setup)?;
     let matching = &case.job.matching;
+    let lag = lag(case.job);
     let rules = Rules {
-        timing: Timing::new(matching, case.as_of, case.job.timezone),
+        timing: Timing::new(matching, lag, case.as_of, case.job.timezone),
         tolerance: Tolerance::new(&matching.amount_tolerance),
-        scope: Scope::read(conn, case.job, case.business_day, matching.grace_provider)?,
+        scope: Scope::read(conn, case.job, case.business_day, matching.grace_provider.max(lag))?,
         business_day: case.business_day,
         ledger,
         accounts: &accounts,
@@ -556,9 +559,27 @@ pub fn places(conn: &Connection, job: &str) -> Result<Vec<(String, String)>, Fai
     Ok(places)
 }
 
-/// The provider's accounts when there are several.
+/// How long the provider may say nothing of a booking; a file says all it knows at once.
+pub(super) fn lag(job: &Job) -> TimeDelta {
+    match &job.source {
+        JobSource::Provider(setup) => setup.provider.lag(),
+        JobSource::File(_) | JobSource::Across(_) => TimeDelta::zero(),
+    }
+}
+
+/// The accounts that keep rows apart. Where an entry bears the name of one of the provider's accounts both sides speak of
+/// the same accounts, and every name counts; otherwise the ledger's names are its own and say nothing. Empty when there is
+/// only one.
 fn accounts(conn: &Connection, job: &str) -> Result<BTreeSet<String>, Failure> {
-    let accounts: BTreeSet<String> = places(conn, job)?.into_iter().map(|p| p.1).collect();
+    let mut accounts: BTreeSet<String> = places(conn, job)?.into_iter().map(|p| p.1).collect();
+    let mut statement =
+        conn.prepare("SELECT DISTINCT account FROM ledger_entries WHERE job = ?1 AND account IS NOT NULL")?;
+    let named: BTreeSet<String> = statement
+        .query_map([job], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    if !named.is_disjoint(&accounts) {
+        accounts.extend(named);
+    }
     Ok(if accounts.len() > 1 { accounts } else { BTreeSet::new() })
 }
 

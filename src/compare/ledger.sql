@@ -1,6 +1,6 @@
 -- Where do records and entries differ that stand alone under their reference, or provider_id, on their side?
--- Parameters: :job, :as_of, :start, :until (end of the last business day), :grace_ledger_s, :grace_provider_s, :stale_s
---             (seconds), :tolerance_minor, :ledger (0: the job has none, and nothing can be missing there)
+-- Parameters: :job, :as_of, :start, :until (end of the last business day), :grace_ledger_s, :grace_provider_s,
+--             :grace_missing_s, :stale_s (seconds), :tolerance_minor, :ledger (0: the job has none, and nothing can be missing there)
 -- Columns: kind, direction, reference, provider_id, ledger_id, currency, provider_amount_minor, ledger_amount_minor,
 --          difference_minor (provider - ledger)
 -- The same answer as the comparison for: missing_in_ledger, missing_in_provider, amount_mismatch, currency_mismatch,
@@ -104,7 +104,7 @@ SELECT 'missing_in_provider', e.direction, e.reference, e.provider_id, e.ledger_
   FROM entries AS e
  WHERE e.status IN ('settled', 'open') AND coalesce(e.booked_at, :start) >= :start AND coalesce(e.booked_at, :start) < :until
    AND (e.booked_at IS NULL
-        OR unixepoch(:as_of) >= e.booked_s + iif(e.status = 'open', :stale_s, :grace_provider_s))
+        OR unixepoch(:as_of) >= e.booked_s + iif(e.status = 'open', :stale_s, :grace_missing_s))
    AND CASE WHEN e.provider_id IS NOT NULL
             -- an id that the provider does not know is not tried again by reference
             THEN e.provider_id NOT IN (SELECT t.provider_id FROM transactions AS t WHERE t.job = :job)

@@ -1,5 +1,6 @@
 //! The checks as SQL that an analyst can paste into `sqlite3`. Pure.
 
+use super::items::lag;
 use crate::config::{Job, JobSource};
 use crate::day::{BusinessDay, Instant, format_instant, next_day, start_of_day};
 use crate::money::parse_minor;
@@ -105,6 +106,10 @@ fn parameters(job: &Job, as_of: Instant, day: BusinessDay) -> Vec<(&'static str,
         (
             ":grace_provider_s",
             job.matching.grace_provider.num_seconds().to_string(),
+        ),
+        (
+            ":grace_missing_s",
+            job.matching.grace_provider.max(lag(job)).num_seconds().to_string(),
         ),
         (
             ":stale_s",

@@ -67,6 +67,7 @@ impl Selection {
                 window: candidate.window,
                 shape: Some(format!("{} {}", night.job.shape, candidate.said)),
                 subject: Some(candidate.subject),
+                account: String::new(),
             });
         }
         Ok(selection)

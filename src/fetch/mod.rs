@@ -191,6 +191,7 @@ impl<'n> Evening<'n> {
                         window,
                         subject: None,
                         shape: None,
+                        account: String::new(),
                     })
                     .collect(),
             };
@@ -215,6 +216,7 @@ impl<'n> Evening<'n> {
             feed: feed.name,
             window: wanted.window,
             subject: wanted.subject,
+            account: wanted.account,
             as_of: self.night.as_of,
             zone: self.night.job.timezone,
             calibration: Arc::clone(calibration),
@@ -397,6 +399,9 @@ impl<'n> Evening<'n> {
                 ask.feed
             ));
         }
+        for warning in sealed.warnings {
+            self.night.client.warn(format!("{}: {warning}", place_of(self.night, ask)));
+        }
         self.night.progress.sealed(&self.night.job.name, ask.feed);
         if !sealed.subjects.is_empty() {
             let named = Named {
@@ -447,23 +452,27 @@ async fn read_window<'a>(night: &'a Night<'a>, talk: Talk<'a>, held: &'a Held) -
     }
 }
 
-/// `tupay-pe: deposits 2026-03-04`, `payvyne: sweep_transactions 5d02c8f1a97b3e64`, `one2pays: payments 2026-01-01 to 2026-03-04`.
+/// `tupay-pe: deposits 2026-03-04`.
 fn place_name(night: &Night<'_>, ask: &Ask) -> String {
-    let job = &night.job.name;
+    format!("{}: {}", night.job.name, place_of(night, ask))
+}
+
+/// `deposits 2026-03-04`, `sweep_transactions 5d02c8f1a97b3e64`, `payments 2026-01-01 to 2026-03-04`.
+fn place_of(night: &Night<'_>, ask: &Ask) -> String {
     if let Some(subject) = &ask.subject {
         // What stands behind the key may open a session.
         let extras = night.setup.provider.lookup_extras(ask.feed).len();
         let subject = crate::providers::lookups::key_of(subject, extras);
         // A hostile id must not fill the log.
         let shown: String = subject.chars().filter(|c| !c.is_control()).take(64).collect();
-        return format!("{job}: {} {shown}", ask.feed);
+        return format!("{} {shown}", ask.feed);
     }
     let first = day_of(ask.window.from, ask.zone);
     let last = day_of(ask.window.until - chrono::TimeDelta::milliseconds(1), ask.zone);
     if first == last {
-        format!("{job}: {} {first}", ask.feed)
+        format!("{} {first}", ask.feed)
     } else {
-        format!("{job}: {} {first} to {last}", ask.feed)
+        format!("{} {first} to {last}", ask.feed)
     }
 }
 
@@ -507,6 +516,7 @@ async fn check_first_page(talk: &Talk<'_>, setup: &ProviderSetup) -> Result<Vec<
             until: now - chrono::TimeDelta::days(1),
         },
         subject: None,
+        account: String::new(),
         as_of: now,
         zone: chrono_tz::UTC,
         calibration: Arc::default(),

@@ -31,6 +31,8 @@ pub struct Planned {
 pub(super) struct Wanted {
     pub window: Window,
     pub subject: Option<String>,
+    /// The account the subject was listed with.
+    pub account: String,
     /// Instead of the job's own: what a cut conversation must agree with to go on.
     pub shape: Option<String>,
 }
@@ -164,7 +166,10 @@ pub(super) fn children(
         Some(store) => store::covered_subjects(store, &night.job.name, feed.name)?,
         None => BTreeMap::new(),
     };
-    let mut candidates: BTreeMap<String, Window> = known.iter().map(|(id, c)| (id.clone(), c.window)).collect();
+    let mut candidates: BTreeMap<String, (Window, String)> = known
+        .iter()
+        .map(|(id, (covered, account))| (id.clone(), (covered.window, account.clone())))
+        .collect();
     let stored = match store {
         Some(store) => stored_subjects(store, &night.job.name, parent_feed)?,
         None => Vec::new(),
@@ -176,17 +181,27 @@ pub(super) fn children(
                 None => Some(parent.window),
             };
             if let Some(window) = window {
-                candidates.entry(subject.id.clone()).or_insert(window);
+                candidates
+                    .entry(subject.id.clone())
+                    .or_insert_with(|| (window, subject.account.clone()));
             }
         }
     }
     let lookback_from = newest - night.job.fetch.lookback;
     let mut wanted: Vec<Wanted> = candidates
         .into_iter()
-        .filter(|(id, window)| is_wanted(known.get(id), window, lookback_from, night.fresh_since))
-        .map(|(id, window)| Wanted {
+        .filter(|(id, (window, _))| {
+            is_wanted(
+                known.get(id).map(|(covered, _)| covered),
+                window,
+                lookback_from,
+                night.fresh_since,
+            )
+        })
+        .map(|(id, (window, account))| Wanted {
             window,
             subject: Some(id),
+            account,
             shape: None,
         })
         .collect();
@@ -207,7 +222,7 @@ fn is_wanted(known: Option<&Covered>, window: &Window, lookback_from: Instant, f
 fn stored_subjects(store: &Store, job: &str, parent_feed: &str) -> Result<Vec<Named>, Failure> {
     store.read(|conn| {
         let mut statement = conn.prepare_cached(
-            "SELECT b.subject, nullif(b.as_of, b.seen_at), w.from_at, w.until_at \
+            "SELECT b.subject, nullif(b.as_of, b.seen_at), w.from_at, w.until_at, b.account \
                FROM balances AS b JOIN pages AS p USING (page_id) JOIN windows AS w ON w.window_id = p.window \
               WHERE b.job = ?1 AND b.feed = ?2 AND b.subject <> '' ORDER BY b.balance_id",
         )?;
@@ -223,6 +238,7 @@ fn stored_subjects(store: &Store, job: &str, parent_feed: &str) -> Result<Vec<Na
             let subject = Subject {
                 id: row.get(0)?,
                 at: at(1)?,
+                account: row.get(4)?,
             };
             named.push(Named {
                 window: Window { from, until },

@@ -213,7 +213,8 @@ impl<'w> Walk<'w> {
         self.archive(page, number, false)?;
         // An entry whose key is unknown there is compared as such; a sweep that is unknown is worth a word.
         if !self.keyed {
-            self.talk.client.warn(format!("{}: {why}", self.name()));
+            let place = super::place_of(self.night, self.place.ask);
+            self.talk.client.warn(format!("{place}: {why}"));
         }
         let sealed = self.seal(WindowState::Sealed)?;
         Ok(Turn::End(End::Sealed(sealed)))

@@ -111,6 +111,8 @@ pub struct Ask {
     pub window: Window,
     /// The sweep's id, the merchant's key. None for windows.
     pub subject: Option<String>,
+    /// The account the subject was listed with ([`Subject::account`]): its rows do not say. Empty for windows.
+    pub account: String,
     /// The as-of instant of the run: the time of figures that carry none of their own.
     pub as_of: Instant,
     /// The job's zone, for business days.
@@ -272,6 +274,8 @@ pub struct Parsed {
 pub struct Subject {
     pub id: String,
     pub at: Option<Instant>,
+    /// The account it belongs to, as in [`Balance::account`]; empty where there is only one.
+    pub account: String,
 }
 
 /// The conversation with one provider, for one job's settings.

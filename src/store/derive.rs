@@ -17,11 +17,14 @@ use crate::day::format_instant;
 use crate::failure::{Class, Failure};
 use crate::providers::{Ask, Parsed, Provider, Shape, Subject};
 use crate::record::{Balance, Unreadable};
+use crate::window::Window;
 
 /// Parsed pages that wait for the writing thread: enough to keep both busy, few enough to stay small.
 const PAGES_AHEAD: usize = 4;
 /// Unknown field names kept per window; a provider that sends random names must not fill the memory.
 const FIELD_NAMES: usize = 100;
+/// Different warnings kept per window.
+const WARNINGS: usize = 100;
 
 /// What sealing a window came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub struct Sealed {
     pub subjects: Vec<Subject>,
     /// Field names the provider's document does not know; at most a hundred.
     pub unknown_fields: BTreeSet<String>,
+    /// Things a person should know that stop nothing ([`Parsed::warnings`]); at most a hundred.
+    pub warnings: BTreeSet<String>,
 }
 
 /// Turns the pages of the current pass into rows and seals the window, in one transaction.
@@ -252,6 +257,7 @@ struct Page {
     unreadable: Vec<Unreadable>,
     subjects: Vec<Subject>,
     unknown_fields: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// The parsing thread: every page of the pass once, in the order of derivation.
@@ -313,6 +319,7 @@ fn checked(parsed: Parsed, page_id: i64, confirms: bool, d: &Derivation<'_>) -> 
         unreadable: parsed.unreadable,
         subjects: parsed.subjects,
         unknown_fields: parsed.unknown_fields,
+        warnings: parsed.warnings,
     })
 }
 
@@ -321,6 +328,7 @@ struct Tables<'c> {
     tx: &'c Connection,
     job: &'c str,
     feed: &'static str,
+    window: Window,
     as_of: String,
     /// The rows stand already; only what is not stored (subjects, counts) is taken from the pages.
     known: bool,
@@ -344,6 +352,7 @@ impl<'c> Tables<'c> {
             tx,
             job: d.job,
             feed: d.ask.feed,
+            window: d.ask.window,
             as_of: format_instant(d.ask.as_of),
             known,
             records: Records::new(tx, d.job, d.provider_name, d.ask.as_of, proves, first)?,
@@ -374,6 +383,8 @@ impl<'c> Tables<'c> {
         self.sealed
             .unknown_fields
             .extend(page.unknown_fields.into_iter().take(room));
+        let room = WARNINGS.saturating_sub(self.sealed.warnings.len());
+        self.sealed.warnings.extend(page.warnings.into_iter().take(room));
         Ok(())
     }
 
@@ -391,7 +402,7 @@ impl<'c> Tables<'c> {
             self.count(became);
         }
         for (at, balance) in &page.balances {
-            let became = store_balance(self.tx, self.job, balance, &self.as_of, page.page_id, *at)?;
+            let became = store_balance(self.tx, self.job, self.window, balance, &self.as_of, page.page_id, *at)?;
             self.count(became);
         }
         for unreadable in &page.unreadable {

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags, params};
-use tempfile::TempPath;
+use rusqlite::{Connection, OpenFlags, Transaction, params};
+use tempfile::NamedTempFile;
 
 use super::derive::{Derivation, derive, shape_of};
-use super::{Store, WindowState, count, damaged, open, schema, stored_instant};
+use super::{Store, WindowState, count, damaged, open, runs, schema, stored_instant};
 use crate::config::{Job, JobSource};
+use crate::day::Instant;
 use crate::failure::{Class, Failure};
 use crate::providers::{Ask, Provider};
 use crate::window::Window;
@@ -61,7 +62,8 @@ pub fn replay(store: &Store, job: &Job) -> Result<Replayed, Failure> {
             ..Replayed::default()
         });
     };
-    let rebuilt = rebuild(store, job, setup.provider.as_ref())?;
+    let calibration = super::calibration(store, &job.name)?;
+    let rebuilt = rebuild(store, job, setup.provider.as_ref(), calibration)?;
     let mut differences = Vec::new();
     for (table, sql) in COMPARISONS {
         let mut statement = rebuilt.connection.prepare(sql)?;
@@ -88,15 +90,48 @@ pub fn replay(store: &Store, job: &Job) -> Result<Replayed, Failure> {
 /// Makes the stored rows what the pages say under the present calibration, in one transaction. Ids of rows stay; a record
 /// that reads otherwise now gets no new version, for the provider changed nothing.
 pub fn rederive(store: &Store, job: &Job, provider: &dyn Provider) -> Result<(), Failure> {
-    let Rebuilt { connection, file, .. } = rebuild(store, job, provider)?;
+    let calibration = super::calibration(store, &job.name)?;
+    put_in_place(store, job, rebuild(store, job, provider, calibration)?, |_| Ok(()))
+}
+
+/// Keeps what was learned about a job's account and derives every row anew under it, in one transaction: rows and
+/// calibration never disagree. False: it was known, nothing is written. Questions that are not in `learned` keep their
+/// answers.
+pub fn learn(
+    store: &Store,
+    job: &Job,
+    provider: &dyn Provider,
+    learned: &BTreeMap<String, String>,
+    learned_at: Instant,
+) -> Result<bool, Failure> {
+    let mut calibration = super::calibration(store, &job.name)?;
+    if learned.iter().all(|(name, value)| calibration.get(name) == Some(value)) {
+        return Ok(false);
+    }
+    calibration.extend(learned.clone());
+    let rebuilt = rebuild(store, job, provider, calibration)?;
+    put_in_place(store, job, rebuilt, |tx| {
+        runs::put_calibration(tx, &job.name, learned, learned_at)
+    })?;
+    Ok(true)
+}
+
+fn put_in_place(
+    store: &Store,
+    job: &Job,
+    rebuilt: Rebuilt,
+    also: impl FnOnce(&Transaction<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Rebuilt { connection, file, .. } = rebuilt;
     connection.execute_batch("DETACH books")?;
     connection.close().map_err(|(_, error)| Failure::from(error))?;
     store.with_writer(|store, writer| {
-        writer.execute("ATTACH ?1 AS rebuilt", [utf8(&file)?])?;
+        writer.execute("ATTACH ?1 AS rebuilt", [utf8(file.path())?])?;
         let applied = store.begin(writer).and_then(|tx| {
             for statement in APPLY {
                 tx.execute(statement, [&job.name])?;
             }
+            also(&tx)?;
             store.commit(tx)
         });
         writer.execute_batch("DETACH rebuilt")?;
@@ -161,7 +196,7 @@ const APPLY: [&str; 9] = [
 /// The temporary database: closed and removed when dropped.
 struct Rebuilt {
     connection: Connection,
-    file: TempPath,
+    file: NamedTempFile,
     readings: u64,
     rows: u64,
 }
@@ -172,6 +207,7 @@ struct Seal {
     window_id: i64,
     feed: String,
     subject: String,
+    account: String,
     window: Window,
     reading: u32,
     pass: u32,
@@ -179,11 +215,16 @@ struct Seal {
     as_of: crate::day::Instant,
 }
 
-fn rebuild(store: &Store, job: &Job, provider: &dyn Provider) -> Result<Rebuilt, Failure> {
+fn rebuild(
+    store: &Store,
+    job: &Job,
+    provider: &dyn Provider,
+    calibration: BTreeMap<String, String>,
+) -> Result<Rebuilt, Failure> {
     let file = temporary(store.path())?;
-    let connection = empty(&file, store.path())?;
+    let connection = empty(file.path(), store.path())?;
     let seals = store.read(|books| seals(books, &job.name))?;
-    let calibration = Arc::new(super::calibration(store, &job.name)?);
+    let calibration = Arc::new(calibration);
     let mut archive = store.reader()?;
     let mut rows = 0;
     connection.execute_batch("BEGIN")?;
@@ -204,6 +245,7 @@ fn rebuild(store: &Store, job: &Job, provider: &dyn Provider) -> Result<Rebuilt,
             feed: feed.name,
             window: seal.window,
             subject: Some(seal.subject.clone()).filter(|subject| !subject.is_empty()),
+            account: seal.account.clone(),
             as_of: seal.as_of,
             zone: job.timezone,
             calibration: calibration.clone(),
@@ -231,16 +273,11 @@ fn rebuild(store: &Store, job: &Job, provider: &dyn Provider) -> Result<Rebuilt,
 }
 
 /// A file beside the database (the same disk, with room for it); elsewhere when that folder may not be written.
-fn temporary(database: &Path) -> Result<TempPath, Failure> {
-    let make = |folder: &Path| {
-        tempfile::Builder::new()
-            .prefix(".reconciled-replay-")
-            .tempfile_in(folder)
-    };
-    make(&open::folder_of(database))
-        .or_else(|_| make(&std::env::temp_dir()))
-        .map(tempfile::NamedTempFile::into_temp_path)
-        .map_err(|error| open::unreachable(database, &error))
+fn temporary(database: &Path) -> Result<NamedTempFile, Failure> {
+    const PREFIX: &str = ".reconciled-replay-";
+    open::temporary_beside(database, PREFIX)
+        .or_else(|_| open::temporary_beside(&std::env::temp_dir().join("replay"), PREFIX))
+        .map_err(|failure| failure.at(database.display()))
 }
 
 /// A database with the tables of rows alone, in which everything else is read from `books`, the stored side.
@@ -294,7 +331,8 @@ fn utf8(path: &Path) -> Result<&str, Failure> {
 
 fn seals(books: &Connection, job: &str) -> Result<Vec<Seal>, Failure> {
     let mut statement = books.prepare(
-        "SELECT s.seal_id, s.window_id, w.feed, w.subject, s.from_at, s.until_at, s.reading, s.pass, s.state, s.as_of
+        "SELECT s.seal_id, s.window_id, w.feed, w.subject, s.from_at, s.until_at, s.reading, s.pass, s.state, s.as_of,
+                w.account
            FROM seals AS s JOIN windows AS w USING (window_id) WHERE w.job = ?1 ORDER BY s.seal_id",
     )?;
     let mut rows = statement.query([job])?;
@@ -314,6 +352,7 @@ fn seals(books: &Connection, job: &str) -> Result<Vec<Seal>, Failure> {
             pass: row.get(7)?,
             state: row.get::<_, String>(8)?.parse().map_err(|()| damaged("a state"))?,
             as_of: instant(9)?,
+            account: row.get(10)?,
         });
     }
     Ok(seals)

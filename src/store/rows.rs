@@ -359,28 +359,48 @@ impl<'c> Records<'c> {
 }
 
 /// Stores one figure. Another figure in the place of a stored one supersedes it.
+///
+/// A figure about a subject (a sweep) is known by its subject: several windows may list it, and where it has no time of its
+/// own it keeps that of the first of them, whichever is read first.
 pub(super) fn store_balance(
     connection: &Connection,
     job: &str,
+    window: Window,
     balance: &Balance,
     as_of: &str,
     page_id: i64,
     page_row: u32,
 ) -> Result<Became, Failure> {
-    let (at, currency) = (format_instant(balance.as_of), balance.currency.code());
-    let known: Option<(i64, i64)> = connection
-        .prepare_cached(
-            "SELECT balance_id, amount_minor FROM balances
+    let currency = balance.currency.code();
+    let mut at = format_instant(balance.as_of);
+    let known: Option<(i64, i64, String)> = connection
+        .prepare_cached(if balance.subject.is_empty() {
+            "SELECT balance_id, amount_minor, as_of FROM balances
               WHERE job = ?1 AND feed = ?2 AND account = ?3 AND subject = ?4 AND as_of = ?5 AND currency = ?6 AND item = ?7
-                AND superseded_at IS NULL",
-        )?
+                AND superseded_at IS NULL"
+        } else {
+            "SELECT balance_id, amount_minor, as_of FROM balances
+              WHERE job = ?1 AND feed = ?2 AND account = ?3 AND subject = ?4 AND ?5 IS NOT NULL AND currency = ?6
+                AND item = ?7 AND superseded_at IS NULL"
+        })?
         .query_row(
-            params![job, balance.feed, balance.account, balance.subject, at, currency, balance.item],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            params![
+                job,
+                balance.feed,
+                balance.account,
+                balance.subject,
+                at,
+                currency,
+                balance.item
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
         .optional()?;
-    if let Some((balance_id, amount_minor)) = known {
-        if amount_minor == balance.amount_minor {
+    if let Some((balance_id, amount_minor, known_at)) = &known {
+        if balance.as_of == window.last_instant() && *known_at < at {
+            at.clone_from(known_at);
+        }
+        if *amount_minor == balance.amount_minor && *known_at == at {
             return Ok(Became::Unchanged);
         }
         connection

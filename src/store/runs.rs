@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{Store, number, stored_instant};
 use crate::day::{BusinessDay, Instant, format_instant};
@@ -165,24 +165,30 @@ pub fn calibration(store: &Store, job: &str) -> Result<BTreeMap<String, String>,
     })
 }
 
-/// Keeps what was learned; true when it is news (rows must then be derived again). Questions that are not in `learned` keep
-/// their answers.
-pub fn set_calibration(
-    store: &Store,
+/// What the night of that as-of instant learned.
+pub fn learned_as_of(store: &Store, job: &str, as_of: Instant) -> Result<BTreeMap<String, String>, Failure> {
+    store.read(|connection| {
+        let mut statement =
+            connection.prepare_cached("SELECT name, value FROM calibrations WHERE job = ?1 AND learned_at = ?2")?;
+        let rows = statement.query_map([job, &format_instant(as_of)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    })
+}
+
+/// Writes down what was learned. Rows must be derived anew in the same transaction: see [`super::learn`].
+pub(super) fn put_calibration(
+    tx: &Transaction<'_>,
     job: &str,
     learned: &BTreeMap<String, String>,
     learned_at: Instant,
-) -> Result<bool, Failure> {
-    store.write(|tx| {
-        let mut changed = false;
-        for (name, value) in learned {
-            changed |= tx.execute(
-                "INSERT INTO calibrations (job, name, value, learned_at) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (job, name) DO UPDATE SET value = excluded.value, learned_at = excluded.learned_at
-                  WHERE value <> excluded.value",
-                params![job, name, value, format_instant(learned_at)],
-            )? > 0;
-        }
-        Ok(changed)
-    })
+) -> Result<(), Failure> {
+    for (name, value) in learned {
+        tx.execute(
+            "INSERT INTO calibrations (job, name, value, learned_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (job, name) DO UPDATE SET value = excluded.value, learned_at = excluded.learned_at
+              WHERE value <> excluded.value",
+            params![job, name, value, format_instant(learned_at)],
+        )?;
+    }
+    Ok(())
 }

@@ -68,17 +68,17 @@ pub fn covered(store: &Store, job: &str, feed: &str) -> Result<Vec<Covered>, Fai
     })
 }
 
-/// The subjects of a feed that stand in the database.
-pub fn covered_subjects(store: &Store, job: &str, feed: &str) -> Result<BTreeMap<String, Covered>, Failure> {
+/// The subjects of a feed that stand in the database, each with the account it was listed with.
+pub fn covered_subjects(store: &Store, job: &str, feed: &str) -> Result<BTreeMap<String, (Covered, String)>, Failure> {
     store.read(|connection| {
         let mut statement = connection.prepare_cached(
-            "SELECT from_at, until_at, state, sealed_at, subject FROM windows
+            "SELECT from_at, until_at, state, sealed_at, subject, account FROM windows
               WHERE job = ?1 AND feed = ?2 AND subject <> '' ORDER BY subject",
         )?;
         let mut rows = statement.query([job, feed])?;
         let mut subjects = BTreeMap::new();
         while let Some(row) = rows.next()? {
-            subjects.insert(row.get(4)?, covered_row(row)?);
+            subjects.insert(row.get(4)?, (covered_row(row)?, row.get(5)?));
         }
         Ok(subjects)
     })
@@ -245,8 +245,8 @@ fn find(tx: &Connection, place: &Place<'_>) -> Result<Option<Known>, Failure> {
 
 fn create(tx: &Transaction<'_>, place: &Place<'_>) -> Result<OpenReading, Failure> {
     tx.execute(
-        "INSERT INTO windows (job, feed, subject, from_at, until_at, state, begun_at, shape)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6, ?7)",
+        "INSERT INTO windows (job, feed, subject, account, from_at, until_at, state, begun_at, shape)
+         VALUES (?1, ?2, ?3, ?8, ?4, ?5, 'open', ?6, ?7)",
         params![
             place.job,
             place.ask.feed,
@@ -254,7 +254,8 @@ fn create(tx: &Transaction<'_>, place: &Place<'_>) -> Result<OpenReading, Failur
             format_instant(place.ask.window.from),
             format_instant(place.ask.window.until),
             format_instant(place.ask.as_of),
-            place.shape
+            place.shape,
+            place.ask.account
         ],
     )?;
     Ok(OpenReading {

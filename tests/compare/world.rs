@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use chrono::TimeDelta;
 use reconciled::compare::{self, Case, LedgerLeg, Outcome};
 use reconciled::config::{
-    Encoding, Fetch, FileFeed, Job, JobSource, Ledger, LedgerKind, Locale, Match, ProviderSetup, Report,
+    Encoding, Fetch, FileFeed, Job, JobSource, Ledger, LedgerKind, Locale, Match, ProviderSetup, Report, Section,
+    Source,
 };
 use reconciled::day::{BusinessDay, Instant, format_instant, last_day_over, next_day, parse_instant, start_of_day};
 use reconciled::failure::Failure;
@@ -165,6 +166,33 @@ impl World {
             format_instant(from)
         ));
         self.window(from, until, "sealed");
+    }
+
+    /// Makes the job one of a provider that may be silent for so many days, read until the last day over.
+    pub fn sweeps(&mut self, max_sweep_lag_days: i64) {
+        let text =
+            format!("client_id = \"key\"\nclient_secret = \"env:SECRET\"\nmax_sweep_lag_days = {max_sweep_lag_days}\n");
+        let source = Source {
+            file: "jobs/shop.toml",
+            text: &text,
+        };
+        let mut section = Section::parse(&source);
+        let built = (reconciled::providers::payvyne::ENTRY.build)(&mut section).expect("settings");
+        assert_eq!(section.finish().len(), 0);
+        self.job.source = JobSource::Provider(ProviderSetup {
+            provider: built.provider,
+            base_url: built.base_url,
+            secrets: built.secrets,
+            lane: "lane".into(),
+            strict_balance: false,
+        });
+        self.read_sweeps_until(day("2026-03-19"));
+    }
+
+    pub fn read_sweeps_until(&mut self, last: BusinessDay) {
+        self.sql("DELETE FROM windows WHERE feed = 'sweeps'");
+        self.read_until(last);
+        self.sql("UPDATE windows SET feed = 'sweeps'");
     }
 
     pub fn window(&self, from: Instant, until: Instant, state: &str) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reconciled::day::format_instant;
+use reconciled::sandbox::world::payvyne;
 use reconciled::sandbox::{self, Fault, World, plant};
 
 use super::oracle::{self, Books, Files};
@@ -31,6 +32,8 @@ pub struct Story {
     pub post: Post,
     /// The night was read, compared and reported already, without mails.
     pub read_before: bool,
+    /// PayVyne prints fees as debits, against its document: the night learns it and derives its rows anew.
+    pub fees_signed: bool,
 }
 
 /// What a history comes to.
@@ -70,6 +73,14 @@ impl Bench {
             .unwrap();
         let mut world = plant::demo_world(SEED);
         world.doors.one2pays.requests_per_minute = None;
+        if story.fees_signed {
+            let fees = world
+                .payvyne
+                .movements
+                .iter_mut()
+                .filter(|m| m.kind == payvyne::Kind::Fee);
+            fees.for_each(|fee| fee.amount = -fee.amount);
+        }
         let (sandboxes, post) = runtime.block_on(async {
             let sandboxes = sandbox::start(Arc::new(Mutex::new(world)), Vec::new(), None)
                 .await
@@ -180,6 +191,11 @@ impl Bench {
         }]);
     }
 
+    /// From the next request on they answer at once again.
+    pub fn quicken(&self) {
+        self.sandboxes.set_faults(Vec::new());
+    }
+
     pub fn files(&self) -> Files {
         oracle::files(&self.night())
     }
@@ -201,6 +217,7 @@ impl Bench {
         for database in ["reconciled.db", "reconciled-latest.db"] {
             wrong.extend(oracle::unhealthy(&self.night().join(database)));
         }
+        // `verify` replays too; both must say so with their exit code.
         for proof in ["verify", "replay"] {
             let ended = self.command(&[proof]);
             if ended.code != Some(0) {

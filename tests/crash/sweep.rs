@@ -13,19 +13,19 @@ const POINTS: usize = 40;
 /// Requests a crash may cost: a login at two providers and a logout, and the pages under way in three lanes.
 pub const REQUESTS_PER_CRASH: usize = 8;
 
-/// As many nights at a time as there are cores: every story has two benches, and stories run side by side.
-struct Turns {
+/// Two nights at a time: every story has two benches, and stories run side by side.
+pub struct Turns {
     free: Mutex<usize>,
     freed: Condvar,
 }
 
-static TURNS: Turns = Turns {
+pub static TURNS: Turns = Turns {
     free: Mutex::new(2),
     freed: Condvar::new(),
 };
 
 impl Turns {
-    fn take<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub fn take<T>(&self, work: impl FnOnce() -> T) -> T {
         struct Back<'t>(&'t Turns);
         impl Drop for Back<'_> {
             fn drop(&mut self) {
@@ -56,11 +56,43 @@ impl Reference {
         let ended = bench.run(&[], Harm::None);
         assert_eq!(ended.code, Some(0), "the undisturbed night: {}", ended.said);
         let outcome = bench.outcome();
-        let wrong = bench.unhealthy();
-        assert!(wrong.is_empty(), "the undisturbed night: {wrong:#?}");
-        Self {
+        let reference = Self {
             calls: ended.calls,
             outcome,
+        };
+        // The same clock again: nobody is asked, nothing is mailed, every byte stays.
+        let ended = bench.run(&[], Harm::None);
+        let again = bench.outcome();
+        let mut wrong = diverging(&reference, &again, 0);
+        wrong.extend(bench.unhealthy());
+        assert_eq!(ended.code, Some(0), "the same night again: {}", ended.said);
+        assert_eq!(again.requests, reference.outcome.requests, "the same night again asked");
+        assert_eq!(
+            again.mails.len(),
+            reference.outcome.mails.len(),
+            "the same night again mailed"
+        );
+        assert!(wrong.is_empty(), "the undisturbed night: {wrong:#?}");
+        reference
+    }
+}
+
+impl Reference {
+    fn without_mails(&self) -> Self {
+        Self {
+            calls: Vec::new(),
+            outcome: self.outcome.without_mails(),
+        }
+    }
+}
+
+impl Outcome {
+    fn without_mails(&self) -> Self {
+        let (books, files) = oracle::without_mails(&self.books, &self.files);
+        Self {
+            books,
+            files,
+            ..self.clone()
         }
     }
 }
@@ -68,63 +100,70 @@ impl Reference {
 /// One history: what happens to the runs of a night, one after the other; an undisturbed one follows.
 pub type History = Vec<Harm>;
 
+/// What a sweep came to.
+pub struct Swept {
+    pub struck: usize,
+    /// Mails that were sent once more.
+    pub mails_again: usize,
+}
+
 /// Plays every history on two benches side by side and panics with what diverged.
-pub fn play(story: Story, histories: impl Fn(&Reference) -> Vec<History>) {
+pub fn play(story: Story, histories: impl Fn(&Reference) -> Vec<History>) -> Swept {
     let begun = std::time::Instant::now();
     let prepared = || {
         let mut bench = Bench::new(story, BENCHES.fetch_add(1, Ordering::Relaxed));
         let reference = Reference::of(&mut bench);
         (bench, reference)
     };
-    let (first, second) = std::thread::scope(|scope| {
+    let benches = std::thread::scope(|scope| {
         let other = scope.spawn(|| TURNS.take(prepared));
-        (TURNS.take(prepared), other.join().unwrap())
+        [TURNS.take(prepared), other.join().unwrap()]
     });
-    let histories = histories(&first.1);
-    let (next, diverged) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-    let struck = AtomicUsize::new(0);
-    let most = AtomicUsize::new(0);
+    let histories = histories(&benches[0].1);
+    let (next, told) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     std::thread::scope(|scope| {
-        for (mut bench, reference) in [first, second] {
-            let (histories, next, diverged, struck, most) = (&histories, &next, &diverged, &struck, &most);
+        for (mut bench, reference) in benches {
+            let (histories, next, told) = (&histories, &next, &told);
             scope.spawn(move || {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(history) = histories.get(at) else { break };
-                    let told = TURNS.take(|| tell(&mut bench, &reference, history));
-                    struck.fetch_add(told.struck, Ordering::Relaxed);
-                    most.fetch_max(told.requests_more, Ordering::Relaxed);
-                    if !told.wrong.is_empty() {
-                        let mut diverged = diverged.lock().unwrap();
-                        diverged.insert(at, told);
-                    }
+                    let one = TURNS.take(|| tell(&mut bench, &reference, history));
+                    told.lock().unwrap().insert(at, one);
                 }
             });
         }
     });
-    let harms: usize = histories.iter().map(Vec::len).sum();
-    let struck = struck.into_inner();
+    let told: Vec<Told> = told.into_inner().unwrap().into_values().collect();
+    assert_eq!(told.len(), histories.len(), "every history was played");
+    judge(story, &told, begun.elapsed())
+}
+
+fn judge(story: Story, told: &[Told], took: std::time::Duration) -> Swept {
+    let harms: usize = told.iter().map(|one| one.history.len()).sum();
+    let struck: usize = told.iter().map(|one| one.struck).sum();
+    let more = told.iter().map(|one| one.requests_more).max().unwrap_or(0);
+    let mails_again = told.iter().map(|one| one.mails_again).sum();
+    let name = story.name;
     eprintln!(
-        "{}: {} histories, {struck} of {harms} harms struck, at most {} requests more, {:?}",
-        story.name,
-        histories.len(),
-        most.into_inner(),
-        begun.elapsed()
+        "{name}: {} histories, {struck} of {harms} harms struck, at most {more} requests more, {took:?}",
+        told.len()
     );
-    let diverged = diverged.into_inner().unwrap();
-    let shown: Vec<String> = diverged.values().take(60).map(ToString::to_string).collect();
+    let diverged: Vec<&Told> = told.iter().filter(|one| !one.wrong.is_empty()).collect();
+    let shown: Vec<String> = diverged.iter().take(12).map(ToString::to_string).collect();
     assert!(
         diverged.is_empty(),
         "{} of {} histories diverged:\n{}",
         diverged.len(),
-        histories.len(),
+        told.len(),
         shown.join("\n")
     );
     assert!(struck * 10 >= harms * 9, "only {struck} of {harms} harms struck");
+    Swept { struck, mails_again }
 }
 
 /// Benches of this process, so that no two share a folder.
-static BENCHES: AtomicUsize = AtomicUsize::new(0);
+pub static BENCHES: AtomicUsize = AtomicUsize::new(0);
 
 /// How a history went.
 struct Told {
@@ -133,6 +172,7 @@ struct Told {
     places: Vec<String>,
     struck: usize,
     requests_more: usize,
+    mails_again: usize,
     wrong: Vec<String>,
 }
 
@@ -150,8 +190,10 @@ fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
         places: Vec::new(),
         struck: 0,
         requests_more: 0,
+        mails_again: 0,
         wrong: Vec::new(),
     };
+    let mut failed = false;
     for harm in history {
         let ended = bench.run(&[], *harm);
         let at = match harm {
@@ -172,7 +214,8 @@ fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
         told.wrong
             .extend(oracle::half_files(&reference.outcome.files, &bench.files()));
         match (harm, ended.signal, ended.code) {
-            (Harm::Kill { .. }, Some(9), _) | (Harm::Fail { .. }, None, Some(74)) => {}
+            (Harm::Kill { .. }, Some(9), _) => {}
+            (Harm::Fail { .. }, None, Some(74)) => failed = true,
             // What failed was of no consequence: then everything must be there.
             (Harm::Fail { .. }, None, Some(0)) => told.wrong.extend(
                 diverging(reference, &bench.outcome(), 0)
@@ -193,10 +236,21 @@ fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
     }
     let outcome = bench.outcome();
     told.requests_more = outcome.requests.saturating_sub(reference.outcome.requests);
-    told.wrong.extend(diverging(reference, &outcome, told.struck));
-    if bench.story.post == Post::Smtp {
+    if failed {
         told.wrong
-            .extend(other_mails(&reference.outcome, &outcome, told.struck));
+            .extend(oracle::unsent(&reference.outcome.books, &outcome.books));
+        told.wrong.extend(diverging(
+            &reference.without_mails(),
+            &outcome.without_mails(),
+            told.struck,
+        ));
+    } else {
+        told.wrong.extend(diverging(reference, &outcome, told.struck));
+    }
+    if bench.story.post == Post::Smtp {
+        let (wrong, again) = other_mails(&reference.outcome, &outcome, told.struck);
+        told.wrong.extend(wrong);
+        told.mails_again = again;
     }
     told.wrong.extend(bench.unhealthy());
     told
@@ -221,8 +275,9 @@ pub fn diverging(reference: &Reference, outcome: &Outcome, crashes: usize) -> Ve
     wrong
 }
 
-/// Mails that were lost, changed or sent more often than crashes between acceptance and record explain.
-fn other_mails(wanted: &Outcome, found: &Outcome, crashes: usize) -> Vec<String> {
+/// Mails that were lost, changed or sent more often than crashes between acceptance and record explain; and how many were
+/// sent again.
+fn other_mails(wanted: &Outcome, found: &Outcome, crashes: usize) -> (Vec<String>, usize) {
     let count = |outcome: &Outcome| {
         let mut counted: BTreeMap<(Vec<String>, Vec<u8>), usize> = BTreeMap::new();
         for mail in &outcome.mails {
@@ -246,7 +301,7 @@ fn other_mails(wanted: &Outcome, found: &Outcome, crashes: usize) -> Vec<String>
     if again > crashes {
         wrong.push(format!("{again} repeated mails after {crashes} crashes"));
     }
-    wrong
+    (wrong, again)
 }
 
 /// Kills at chosen calls in each mode, and chains of them.
@@ -282,31 +337,51 @@ pub fn kills(reference: &Reference) -> Vec<History> {
     histories
 }
 
+/// Kills before, among and after the calls on files of a name.
+pub fn kills_near(reference: &Reference, name: &str) -> Vec<History> {
+    /// Kills around the place; more of them among the calls themselves tell nothing new.
+    const KILLS: usize = 12;
+    let at = |call: &Call| call.path.contains(name);
+    let first = reference.calls.iter().position(at).expect("the night makes such calls");
+    let last = reference
+        .calls
+        .iter()
+        .rposition(at)
+        .expect("the night makes such calls");
+    let (from, until) = (first.saturating_sub(6), (last + 12).min(reference.calls.len()));
+    let chosen = spread(until - from, if everything() { until - from } else { KILLS });
+    chosen
+        .map(|nth| {
+            vec![Harm::Kill {
+                at: from + nth,
+                mode: Mode::After,
+            }]
+        })
+        .collect()
+}
+
 /// Calls that fail, once or from then on.
 pub fn failures(reference: &Reference) -> Vec<History> {
     const EIO: i32 = 5;
     const ENOSPC: i32 = 28;
     let points = points(&reference.calls);
-    let every = if everything() { 1 } else { 2 };
-    let chosen = points.iter().enumerate().filter(|(nth, _)| nth % every == 0);
-    chosen
-        .map(|(nth, &at)| {
-            let errno = if (nth / every).is_multiple_of(2) { ENOSPC } else { EIO };
-            vec![Harm::Fail {
-                at,
-                errno,
-                sticky: (nth / every / 2).is_multiple_of(2),
-            }]
-        })
-        .collect()
+    let harm = |(nth, &at): (usize, &usize)| {
+        let errno = if nth % 2 == 0 { ENOSPC } else { EIO };
+        vec![Harm::Fail {
+            at,
+            errno,
+            sticky: nth / 2 % 2 == 0,
+        }]
+    };
+    points.iter().enumerate().map(harm).collect()
 }
 
 fn everything() -> bool {
     std::env::var("CRASH").is_ok_and(|what| what == "all")
 }
 
-/// Numbers of calls, from 1: the first and the last of every kind, the neighbours of changes from one kind of file to
-/// another, and evenly spread ones. The same calls always give the same points.
+/// Numbers of calls, from 1: one of every kind of call on every kind of file, the turns from one kind of file to another,
+/// the end of the night, and evenly spread ones. The same calls always give the same points.
 pub fn points(calls: &[Call]) -> Vec<usize> {
     if everything() {
         return (1..=calls.len()).collect();
@@ -315,22 +390,18 @@ pub fn points(calls: &[Call]) -> Vec<usize> {
         .iter()
         .map(|call| (call.operation.as_str(), area(&call.path)))
         .collect();
-    let mut chosen = std::collections::BTreeSet::new();
-    let mut seen: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
+    let mut last: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for (at, kind) in kinds.iter().enumerate() {
-        seen.entry(*kind)
-            .and_modify(|(_, last)| *last = at + 1)
-            .or_insert((at + 1, at + 1));
+        last.insert(*kind, at + 1);
     }
-    // Of each kind of call on each kind of file one, turn and turn about the first and the last.
-    chosen.extend(
-        seen.values()
-            .enumerate()
-            .map(|(nth, (first, last))| if nth % 2 == 0 { *first } else { *last }),
-    );
+    let last: Vec<usize> = last.into_values().collect();
     let turns: Vec<usize> = (1..kinds.len()).filter(|at| kinds[*at].1 != kinds[at - 1].1).collect();
+    let end = calls.len() / 10;
+    let mut chosen = std::collections::BTreeSet::new();
+    chosen.extend(spread(last.len(), POINTS / 4).map(|at| last[at - 1]));
     chosen.extend(spread(turns.len(), POINTS / 4).map(|at| turns[at - 1] + 1));
-    chosen.extend(spread(calls.len(), POINTS / 2));
+    chosen.extend(spread(end, POINTS / 8).map(|at| calls.len() + 1 - at));
+    chosen.extend(spread(calls.len(), POINTS * 3 / 8));
     chosen.into_iter().collect()
 }
 

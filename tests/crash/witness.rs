@@ -86,6 +86,8 @@ fn library() -> &'static Path {
 pub fn start(place: &Path, arguments: &[&str], harm: Harm) -> Running {
     let night = place.join("night");
     let said = std::fs::File::create(place.join("said")).unwrap();
+    // A run that is stopped before the witness wakes up leaves the trace of the one before.
+    let _ = std::fs::remove_file(place.join("trace"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_reconciled"));
     command
         .arg("--config")

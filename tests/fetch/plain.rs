@@ -98,6 +98,11 @@ struct Row {
     at: Option<String>,
     #[serde(default)]
     subject: bool,
+    /// Account of a subject.
+    #[serde(default)]
+    account: String,
+    #[serde(default)]
+    warning: Option<String>,
 }
 
 impl Plain {
@@ -291,9 +296,17 @@ impl Provider for Plain {
         let mut parsed = Parsed::default();
         for (index, row) in (0_u32..).zip(wire.rows) {
             let at = row.at.as_deref().and_then(parse_instant);
+            parsed.warnings.extend(row.warning.clone());
             if row.subject {
-                parsed.subjects.push(Subject { id: row.id.clone(), at });
-                parsed.balances.push((index, balance(ask, &row.id, row.amount, at)));
+                parsed.subjects.push(Subject {
+                    id: row.id.clone(),
+                    at,
+                    account: row.account.clone(),
+                });
+                // A figure that cannot be read says nothing, also not of whom the subject is.
+                if row.amount != 0 {
+                    parsed.balances.push((index, balance(ask, &row, at)));
+                }
             } else {
                 parsed.transactions.push((index, transaction(ask, row, at)));
             }
@@ -314,21 +327,21 @@ impl Provider for Plain {
     }
 }
 
-fn balance(ask: &Ask, subject: &str, amount_minor: i64, at: Option<Instant>) -> Balance {
+fn balance(ask: &Ask, row: &Row, at: Option<Instant>) -> Balance {
     Balance {
-        account: String::new(),
+        account: row.account.clone(),
         feed: ask.feed,
-        subject: subject.to_owned(),
+        subject: row.id.clone(),
         as_of: at.unwrap_or(ask.as_of),
         currency: "GBP".parse::<Currency>().unwrap(),
         item: "closing_balance".into(),
-        amount_minor,
+        amount_minor: row.amount,
     }
 }
 
 fn transaction(ask: &Ask, row: Row, at: Option<Instant>) -> Transaction {
     Transaction {
-        account: String::new(),
+        account: ask.account.clone(),
         feed: ask.feed,
         subject: ask.subject.clone().unwrap_or_default(),
         provider_id: row.id,

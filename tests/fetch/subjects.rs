@@ -158,3 +158,42 @@ async fn a_subject_that_would_change_the_path_is_never_asked_for() {
         );
     }
 }
+
+/// `s01` has a figure, the figures of `s02` and `s03` cannot be read.
+fn accounts(seen: &Seen) -> Answer {
+    let Some(day) = seen.path().strip_prefix("/parents/2026-03-") else {
+        let subject = seen.path().rsplit('/').next().unwrap_or_default().to_owned();
+        return json(format!(r#"{{"rows":[{}]}}"#, rows(&[format!("{subject}-m")])));
+    };
+    let amount = i32::from(day == "01");
+    json(format!(
+        r#"{{"rows":[{{"id":"s{day}","amount":{amount},"subject":true,"account":"GBP{day}","at":"2026-03-{day}T12:00:00Z"}}]}}"#
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_under_a_subject_have_the_account_it_was_listed_with_also_after_a_cut_and_when_read_again() {
+    for cut in ["", "/members/s03"] {
+        let stop = CancellationToken::new();
+        let pull = stop.clone();
+        let server = Server::start(move |seen| {
+            if !cut.is_empty() && seen.path() == cut {
+                pull.cancel();
+            }
+            accounts(seen)
+        })
+        .await;
+        let room = Room::new(parents(), &server);
+        room.night_until(NIGHT, &stop).await;
+        for night in [NIGHT, NEXT_NIGHT] {
+            let reading = room.night(night).await;
+            assert!(reading.failures.is_empty(), "{cut}: {reading:?}");
+            let owners = room.column("SELECT provider_id || ' ' || account FROM transactions ORDER BY provider_id");
+            let wanted = ["s01-m GBP01", "s02-m GBP02", "s03-m GBP03", "s04-m GBP04"];
+            let days = if night == NIGHT { 3 } else { 4 };
+            assert_eq!(owners, wanted[..days], "{cut} {night}");
+        }
+        let replayed = reconciled::store::replay(&room.store, &room.bench.job()).unwrap();
+        assert_eq!(replayed.differences.len(), 0, "{cut}");
+    }
+}

@@ -493,3 +493,12 @@ async fn cards_codes_and_personal_fields_never_reach_the_database() {
             .replace("\"70112233\"", "\"***\"")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_page_warns_of_reaches_the_reader_with_its_place() {
+    let server = Server::start(|_| json(r#"{"page":0,"rows":[{"id":"a","amount":1,"warning":"odd"}]}"#)).await;
+    let mut room = Room::new(Plain::default(), &server);
+    room.bench.fetch.start = "2026-03-03".parse().unwrap();
+    let reading = room.night(NIGHT).await;
+    assert_eq!(reading.warnings, ["items 2026-03-03: odd"], "{reading:?}");
+}

@@ -107,7 +107,7 @@ impl Provider for Tiny {
             let figure = Balance {
                 account: String::new(),
                 feed: ask.feed,
-                subject: ask.subject.clone().unwrap_or_default(),
+                subject: text(&balance, "subject").or(ask.subject.clone()).unwrap_or_default(),
                 as_of: text(&balance, "as_of").map_or(ask.as_of, |at| instant(&at)),
                 currency: "PEN".parse().unwrap(),
                 item: text(&balance, "item").unwrap_or_default(),
@@ -119,6 +119,7 @@ impl Provider for Tiny {
             parsed.subjects.push(Subject {
                 id: subject.as_str().unwrap_or_default().into(),
                 at: None,
+                account: String::new(),
             });
         }
         parsed
@@ -150,6 +151,7 @@ pub fn ask(feed: &'static str, day: u32, as_of: Instant) -> Ask {
             until: start_of_day(date(day + 1), ZONE),
         },
         subject: None,
+        account: String::new(),
         as_of,
         zone: ZONE,
         calibration: Arc::default(),

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono_tz::Tz;
+
 use super::super::arithmetic::{Figures, has_gap, money, off_by, sum};
 use super::wire::SUMMARY;
 use super::{FEE_SIGN, FeeSign, PayVyne, SWEEP_TRANSACTIONS, SWEEPS};
-use crate::day::{Instant, day_of};
+use crate::day::{Instant, day_of, next_day, start_of_day};
 use crate::money::Currency;
 use crate::providers::{Books, Related, Relation};
 use crate::record::TransactionKind;
@@ -108,7 +110,8 @@ impl Sweep<'_> {
     }
 }
 
-/// Sweeps by account, currency and time. One that carries no time of its own stands in several windows; the first counts.
+/// Sweeps by account, currency and time. One that carries no time of its own closed the day of its newest transaction; the
+/// days around it list it, too.
 pub(super) fn sweeps(books: &Books) -> Vec<Sweep<'_>> {
     let mut by_id: BTreeMap<(&str, &str), Sweep<'_>> = BTreeMap::new();
     for balance in books.balances.iter().filter(|b| b.feed == SWEEPS) {
@@ -122,22 +125,36 @@ pub(super) fn sweeps(books: &Books) -> Vec<Sweep<'_>> {
                 currencies: BTreeSet::new(),
                 figures: Figures::new(),
             });
-        if balance.as_of < sweep.as_of {
-            sweep.as_of = balance.as_of;
-            sweep.figures.clear();
-            sweep.currencies.clear();
+        sweep.currencies.insert(balance.currency);
+        sweep.figures.insert(&balance.item, balance.amount_minor);
+        if balance.item == "opening_balance" {
+            sweep.currency = balance.currency;
         }
-        if balance.as_of == sweep.as_of {
-            sweep.currencies.insert(balance.currency);
-            sweep.figures.insert(&balance.item, balance.amount_minor);
-            if balance.item == "opening_balance" {
-                sweep.currency = balance.currency;
-            }
+    }
+    let mut newest: BTreeMap<&str, chrono::NaiveDate> = BTreeMap::new();
+    for total in books.totals.iter().filter(|t| t.feed == SWEEP_TRANSACTIONS) {
+        if let Some(day) = total.changed_day {
+            let known = newest.entry(&total.subject).or_insert(day);
+            *known = day.max(*known);
         }
     }
     let mut sweeps: Vec<Sweep<'_>> = by_id.into_values().collect();
+    for sweep in sweeps.iter_mut().filter(|sweep| is_timeless(sweep.as_of, books.zone)) {
+        if let Some(day) = newest.get(sweep.id) {
+            sweep.as_of = last_instant(*day, books.zone);
+        }
+    }
     sweeps.sort_by_key(|sweep| (sweep.account, sweep.currency, sweep.as_of, sweep.id));
     sweeps
+}
+
+fn last_instant(day: chrono::NaiveDate, zone: Tz) -> Instant {
+    start_of_day(next_day(day), zone) - chrono::TimeDelta::milliseconds(1)
+}
+
+/// Whether a time is only the end of the window that listed the sweep ([`crate::record::Balance::as_of`]).
+fn is_timeless(as_of: Instant, zone: Tz) -> bool {
+    as_of == last_instant(day_of(as_of, zone), zone)
 }
 
 /// Transactions of the sweeps that were read to their end.
@@ -336,7 +353,9 @@ fn members_close(books: &Books, sweep: &Sweep<'_>, members: &Members) -> Relatio
 fn chain(books: &Books, before: &Sweep<'_>, sweep: &Sweep<'_>) -> Option<Relation> {
     let comparable =
         before.account == sweep.account && before.currency == sweep.currency && before.is_of_one_currency();
-    if !comparable || has_gap(books, SWEEPS, before.as_of, sweep.as_of) {
+    // Of two timeless sweeps of one day nobody knows which came first.
+    let ordered = before.as_of < sweep.as_of;
+    if !comparable || !ordered || has_gap(books, SWEEPS, before.as_of, sweep.as_of) {
         return None;
     }
     let (stated, computed) = (sweep.get("opening_balance"), before.get("closing_balance"));

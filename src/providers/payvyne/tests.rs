@@ -44,6 +44,7 @@ fn ask(subject: Option<&str>) -> Ask {
         feed: if subject.is_some() { SWEEP_TRANSACTIONS } else { SWEEPS },
         window: day("2025-03-04"),
         subject: subject.map(str::to_owned),
+        account: String::new(),
         as_of: day("2025-03-04").until,
         zone: LONDON,
         calibration: Arc::new(BTreeMap::new()),
@@ -346,9 +347,22 @@ fn a_sweep_with_an_unreadable_figure_is_put_aside_but_its_transactions_are_asked
 }
 
 #[test]
+fn the_transactions_of_a_sweep_are_on_the_account_that_the_sweep_was_listed_with() {
+    let sweep = &parse("", &[sweep_row("x", "", "GBP3", "")]).subjects[0];
+    let ask = Ask {
+        account: sweep.account.clone(),
+        ..ask(Some(&sweep.id))
+    };
+    let body = br#"{"elements":[{"transactionId":"p","type":"PAYMENT","value":{"amount":1,"currency":"GBP"}}]}"#;
+    let parsed = provider("").parse(&ask, 0, body);
+    assert_eq!(parsed.transactions[0].1.account, "GBP3");
+}
+
+#[test]
 fn a_partners_accounts_carry_their_merchant_and_a_merchants_sweep_of_another_is_foreign() {
     let rows = [sweep_row("x", "", "GBP3", r#","merchant":{"id":"m1"}"#)];
     let partner = parse("form = \"partner\"\nexpected_merchant = \"platform\"", &rows);
+    assert_eq!(partner.subjects[0].account, "m1/GBP3");
     assert_eq!(
         (partner.balances[0].1.account.as_str(), partner.foreign),
         ("m1/GBP3", None)

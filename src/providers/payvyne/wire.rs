@@ -185,7 +185,7 @@ fn transactions(payvyne: &PayVyne, ask: &Ask, sweep: &str, body: &Body<'_>) -> R
 }
 
 /// Standing in a sweep means that the money moved (section 5), so every record is settled and final. The answer names no
-/// settlement account; it is the sweep's.
+/// settlement account; it is the one its sweep was listed with.
 fn transaction(payvyne: &PayVyne, ask: &Ask, sweep: &str, row: &Movement<'_>) -> Result<Transaction, Fault> {
     let provider_status = field("type", row.kind).word()?;
     let kind = kind(&provider_status);
@@ -196,7 +196,7 @@ fn transaction(payvyne: &PayVyne, ask: &Ask, sweep: &str, row: &Movement<'_>) ->
     };
     let related_id = named("relatedTransaction", row.related)?;
     Ok(Transaction {
-        account: String::new(),
+        account: ask.account.clone(),
         feed: SWEEP_TRANSACTIONS,
         subject: sweep.to_owned(),
         provider_id: field("transactionId", row.id).id()?,
@@ -306,10 +306,14 @@ fn sweep(
         }
         _ => identifier,
     };
-    parsed.subjects.push(Subject { id: id.clone(), at });
+    parsed.subjects.push(Subject {
+        id: id.clone(),
+        at,
+        account: account.clone(),
+    });
     let stated = stated(row, unknown)?;
     // Without a time of its own a sweep belongs to the end of the window that listed it.
-    let as_of = at.unwrap_or(ask.window.until - chrono::TimeDelta::milliseconds(1));
+    let as_of = at.unwrap_or(ask.window.last_instant());
     let figures = figures(&account, &id, as_of, stated);
     parsed
         .balances

@@ -191,6 +191,46 @@ fn a_transfer_that_is_listed_is_no_member_but_must_be_the_amount_that_left() {
     assert_eq!(broken("", &listed.books()), [found("R3", "s1/transfer", 75)]);
 }
 
+/// Several windows list a sweep without a time, and all of them may end on the same day.
+#[test]
+fn sweeps_without_a_time_follow_each_other_by_the_days_of_their_transactions() {
+    let payment = |amount| {
+        let mut summary = [(0, 0); 7];
+        summary[0] = (amount, 1);
+        summary
+    };
+    let end = "2025-03-04T23:59:59.999Z";
+    let timeless = World {
+        sweeps: vec![
+            ("z", end, [100, 150, 1000, 0], payment(50)),
+            ("a", end, [150, 170, 1000, 0], payment(20)),
+        ],
+        members: vec![
+            ("z", TransactionKind::Payment, 1, 50),
+            ("a", TransactionKind::Payment, 1, 20),
+        ],
+        calibration: BTreeMap::new(),
+    };
+    let mut books = timeless.books();
+    // Two of one day: nobody knows which came first.
+    assert_eq!(broken("", &books), []);
+    books.totals[0].changed_day = "2025-03-03".parse().ok();
+    books.totals[1].changed_day = "2025-03-04".parse().ok();
+    assert_eq!(broken("", &books), []);
+    let days: Vec<_> = provider("")
+        .statement(&books)
+        .into_iter()
+        .map(|line| line.business_day.to_string())
+        .collect();
+    assert_eq!(
+        (days.first().map(String::as_str), days.last().map(String::as_str)),
+        (Some("2025-03-03"), Some("2025-03-04"))
+    );
+    books.totals.reverse();
+    books.totals[0].changed_day = "2025-03-02".parse().ok();
+    assert_eq!(broken("", &books), [found("R5", "z", -70)]);
+}
+
 #[test]
 fn the_chain_of_sweeps_names_the_lost_one_and_is_silent_across_a_gap() {
     let mut chain = world();
