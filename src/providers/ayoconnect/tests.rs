@@ -66,6 +66,7 @@ fn ask(feed: &'static str, subject: &str) -> Ask {
             until: at("2026-01-15T17:00:00Z"),
         },
         subject: Some(subject.to_owned()),
+        account: String::new(),
         as_of: at("2026-01-15T19:00:00Z"),
         zone: chrono_tz::Asia::Jakarta,
         calibration: Arc::default(),

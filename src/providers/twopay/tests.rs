@@ -42,6 +42,7 @@ fn ask(feed: &'static str, subject: Option<&str>) -> Ask {
             until: at("2026-01-16T05:00:00Z"),
         },
         subject: subject.map(str::to_owned),
+        account: String::new(),
         as_of: at("2026-01-16T07:30:00Z"),
         zone: chrono_tz::America::Bogota,
         calibration: Arc::default(),
@@ -466,6 +467,7 @@ fn books() -> Books {
     };
     Books {
         zone: chrono_tz::America::Bogota,
+        account: String::new(),
         as_of: at("2026-01-16T07:30:00Z"),
         business_day: "2026-01-15".parse().unwrap(),
         balances: vec![
