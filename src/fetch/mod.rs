@@ -400,7 +400,9 @@ impl<'n> Evening<'n> {
             ));
         }
         for warning in sealed.warnings {
-            self.night.client.warn(format!("{}: {warning}", place_of(self.night, ask)));
+            self.night
+                .client
+                .warn(format!("{}: {warning}", place_of(self.night, ask)));
         }
         self.night.progress.sealed(&self.night.job.name, ask.feed);
         if !sealed.subjects.is_empty() {

@@ -467,7 +467,6 @@ fn books() -> Books {
     };
     Books {
         zone: chrono_tz::America::Bogota,
-        account: String::new(),
         as_of: at("2026-01-16T07:30:00Z"),
         business_day: "2026-01-15".parse().unwrap(),
         balances: vec![
