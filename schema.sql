@@ -270,6 +270,7 @@ CREATE TABLE ledger_entries (
 CREATE INDEX ledger_by_reference ON ledger_entries (job, direction, reference, amount_minor, currency, status, provider_id,
                                                     fee_minor, account);
 CREATE INDEX ledger_by_provider_id ON ledger_entries (job, provider_id) WHERE provider_id IS NOT NULL;
+CREATE INDEX ledger_by_account ON ledger_entries (job, account) WHERE account IS NOT NULL;
 
 -- One row per import of a ledger: what it was, and its newest booking (an older ledger is refused).
 CREATE TABLE ledger_imports (

@@ -1,13 +1,13 @@
 //! What one would write by hand: the loops of `PERFORMANCE.md` without versions, windows, drift, rules or a life of anything.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use rusqlite::{Connection, params};
 use serde::Deserialize;
 
 use crate::pages::PAGE;
+use crate::{Stopwatch, Took};
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -42,7 +42,7 @@ fn open(path: &Path) -> Connection {
 }
 
 /// Archive each page durably, then all rows in one transaction: primary key and two indexes, STRICT.
-pub fn ingest(dir: &Path, url: &str, rows: u64, in_flight: usize) -> Option<Duration> {
+pub fn ingest(dir: &Path, url: &str, rows: u64, in_flight: usize) -> Took {
     let mut conn = open(&dir.join("bare.db"));
     conn.execute_batch(
         "CREATE TABLE pages (number INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
@@ -51,7 +51,7 @@ pub fn ingest(dir: &Path, url: &str, rows: u64, in_flight: usize) -> Option<Dura
          CREATE INDEX by_time ON payments (created_at);",
     )
     .unwrap();
-    let started = Instant::now();
+    let watch = Stopwatch::start();
     reconciled::fetch::install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -100,13 +100,13 @@ pub fn ingest(dir: &Path, url: &str, rows: u64, in_flight: usize) -> Option<Dura
         }
     }
     transaction.commit().unwrap();
-    Some(started.elapsed())
+    watch.stop()
 }
 
 /// Two ordered cursors on covering indexes; counts what is equal, different and missing on either side.
-pub fn merge(dir: &Path) -> Option<Duration> {
+pub fn merge(dir: &Path) -> Took {
     let conn = open(&dir.join("reconciled.db"));
-    let started = Instant::now();
+    let watch = Stopwatch::start();
     let mut left = conn
         .prepare("SELECT reference, amount_minor, status FROM transactions WHERE job = 'bench' AND direction = 'in' ORDER BY reference")
         .unwrap();
@@ -141,25 +141,22 @@ pub fn merge(dir: &Path) -> Option<Duration> {
             entry = entries.next().unwrap();
         }
     }
-    let took = started.elapsed();
+    let took = watch.stop();
     assert!(equal > differ + only);
-    Some(took)
+    took
 }
 
-/// The fields of the discrepancies report through the csv crate, nothing else.
-pub fn csv(dir: &Path) -> Option<Duration> {
-    let conn = open(&dir.join("reconciled.db"));
-    let started = Instant::now();
-    let definition =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/reports/discrepancies.sql")).unwrap();
-    let mut select = conn.prepare(&definition).unwrap();
-    crate::books::bind(&mut select);
+/// The fields of the discrepancies report, worked out and in order beforehand, through the csv crate.
+pub fn csv(dir: &Path) -> Took {
+    let conn = open(&dir.join("fields.db"));
+    let watch = Stopwatch::start();
+    let mut select = conn.prepare("SELECT * FROM fields").unwrap();
     let columns = select.column_count();
     let mut out = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
         .from_writer(Vec::new());
     out.write_record(select.column_names()).unwrap();
-    let mut rows = select.raw_query();
+    let mut rows = select.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
         for column in 0..columns {
             match row.get_ref(column).unwrap() {
@@ -172,5 +169,5 @@ pub fn csv(dir: &Path) -> Option<Duration> {
     }
     drop(rows);
     std::fs::write(dir.join("bare.csv"), out.into_inner().unwrap()).unwrap();
-    Some(started.elapsed())
+    watch.stop()
 }

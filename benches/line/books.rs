@@ -1,20 +1,21 @@
 //! Books filled straight by SQL, as a night would have left them.
 
 use std::path::Path;
-use std::time::Duration;
 
 use reconciled::store::Store;
 use rusqlite::params;
 
 use crate::pages::{key, random};
-use crate::subject;
+use crate::{Stopwatch, Took, subject};
 
 fn store(dir: &Path) -> Store {
     Store::open(&dir.join("reconciled.db")).unwrap()
 }
 
-/// `rows` records and `rows` entries of one job; one in a thousand differs, one in a thousand is missing on each side.
-pub fn fill(dir: &Path, rows: u64) -> Option<Duration> {
+/// `rows` records and `rows` entries of one job, of which two in a hundred differ: one in its amount, one in two hundred is
+/// missing on each side.
+pub fn fill(dir: &Path, rows: u64) -> Took {
+    let watch = Stopwatch::start();
     subject::job(dir, "http://127.0.0.1:9");
     let store = store(dir);
     store
@@ -30,7 +31,7 @@ pub fn fill(dir: &Path, rows: u64) -> Option<Duration> {
         })
         .unwrap();
     add(&store, 0, rows);
-    None
+    watch.stop()
 }
 
 fn add(store: &Store, first: u64, rows: u64) {
@@ -49,11 +50,11 @@ fn add(store: &Store, first: u64, rows: u64) {
             for row in first..first + rows {
                 let amount = (10_000 + random(row) % 900_000) as i64;
                 let reference = format!("order-{}", key(row));
-                if row % 1000 != 1 {
+                if row % 200 != 1 {
                     record.execute(params![key(row), reference, amount])?;
                 }
-                if row % 1000 != 2 {
-                    let booked = if row % 1000 == 3 { amount + 1 } else { amount };
+                if row % 200 != 102 {
+                    let booked = if row % 100 == 3 { amount + 1 } else { amount };
                     entry.execute(params![reference, booked, row as i64 + 2])?;
                 }
             }
@@ -106,18 +107,27 @@ pub fn every_row_differs(dir: &Path, rows: u64) {
         .unwrap();
 }
 
-/// The parameters of a report definition.
-pub fn bind(select: &mut rusqlite::Statement<'_>) {
+/// The report's fields as a plain table of another file: what is left to do is to read and to write them.
+pub fn lay_out_fields(dir: &Path) {
+    let conn = rusqlite::Connection::open(dir.join("reconciled.db")).unwrap();
+    let definition =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/reports/discrepancies.sql")).unwrap();
+    conn.execute("ATTACH ?1 AS other", [dir.join("fields.db").to_string_lossy()])
+        .unwrap();
+    let mut create = conn
+        .prepare(&format!("CREATE TABLE other.fields AS {definition}"))
+        .unwrap();
     for (name, value) in [
         (":job", "bench"),
         (":business_day", "2026-01-19"),
         (":as_of", "2026-01-20T02:00:00.000Z"),
         (":run_id", "1"),
     ] {
-        if let Some(index) = select.parameter_index(name).unwrap() {
-            select.raw_bind_parameter(index, value).unwrap();
+        if let Some(index) = create.parameter_index(name).unwrap() {
+            create.raw_bind_parameter(index, value).unwrap();
         }
     }
+    create.raw_execute().unwrap();
 }
 
 /// Twenty jobs for `check`.

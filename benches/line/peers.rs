@@ -42,12 +42,14 @@ pub fn compare(dir: &Path, own: Measured) {
             .unwrap();
         let seconds = started.elapsed().as_secs_f64();
         if output.status.success() {
-            let peak_mb = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or(0.0);
+            let text = String::from_utf8_lossy(&output.stdout);
+            let mut numbers = text.split_whitespace().filter_map(|n| n.parse().ok());
+            let (peak_mb, cpu) = (numbers.next().unwrap_or(0.0), numbers.next().unwrap_or(0.0));
             say(
                 "P3",
                 &format!("{name} from CSV"),
-                Measured { seconds, peak_mb },
-                Some(("reconciled", own.seconds)),
+                Measured { seconds, cpu, peak_mb },
+                Some(("reconciled", own)),
             );
         } else {
             println!(

@@ -5,4 +5,5 @@ diff = m.filter(pl.col("amount").is_not_null() & pl.col("amount_l").is_not_null(
 missing = m.filter(pl.col("amount").is_null() | pl.col("amount_l").is_null())
 dup = p.filter(pl.col("reference").is_duplicated()), l.filter(pl.col("reference").is_duplicated())
 diff.write_csv("polars-diff.csv"), missing.write_csv("polars-missing.csv")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)

@@ -1,7 +1,6 @@
 //! The product itself, through its public rooms.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use reconciled::compare::{self, LedgerLeg};
 use reconciled::config::{self, Job, JobSource, Settings};
@@ -11,6 +10,8 @@ use reconciled::store::Store;
 use reconciled::store::runs::{RunStart, begin_run};
 use reconciled::{fetch, report};
 use tokio_util::sync::CancellationToken;
+
+use crate::{Stopwatch, Took};
 
 /// The night of every contest.
 pub const AS_OF: &str = "2026-01-20T02:00:00Z";
@@ -42,7 +43,7 @@ pub fn job(dir: &Path, url: &str) -> (Settings, Job) {
 }
 
 /// The whole reading of a provider: pages archived durably, rows, versions, unreadable rows, the window sealed.
-pub fn ingest(dir: &Path, url: &str, in_flight: u32, per_minute: u32) -> Option<Duration> {
+pub fn ingest(dir: &Path, url: &str, in_flight: u32, per_minute: u32) -> Took {
     let (settings, mut job) = job(dir, url);
     // The job file bounds the pace; the contest is about the machine.
     job.fetch.requests_per_minute = per_minute;
@@ -64,7 +65,7 @@ pub fn ingest(dir: &Path, url: &str, in_flight: u32, per_minute: u32) -> Option<
             .unwrap();
         let as_of = as_of + chrono::TimeDelta::minutes(again);
         let stop = CancellationToken::new();
-        let started = Instant::now();
+        let watch = Stopwatch::start();
         let night = Night {
             store: &store,
             job: &job,
@@ -78,12 +79,12 @@ pub fn ingest(dir: &Path, url: &str, in_flight: u32, per_minute: u32) -> Option<
         };
         let reading = fetch::read(&night).await;
         assert!(reading.failures.is_empty(), "{:?}", reading.failures);
-        Some(started.elapsed())
+        watch.stop()
     })
 }
 
 /// From the stored tables to stored discrepancies.
-pub fn compare(dir: &Path) -> Option<Duration> {
+pub fn compare(dir: &Path) -> Took {
     let (settings, job) = job(dir, "http://127.0.0.1:9");
     let store = Store::open(&settings.database).unwrap();
     let as_of = parse_instant(AS_OF).unwrap();
@@ -104,23 +105,23 @@ pub fn compare(dir: &Path) -> Option<Duration> {
         ledger: LedgerLeg::Present,
         reading_complete: true,
     };
-    let started = Instant::now();
+    let watch = Stopwatch::start();
     let outcome = compare::compare(&night).unwrap();
-    let took = started.elapsed();
+    let took = watch.stop();
     assert!(outcome.matched > 0, "{outcome:?}");
-    Some(took)
+    took
 }
 
 /// The discrepancies report, rendered and written.
-pub fn csv(dir: &Path) -> Option<Duration> {
+pub fn csv(dir: &Path) -> Took {
     let (settings, mut job) = job(dir, "http://127.0.0.1:9");
     job.report.reports = vec!["discrepancies".to_owned()];
     let store = Store::open(&settings.database).unwrap();
     let as_of = parse_instant(AS_OF).unwrap();
     let business_day = last_day_over(as_of, job.fetch.settle, job.timezone);
-    let started = Instant::now();
+    let watch = Stopwatch::start();
     let files = report::produce(&store, &job, None, 1, as_of, business_day).unwrap();
     report::write_files(&settings.out, business_day, &job.name, &files).unwrap();
     assert!(files[0].bytes.len() > 1_000);
-    Some(started.elapsed())
+    watch.stop()
 }

@@ -49,6 +49,13 @@ pub struct Merged {
 }
 
 impl Merged {
+    /// What several ranges gave, in their order.
+    fn joined(ranges: impl IntoIterator<Item = Merged>) -> Merged {
+        let mut joined = Merged::default();
+        ranges.into_iter().for_each(|range| joined.append(range));
+        joined
+    }
+
     /// Takes over what another range gave.
     fn append(&mut self, other: Merged) {
         let sums = [
@@ -147,22 +154,26 @@ enum Range<'a> {
 }
 
 /// Merges both sides of a job, direction by direction; where more connections may be opened and it pays, the lower and the
-/// upper half of the references side by side.
+/// upper half of the references side by side. What comes out does not depend on that.
 pub fn merge(conn: &Connection, open: Option<&Open<'_>>, setup: &Setup<'_>) -> Result<Merged, Failure> {
     let middle = match open {
         Some(_) => middle(conn, setup.job)?,
         None => None,
     };
-    let (Some(open), Some(middle)) = (open, middle) else {
-        return merge_range(conn, setup, Range::All);
-    };
+    match (open, middle) {
+        (Some(open), Some(middle)) => merge_halves(conn, open, &middle, setup),
+        _ => merge_ranges(conn, setup, Range::All).map(Merged::joined),
+    }
+}
+
+fn merge_halves(conn: &Connection, open: &Open<'_>, middle: &str, setup: &Setup<'_>) -> Result<Merged, Failure> {
     std::thread::scope(|scope| {
-        let upper = scope.spawn(|| merge_range(&open()?, setup, Range::From(&middle)));
-        let lower = merge_range(conn, setup, Range::Below(&middle));
+        let upper = scope.spawn(|| merge_ranges(&open()?, setup, Range::From(middle)));
+        let lower = merge_ranges(conn, setup, Range::Below(middle));
         let upper = upper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let mut merged = lower?;
-        merged.append(upper?);
-        Ok(merged)
+        // In the order of one walk: a direction's lower half, its upper half, the next direction.
+        let halves = lower?.into_iter().zip(upper?);
+        Ok(Merged::joined(halves.flat_map(|(lower, upper)| [lower, upper])))
     })
 }
 
@@ -195,18 +206,21 @@ fn middle(conn: &Connection, job: &str) -> Result<Option<String>, Failure> {
     Ok(found.get(found.len() / 2).cloned())
 }
 
-fn merge_range(conn: &Connection, setup: &Setup<'_>, range: Range<'_>) -> Result<Merged, Failure> {
-    let mut merged = Merged::default();
-    let vanished = "SELECT EXISTS (SELECT 1 FROM transactions WHERE job = ?1 AND vanished_at IS NOT NULL)";
+/// What one range of references holds, direction by direction.
+fn merge_ranges(conn: &Connection, setup: &Setup<'_>, range: Range<'_>) -> Result<Vec<Merged>, Failure> {
+    let vanished = "SELECT EXISTS (SELECT 1 FROM transactions INDEXED BY transactions_vanished
+                                   WHERE job = ?1 AND vanished_at IS NOT NULL)";
     let vanished: bool = conn.query_row(vanished, [setup.job], |row| row.get(0))?;
+    let listed = if vanished { "AND vanished_at IS NULL" } else { "" };
     let passes: &[(&str, &str)] = match range {
         Range::All => &[("", "")],
         Range::Below(middle) => &[("AND reference IS NULL", ""), ("AND reference < ?3", middle)],
         Range::From(middle) => &[("AND reference >= ?3", middle)],
     };
+    let mut all = Vec::new();
     for direction in Direction::ALL {
+        let mut merged = Merged::default();
         for (filter, bound) in passes {
-            let listed = if vanished { "AND vanished_at IS NULL" } else { "" };
             let mut left = conn.prepare(&select_records(setup, &format!("{filter} {listed} ORDER BY reference")))?;
             let mut right = conn.prepare(&select_entries(setup, &format!("{filter} ORDER BY reference")))?;
             let bound = Some(bound).filter(|b| !b.is_empty());
@@ -217,8 +231,9 @@ fn merge_range(conn: &Connection, setup: &Setup<'_>, range: Range<'_>) -> Result
             let entries = right.query(params_from_iter(key(ledger)))?;
             walk(records, entries, setup, &mut merged)?;
         }
+        all.push(merged);
     }
-    Ok(merged)
+    Ok(all)
 }
 
 /// Walks two cursors in the order of their references.
@@ -226,21 +241,25 @@ fn walk(mut records: Rows<'_>, mut entries: Rows<'_>, setup: &Setup<'_>, merged:
     let (mut record, mut entry) = (records.next()?, entries.next()?);
     let mut group = Group::default();
     loop {
-        let order = match (record, entry) {
+        let (key, order) = match (record, entry) {
             (None, None) => break,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(r), Some(e)) => bytes(r, REFERENCE)?.cmp(bytes(e, REFERENCE)?),
+            (Some(r), None) => (bytes(r, REFERENCE)?, Ordering::Less),
+            (None, Some(e)) => (bytes(e, REFERENCE)?, Ordering::Greater),
+            (Some(r), Some(e)) => {
+                let (ours, theirs) = (bytes(r, REFERENCE)?, bytes(e, REFERENCE)?);
+                (ours.min(theirs), ours.cmp(theirs))
+            }
         };
-        let (r, e) = (record.filter(|_| order.is_le()), entry.filter(|_| order.is_ge()));
-        if let Some(e) = e
-            && letter(e, STATUS)? == EXCLUDED
-        {
-            add(&mut merged.excluded, code(e, CURRENCY)?, e.get(AMOUNT)?, 1);
-            entry = entries.next()?;
-            continue;
+        let r = record.filter(|_| order.is_le()).map(Side::read).transpose()?;
+        let e = entry.filter(|_| order.is_ge()).map(Side::read).transpose()?;
+        match e {
+            Some(e) if e.status == EXCLUDED => {
+                add(&mut merged.excluded, e.currency, e.amount, 1);
+                entry = entries.next()?;
+                continue;
+            }
+            _ => group.take(key, r, e, setup, merged)?,
         }
-        group.take(r, e, setup, merged)?;
         if order.is_le() {
             record = records.next()?;
         }
@@ -250,6 +269,30 @@ fn walk(mut records: Rows<'_>, mut entries: Rows<'_>, setup: &Setup<'_>, merged:
     }
     group.close(merged);
     Ok(())
+}
+
+/// What every index row is asked for, each column once: asking costs more than walking.
+#[derive(Clone, Copy)]
+struct Side<'r> {
+    id: i64,
+    amount: i64,
+    currency: [u8; 3],
+    /// First letter of the word.
+    status: u8,
+    /// For what few rows are asked for.
+    row: &'r Row<'r>,
+}
+
+impl<'r> Side<'r> {
+    fn read(row: &'r Row<'r>) -> Result<Self, Failure> {
+        Ok(Self {
+            id: row.get(ID)?,
+            amount: row.get(AMOUNT)?,
+            currency: bytes(row, CURRENCY)?.try_into().unwrap_or_default(),
+            status: bytes(row, STATUS)?.first().copied().unwrap_or_default(),
+            row,
+        })
+    }
 }
 
 /// The rows of the present reference, as far as they are known.
@@ -273,13 +316,12 @@ impl Group {
     /// Takes a row of one side, or one of each, that stand next; closes the group before when they begin another.
     fn take(
         &mut self,
-        record: Option<&Row<'_>>,
-        entry: Option<&Row<'_>>,
+        key: &[u8],
+        record: Option<Side<'_>>,
+        entry: Option<Side<'_>>,
         setup: &Setup<'_>,
         merged: &mut Merged,
     ) -> Result<(), Failure> {
-        let Some(any) = record.or(entry) else { return Ok(()) };
-        let key = bytes(any, REFERENCE)?;
         if key.is_empty() {
             // An empty reference identifies nothing: such rows never meet, not even each other.
             let alone = [(record, None), (None, entry)];
@@ -289,7 +331,8 @@ impl Group {
             }
         } else if key == self.key {
             self.class = Class::Rich;
-            self.note(record, entry, setup)?;
+            let is_fee = record.map(|r| kind_of(r).map(|kind| kind == FEE_KIND)).transpose()?;
+            self.note(record, is_fee.unwrap_or_default(), entry, setup)?;
         } else {
             self.close(merged);
             self.begin(key, record, entry, setup)?;
@@ -300,33 +343,43 @@ impl Group {
     fn begin(
         &mut self,
         key: &[u8],
-        record: Option<&Row<'_>>,
-        entry: Option<&Row<'_>>,
+        record: Option<Side<'_>>,
+        entry: Option<Side<'_>>,
         setup: &Setup<'_>,
     ) -> Result<(), Failure> {
         self.key.clear();
         self.key.extend_from_slice(key);
-        if let Some(record) = record {
-            self.amount = record.get(AMOUNT)?;
-            self.currency = code(record, CURRENCY)?;
-        }
-        self.class = classify(record, entry, setup)?;
-        self.note(record, entry, setup)
+        let mut is_fee = false;
+        self.class = match record {
+            None => Class::Rich,
+            Some(record) => {
+                (self.amount, self.currency) = (record.amount, record.currency);
+                let kind = kind_of(record)?;
+                is_fee = kind == FEE_KIND;
+                classify(record, kind, entry, setup)?
+            }
+        };
+        self.note(record, is_fee, entry, setup)
     }
 
-    fn note(&mut self, record: Option<&Row<'_>>, entry: Option<&Row<'_>>, setup: &Setup<'_>) -> Result<(), Failure> {
+    fn note(
+        &mut self,
+        record: Option<Side<'_>>,
+        is_fee: bool,
+        entry: Option<Side<'_>>,
+        setup: &Setup<'_>,
+    ) -> Result<(), Failure> {
         if let Some(record) = record {
-            self.records.push(record.get(ID)?);
-            self.wanting += u64::from(bytes(record, KIND)? != b"fee");
+            self.records.push(record.id);
+            self.wanting += u64::from(!is_fee);
             if setup.ids {
-                self.bearers.push(bytes(record, PROVIDER_ID)?.to_vec());
+                self.bearers.push(bytes(record.row, PROVIDER_ID)?.to_vec());
             }
         }
         if let Some(entry) = entry {
-            let id = entry.get(ID)?;
-            self.entries.push(id);
-            if setup.ids && !matches!(entry.get_ref(PROVIDER_ID)?, ValueRef::Null) && self.class != Class::Matched {
-                self.named.push((id, bytes(entry, PROVIDER_ID)?.to_vec()));
+            self.entries.push(entry.id);
+            if setup.ids && self.class != Class::Matched && !matches!(entry.row.get_ref(PROVIDER_ID)?, ValueRef::Null) {
+                self.named.push((entry.id, bytes(entry.row, PROVIDER_ID)?.to_vec()));
             }
         }
         Ok(())
@@ -376,40 +429,44 @@ fn add(sums: &mut Sums, currency: [u8; 3], amount: i64, sign: i64) {
     slot.1 += i128::from(amount) * i128::from(sign);
 }
 
+const FEE_KIND: &[u8] = b"fee";
+
+fn kind_of(record: Side<'_>) -> Result<&[u8], Failure> {
+    bytes(record.row, KIND)
+}
+
 /// Decides by the index rows that began a reference whether it may be passed over, as long as no further row has it.
-fn classify(record: Option<&Row<'_>>, entry: Option<&Row<'_>>, setup: &Setup<'_>) -> Result<Class, Failure> {
-    let Some(record) = record else { return Ok(Class::Rich) };
-    let kind = bytes(record, KIND)?;
-    Ok(match (entry, letter(record, STATUS)?) {
-        (None, _) if kind == b"fee" => Class::Empty,
-        _ if kind == b"fee" || kind == b"unknown" => Class::Rich,
-        (Some(entry), status) if is_equal(record, entry, status, setup)? => Class::Matched,
+fn classify(record: Side<'_>, kind: &[u8], entry: Option<Side<'_>>, setup: &Setup<'_>) -> Result<Class, Failure> {
+    Ok(match (entry, record.status) {
+        (None, _) if kind == FEE_KIND => Class::Empty,
+        _ if kind == FEE_KIND || kind == b"unknown" => Class::Rich,
+        (Some(entry), _) if is_equal(record, entry, setup)? => Class::Matched,
         (None, b'f') => Class::NoMoney,
         (None, b's') if !setup.ledger => Class::Uncompared,
         _ => Class::Rich,
     })
 }
 
-fn is_equal(record: &Row<'_>, entry: &Row<'_>, status: u8, setup: &Setup<'_>) -> Result<bool, Failure> {
-    let equal = record.get::<_, i64>(AMOUNT)? == entry.get::<_, i64>(AMOUNT)?
-        && matches!(status, b's' | b'f')
-        && status == letter(entry, STATUS)?
-        && bytes(record, CURRENCY)? == bytes(entry, CURRENCY)?
-        && (status == b'f' || fees_agree(record, entry)?)
-        && (!setup.ids || same_or_null(record, entry, PROVIDER_ID)?)
-        && (setup.accounts.is_empty() || same_or_null(record, entry, ACCOUNT)? || !names_account(entry, setup)?);
-    Ok(equal)
+fn is_equal(record: Side<'_>, entry: Side<'_>, setup: &Setup<'_>) -> Result<bool, Failure> {
+    let (ours, theirs) = (entry.row, record.row);
+    Ok(record.amount == entry.amount
+        && record.status == entry.status
+        && matches!(record.status, b's' | b'f')
+        && record.currency == entry.currency
+        && (record.status == b'f' || fees_agree(theirs, ours, record.currency)?)
+        && (!setup.ids || same_or_null(theirs, ours, PROVIDER_ID)?)
+        && (setup.accounts.is_empty() || same_or_null(theirs, ours, ACCOUNT)? || !names_account(ours, setup)?))
 }
 
-fn fees_agree(record: &Row<'_>, entry: &Row<'_>) -> Result<bool, Failure> {
+fn fees_agree(record: &Row<'_>, entry: &Row<'_>, currency: [u8; 3]) -> Result<bool, Failure> {
     let Some(ours) = entry.get::<_, Option<i64>>(FEE)? else {
         return Ok(true);
     };
     let Some(theirs) = record.get::<_, Option<i64>>(FEE)? else {
         return Ok(true);
     };
-    let currency = bytes(record, FEE_CURRENCY)?;
-    Ok(theirs == ours || !(currency.is_empty() || currency == bytes(record, CURRENCY)?))
+    let of_fee = bytes(record, FEE_CURRENCY)?;
+    Ok(theirs == ours || !(of_fee.is_empty() || of_fee == currency))
 }
 
 fn same_or_null(record: &Row<'_>, entry: &Row<'_>, column: usize) -> Result<bool, Failure> {
@@ -426,14 +483,6 @@ fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], Failure> {
         ValueRef::Text(text) => text,
         _ => &[],
     })
-}
-
-fn letter(row: &Row<'_>, column: usize) -> Result<u8, Failure> {
-    Ok(bytes(row, column)?.first().copied().unwrap_or_default())
-}
-
-fn code(row: &Row<'_>, column: usize) -> Result<[u8; 3], Failure> {
-    Ok(bytes(row, column)?.try_into().unwrap_or_default())
 }
 
 /// Takes the group of a record, which an entry elsewhere lays claim to, out of what was passed over, if it was, and keeps it
@@ -466,7 +515,9 @@ pub fn reclaim(
             if record.is_none() && entry.is_none() {
                 break;
             }
-            group.take(record, entry, setup, &mut alone)?;
+            let any = record.or(entry).map_or(Ok(&[][..]), |row| bytes(row, REFERENCE))?;
+            let (record, entry) = (record.map(Side::read).transpose()?, entry.map(Side::read).transpose()?);
+            group.take(any, record, entry, setup, &mut alone)?;
         }
     }
     if group.class != Class::Rich || (group.wanting == 0 && group.entries.is_empty()) {

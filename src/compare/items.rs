@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::TimeDelta;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::Case;
 use super::cursors::{self, Merged, Open, Setup, Sums};
@@ -541,21 +541,27 @@ fn carries_ids(conn: &Connection, job: &str) -> Result<bool, Failure> {
     Ok(conn.query_row(sql, [job], |row| row.get(0))?)
 }
 
-/// Feeds and accounts of a job, found by stepping through the index instead of reading it.
+/// Feeds and accounts of a job, found by stepping through the index instead of reading it. Two statements per step: SQLite
+/// seeks by the first column of `(feed, account) > (…)` only and reads the rest.
 pub fn places(conn: &Connection, job: &str) -> Result<Vec<(String, String)>, Failure> {
-    let mut next = conn.prepare(
-        "SELECT feed, account FROM transactions
-          WHERE job = ?1 AND (feed, account) > (?2, ?3) ORDER BY feed, account LIMIT 1",
+    let mut in_feed = conn.prepare(
+        "SELECT feed, account FROM transactions INDEXED BY transactions_by_id
+          WHERE job = ?1 AND feed = ?2 AND account > ?3 ORDER BY account LIMIT 1",
     )?;
-    let mut first =
-        conn.prepare("SELECT feed, account FROM transactions WHERE job = ?1 ORDER BY feed, account LIMIT 1")?;
+    let mut next_feed = conn.prepare(
+        "SELECT feed, account FROM transactions INDEXED BY transactions_by_id
+          WHERE job = ?1 AND feed > ?2 ORDER BY feed, account LIMIT 1",
+    )?;
     let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let mut places: Vec<(String, String)> = first.query_map([job], pair)?.collect::<Result<_, _>>()?;
-    while let Some((feed, account)) = places.last() {
-        match next.query_map((job, feed, account), pair)?.next() {
-            Some(place) => places.push(place?),
-            None => break,
+    // No feed has an empty name.
+    let mut place: Option<(String, String)> = next_feed.query_row((job, ""), pair).optional()?;
+    let mut places = Vec::new();
+    while let Some((feed, account)) = place {
+        place = in_feed.query_row((job, &feed, &account), pair).optional()?;
+        if place.is_none() {
+            place = next_feed.query_row((job, &feed), pair).optional()?;
         }
+        places.push((feed, account));
     }
     Ok(places)
 }
@@ -573,11 +579,17 @@ pub(super) fn lag(job: &Job) -> TimeDelta {
 /// only one.
 fn accounts(conn: &Connection, job: &str) -> Result<BTreeSet<String>, Failure> {
     let mut accounts: BTreeSet<String> = places(conn, job)?.into_iter().map(|p| p.1).collect();
-    let mut statement =
-        conn.prepare("SELECT DISTINCT account FROM ledger_entries WHERE job = ?1 AND account IS NOT NULL")?;
-    let named: BTreeSet<String> = statement
-        .query_map([job], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let mut next = conn.prepare(
+        "SELECT account FROM ledger_entries INDEXED BY ledger_by_account
+          WHERE job = ?1 AND account IS NOT NULL AND account > ?2 ORDER BY account LIMIT 1",
+    )?;
+    let mut named: BTreeSet<String> = BTreeSet::new();
+    // An empty name is no account.
+    let mut last = String::new();
+    while let Some(account) = next.query_row((job, &last), |row| row.get::<_, String>(0)).optional()? {
+        last.clone_from(&account);
+        named.insert(account);
+    }
     if !named.is_disjoint(&accounts) {
         accounts.extend(named);
     }
