@@ -421,6 +421,15 @@ CREATE TABLE calibrations (
   PRIMARY KEY (job, name)
 ) STRICT, WITHOUT ROWID;
 
+-- What a person should know of a night beside its failures (a frozen wallet, a field nobody documented), kept with the page
+-- or window it was seen in: the run that tells of the night may be a later one than the run that saw it.
+CREATE TABLE warnings (
+  job     TEXT NOT NULL,                      -- name of the job file
+  as_of   TEXT NOT NULL,                      -- as-of instant of the run that saw it
+  warning TEXT NOT NULL,                      -- a sentence, without values of rows
+  PRIMARY KEY (job, as_of, warning)
+) STRICT, WITHOUT ROWID;
+
 -- Counts of each run's summary, per currency and kind; the summary CSV and the mail select from here.
 CREATE TABLE run_counts (
   run_id        INTEGER NOT NULL REFERENCES runs (run_id), -- the run

@@ -183,7 +183,8 @@ pub fn sealed(conn: &Connection, job: &str, feed: &str) -> Result<Vec<Window>, F
     Ok(merged)
 }
 
-/// Subjects of a child feed that were listed, or begun, and not read to their end.
+/// Subjects of a child feed that were listed, or begun, and not read to their end; one without a name stands for those whose
+/// id could not be read.
 pub fn unread_subjects(
     conn: &Connection,
     job: &str,
@@ -193,7 +194,7 @@ pub fn unread_subjects(
     let mut found = Vec::new();
     let mut begun = conn.prepare(
         "SELECT subject, from_at, until_at FROM windows
-          WHERE job = ?1 AND feed = ?2 AND subject <> '' AND state <> 'sealed' ORDER BY subject, from_at",
+          WHERE job = ?1 AND feed = ?2 AND state <> 'sealed' ORDER BY subject, from_at",
     )?;
     let mut rows = begun.query((job, feed))?;
     while let Some(row) = rows.next()? {

@@ -18,7 +18,7 @@ mod session;
 mod trouble;
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -36,7 +36,7 @@ use self::page::{Answer, Talk};
 use self::plan::{Horizon, Named, Wanted, children, parent, plan_with};
 use self::walk::{End, Walk, side_by_side};
 use crate::config::{Job, ProviderSetup};
-use crate::day::{Instant, day_of, format_instant};
+use crate::day::{Instant, format_instant};
 use crate::failure::{Class, Failure};
 use crate::providers::{Ask, Feed, Shape, Step};
 use crate::store::{self, Sealed, Store};
@@ -98,7 +98,8 @@ pub struct Reading {
     pub refused: u64,
     /// Keys of the ledger that the night's budget did not reach.
     pub left: u64,
-    pub warnings: Vec<String>,
+    /// What a person should know that is no failure.
+    pub warnings: BTreeSet<String>,
     /// First the worst; empty = every wanted window was read to its end.
     pub failures: Vec<Failure>,
 }
@@ -204,6 +205,9 @@ impl<'n> Evening<'n> {
                 self.begin().await?;
                 self.read_feed(&asks).await;
             }
+            if matches!(feed.shape, Shape::Children { .. }) {
+                self.note_nameless(feed.name)?;
+            }
             if feed.shape == Shape::Lookups && night.ledger_taken {
                 self.note_left(feed.name, keyed.left.get(feed.name).copied().unwrap_or_default())?;
             }
@@ -228,6 +232,23 @@ impl<'n> Evening<'n> {
         }
     }
 
+    /// Subjects that were listed without a readable id leave a hole: what belongs to them cannot be asked for.
+    fn note_nameless(&mut self, feed: &'static str) -> Result<(), Failure> {
+        for (window, why) in store::nameless(self.night.store, &self.night.job.name, feed)? {
+            let place = Ask {
+                feed,
+                window,
+                subject: None,
+                account: String::new(),
+                as_of: self.night.as_of,
+                zone: self.night.job.timezone,
+                calibration: Arc::default(),
+            };
+            self.fail(Failure::new(Class::Data, why).at(place_name(self.night, &place)));
+        }
+        Ok(())
+    }
+
     /// Says how many keys of a feed nobody was asked about.
     fn note_left(&mut self, feed: &'static str, left: u64) -> Result<(), Failure> {
         let (night, halted) = (self.night, self.halt.is_cancelled());
@@ -240,7 +261,7 @@ impl<'n> Evening<'n> {
         };
         if let Some(reason) = reason.as_deref().filter(|_| left > 0) {
             self.reading.left += left;
-            night.client.warn(format!("{feed}: {reason}"));
+            self.reading.warnings.insert(format!("{feed}: {reason}"));
         }
         let books = lookups::books(night.job, night.as_of);
         store::note_keys(
@@ -392,18 +413,9 @@ impl<'n> Evening<'n> {
         reading.changed += sealed.changed;
         reading.unreadable += sealed.unreadable;
         reading.vanished += sealed.vanished;
-        for field in sealed.unknown_fields {
-            let provider = self.night.setup.provider.name();
-            self.night.client.warn(format!(
-                "{}: the field {field:?} is not in the document of {provider}",
-                ask.feed
-            ));
-        }
-        for warning in sealed.warnings {
-            self.night
-                .client
-                .warn(format!("{}: {warning}", place_of(self.night, ask)));
-        }
+        reading
+            .warnings
+            .extend(sealed.sentences(&*self.night.setup.provider, ask));
         self.night.progress.sealed(&self.night.job.name, ask.feed);
         if !sealed.subjects.is_empty() {
             let named = Named {
@@ -429,12 +441,12 @@ impl<'n> Evening<'n> {
             self.fail(page::stopped().at(&self.night.job.name));
         }
         if let Some(first) = self.keys.first.take() {
-            self.night.client.warn(format!(
+            self.reading.warnings.insert(format!(
                 "{} ledger items were asked about without a usable answer and are listed as lookup_failed; the first: {}",
                 self.keys.refused, first.message
             ));
         }
-        self.reading.warnings = self.night.client.take_warnings().into_iter().collect();
+        self.reading.warnings.extend(self.night.client.take_warnings());
         let failures = &mut self.reading.failures;
         let worst = Class::worst(failures.iter().map(|f| f.class));
         if let Some(first) = failures.iter().position(|f| Some(f.class) == worst) {
@@ -459,23 +471,9 @@ fn place_name(night: &Night<'_>, ask: &Ask) -> String {
     format!("{}: {}", night.job.name, place_of(night, ask))
 }
 
-/// `deposits 2026-03-04`, `sweep_transactions 5d02c8f1a97b3e64`, `payments 2026-01-01 to 2026-03-04`.
+/// The place of a conversation in its job.
 fn place_of(night: &Night<'_>, ask: &Ask) -> String {
-    if let Some(subject) = &ask.subject {
-        // What stands behind the key may open a session.
-        let extras = night.setup.provider.lookup_extras(ask.feed).len();
-        let subject = crate::providers::lookups::key_of(subject, extras);
-        // A hostile id must not fill the log.
-        let shown: String = subject.chars().filter(|c| !c.is_control()).take(64).collect();
-        return format!("{} {shown}", ask.feed);
-    }
-    let first = day_of(ask.window.from, ask.zone);
-    let last = day_of(ask.window.until - chrono::TimeDelta::milliseconds(1), ask.zone);
-    if first == last {
-        format!("{} {first}", ask.feed)
-    } else {
-        format!("{} {first} to {last}", ask.feed)
-    }
+    ask.place(night.setup.provider.lookup_extras(ask.feed).len())
 }
 
 /// Logs in and asks for one page of yesterday, to see that address, keys and rights are right. Stores nothing, not even a

@@ -181,9 +181,13 @@ pub(super) fn children(
                 None => Some(parent.window),
             };
             if let Some(window) = window {
-                candidates
+                let (_, account) = candidates
                     .entry(subject.id.clone())
                     .or_insert_with(|| (window, subject.account.clone()));
+                // It may have been listed first without a readable account.
+                if account.is_empty() {
+                    account.clone_from(&subject.account);
+                }
             }
         }
     }

@@ -288,6 +288,7 @@ impl<'w> Walk<'w> {
             body: page.body,
         };
         let position = u32::try_from(position).unwrap_or(u32::MAX);
+        self.keep_warnings()?;
         blocking(|| store::archive_page(self.night.store, &self.place, &self.reading, position, new))?;
         self.pages += 1;
         self.night
@@ -303,8 +304,14 @@ impl<'w> Walk<'w> {
         Ok(PageHead { confirms, ..page.head })
     }
 
+    fn keep_warnings(&self) -> Result<(), Failure> {
+        let (store, ask) = (self.night.store, self.place.ask);
+        blocking(|| self.talk.client.keep_warnings(store, self.place.job, ask.as_of))
+    }
+
     fn seal(&self, state: WindowState) -> Result<Sealed, Failure> {
         let provider = self.provider();
+        self.keep_warnings()?;
         blocking(|| store::seal(self.night.store, &self.place, &self.reading, provider, state))
     }
 

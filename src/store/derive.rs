@@ -12,7 +12,8 @@ use super::bulk::PutOff;
 use super::fees::Touched;
 use super::pages::{decompress, expect_open};
 use super::rows::{Became, Origin, Records, Row, store_balance};
-use super::{OpenReading, Place, Store, WindowState, count, number, vanish};
+use super::runs::put_warnings;
+use super::{OpenReading, Place, Store, WindowState, count, number, vanish, windows};
 use crate::day::format_instant;
 use crate::failure::{Class, Failure};
 use crate::providers::{Ask, Parsed, Provider, Shape, Subject};
@@ -44,8 +45,23 @@ pub struct Sealed {
     pub subjects: Vec<Subject>,
     /// Field names the provider's document does not know; at most a hundred.
     pub unknown_fields: BTreeSet<String>,
+    /// Rows that name no readable subject ([`Parsed::nameless`]); proof pages are not counted again.
+    pub nameless: u64,
     /// Things a person should know that stop nothing ([`Parsed::warnings`]); at most a hundred.
     pub warnings: BTreeSet<String>,
+}
+
+impl Sealed {
+    /// What a person should know of it, each with its place.
+    pub fn sentences(&self, provider: &dyn Provider, ask: &Ask) -> BTreeSet<String> {
+        let place = ask.place(provider.lookup_extras(ask.feed).len());
+        let fields = self.unknown_fields.iter().map(|field| {
+            let (feed, name) = (ask.feed, provider.name());
+            format!("{feed}: the field {field:?} is not in the document of {name}")
+        });
+        let warnings = self.warnings.iter().map(|warning| format!("{place}: {warning}"));
+        fields.chain(warnings).collect()
+    }
 }
 
 /// Turns the pages of the current pass into rows and seals the window, in one transaction.
@@ -84,6 +100,13 @@ pub fn seal(
         };
         let sealed = derive(tx, &mut archive, provider, &derivation)?;
         close(tx, &derivation, pages, sealed.rows)?;
+        put_warnings(tx, place.job, place.ask.as_of, &sealed.sentences(provider, place.ask))?;
+        for feed in provider.feeds() {
+            if feed.shape == (Shape::Children { of: place.ask.feed }) {
+                windows::want_subjects(tx, place, feed.name, &sealed.subjects)?;
+                windows::note_nameless(tx, place, feed.name, sealed.nameless)?;
+            }
+        }
         Ok(sealed)
     })
 }
@@ -256,6 +279,7 @@ struct Page {
     balances: Vec<(u32, Balance)>,
     unreadable: Vec<Unreadable>,
     subjects: Vec<Subject>,
+    nameless: u32,
     unknown_fields: Vec<String>,
     warnings: Vec<String>,
 }
@@ -318,6 +342,7 @@ fn checked(parsed: Parsed, page_id: i64, confirms: bool, d: &Derivation<'_>) -> 
         balances: parsed.balances,
         unreadable: parsed.unreadable,
         subjects: parsed.subjects,
+        nameless: parsed.nameless,
         unknown_fields: parsed.unknown_fields,
         warnings: parsed.warnings,
     })
@@ -373,6 +398,9 @@ impl<'c> Tables<'c> {
             self.sealed.unchanged += rows as u64;
         } else {
             self.write(&page)?;
+        }
+        if !page.confirms {
+            self.sealed.nameless += u64::from(page.nameless);
         }
         for subject in page.subjects {
             if self.subjects.insert(subject.id.clone()) {

@@ -1,6 +1,6 @@
 //! Runs, the wishes of providers to be left alone, and what was learned about accounts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -165,12 +165,47 @@ pub fn calibration(store: &Store, job: &str) -> Result<BTreeMap<String, String>,
     })
 }
 
-/// What the night of that as-of instant learned.
-pub fn learned_as_of(store: &Store, job: &str, as_of: Instant) -> Result<BTreeMap<String, String>, Failure> {
+/// What was learned as of `since` to `as_of`.
+pub fn learned_between(
+    store: &Store,
+    job: &str,
+    since: Instant,
+    as_of: Instant,
+) -> Result<BTreeMap<String, String>, Failure> {
     store.read(|connection| {
-        let mut statement =
-            connection.prepare_cached("SELECT name, value FROM calibrations WHERE job = ?1 AND learned_at = ?2")?;
-        let rows = statement.query_map([job, &format_instant(as_of)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut statement = connection
+            .prepare_cached("SELECT name, value FROM calibrations WHERE job = ?1 AND learned_at BETWEEN ?2 AND ?3")?;
+        let span = [job, &format_instant(since), &format_instant(as_of)];
+        let rows = statement.query_map(span, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    })
+}
+
+/// Keeps what a person should know of a night for the run that tells of it, be it a later one.
+pub fn keep_warnings(store: &Store, job: &str, as_of: Instant, warnings: &BTreeSet<String>) -> Result<(), Failure> {
+    store.write(|tx| put_warnings(tx, job, as_of, warnings))
+}
+
+pub(super) fn put_warnings(
+    tx: &Transaction<'_>,
+    job: &str,
+    as_of: Instant,
+    warnings: &BTreeSet<String>,
+) -> Result<(), Failure> {
+    for warning in warnings {
+        tx.prepare_cached("INSERT OR IGNORE INTO warnings (job, as_of, warning) VALUES (?1, ?2, ?3)")?
+            .execute([job, &format_instant(as_of), warning])?;
+    }
+    Ok(())
+}
+
+/// What was warned of as of `since` to `as_of`.
+pub fn warnings_between(store: &Store, job: &str, since: Instant, as_of: Instant) -> Result<BTreeSet<String>, Failure> {
+    store.read(|connection| {
+        let mut statement = connection
+            .prepare_cached("SELECT DISTINCT warning FROM warnings WHERE job = ?1 AND as_of BETWEEN ?2 AND ?3")?;
+        let span = [job, &format_instant(since), &format_instant(as_of)];
+        let rows = statement.query_map(span, |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     })
 }

@@ -279,6 +279,7 @@ impl Provider for Plain {
             total: None,
             total_pages: wire.pages,
             confirms: false,
+            body: None,
         })
     }
 
@@ -297,7 +298,13 @@ impl Provider for Plain {
         for (index, row) in (0_u32..).zip(wire.rows) {
             let at = row.at.as_deref().and_then(parse_instant);
             parsed.warnings.extend(row.warning.clone());
-            if row.subject {
+            if row.subject && row.id.is_empty() {
+                parsed.nameless += 1;
+                parsed.unreadable.push(Unreadable {
+                    place: format!("rows[{index}].id"),
+                    reason: "is empty".into(),
+                });
+            } else if row.subject {
                 parsed.subjects.push(Subject {
                     id: row.id.clone(),
                     at,

@@ -1,5 +1,8 @@
 //! Feeds that hang on subjects, and figures of the moment.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use reconciled::failure::Class;
 use tokio_util::sync::CancellationToken;
 
@@ -173,7 +176,7 @@ fn accounts(seen: &Seen) -> Answer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_under_a_subject_have_the_account_it_was_listed_with_also_after_a_cut_and_when_read_again() {
-    for cut in ["", "/members/s03"] {
+    for cut in ["", "/members/s03", "/parents/2026-03-03"] {
         let stop = CancellationToken::new();
         let pull = stop.clone();
         let server = Server::start(move |seen| {
@@ -196,4 +199,97 @@ async fn rows_under_a_subject_have_the_account_it_was_listed_with_also_after_a_c
         let replayed = reconciled::store::replay(&room.store, &room.bench.job()).unwrap();
         assert_eq!(replayed.differences.len(), 0, "{cut}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subjects_without_a_readable_figure_are_asked_about_by_the_run_after_a_cut() {
+    let stop = CancellationToken::new();
+    let pull = stop.clone();
+    let server = Server::start(move |seen| {
+        if seen.path() == "/parents/2026-03-03" {
+            pull.cancel();
+        }
+        accounts(seen)
+    })
+    .await;
+    let room = Room::new(parents(), &server);
+    room.night_until(NIGHT, &stop).await;
+    assert_eq!((server.count_of("/parents"), server.count_of("/members")), (3, 0));
+    let said =
+        room.column("SELECT subject || ' ' || state || ' ' || reason FROM windows WHERE feed = 'members' ORDER BY 1");
+    let never = |s: &str| format!("{s} open it was never asked for");
+    assert_eq!(said, [never("s01"), never("s02"), never("s03")]);
+    let reading = room.night(NIGHT).await;
+    assert!(reading.failures.is_empty(), "{reading:?}");
+    assert_eq!((server.count_of("/parents"), server.count_of("/members")), (3, 3));
+    assert_eq!(room.ids(), ["s01-m", "s02-m", "s03-m"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_whose_account_becomes_readable_later_takes_its_records_along() {
+    let mended = Arc::new(AtomicBool::new(false));
+    let known = Arc::clone(&mended);
+    let server = Server::start(move |seen| {
+        let known = known.load(Ordering::SeqCst);
+        match seen.path().strip_prefix("/parents/2026-03-") {
+            Some(day) => {
+                let account = if known { "GBP3" } else { "" };
+                json(format!(
+                    r#"{{"rows":[{{"id":"s{day}","amount":0,"subject":true,"account":"{account}"}}]}}"#
+                ))
+            }
+            None => json(format!(
+                r#"{{"rows":[{}]}}"#,
+                rows(&[seen.path().replace("/members/", "m-")])
+            )),
+        }
+    })
+    .await;
+    let mut room = Room::new(parents(), &server);
+    room.bench.fetch.start = "2026-03-03".parse().unwrap();
+    room.night(NIGHT).await;
+    let owners = || room.column("SELECT provider_id || ' ' || account || ' ' || version FROM transactions ORDER BY 1");
+    assert_eq!(owners(), ["m-s03  1"]);
+    mended.store(true, Ordering::SeqCst);
+    let reading = room.night(NEXT_NIGHT).await;
+    assert!(reading.failures.is_empty(), "{reading:?}");
+    assert_eq!(
+        (owners(), reading.vanished),
+        (vec!["m-s03 GBP3 1".into(), "m-s04 GBP3 1".into()], 0)
+    );
+    let replayed = reconciled::store::replay(&room.store, &room.bench.job()).unwrap();
+    assert_eq!(replayed.differences, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_without_a_readable_id_leaves_a_hole_that_is_said_every_night_until_it_is_mended() {
+    let mended = Arc::new(AtomicBool::new(false));
+    let known = Arc::clone(&mended);
+    let server = Server::start(move |seen| {
+        let id = if known.load(Ordering::SeqCst) { "s03" } else { "" };
+        match seen.path().strip_prefix("/parents/") {
+            Some("2026-03-03") => json(format!(r#"{{"rows":[{{"id":"{id}","amount":5,"subject":true}}]}}"#)),
+            Some(_) => json(r#"{"rows":[]}"#),
+            None => json(format!(r#"{{"rows":[{}]}}"#, rows(&["m".into()]))),
+        }
+    })
+    .await;
+    let mut room = Room::new(parents(), &server);
+    room.bench.fetch.start = "2026-03-03".parse().unwrap();
+    for _ in 0..2 {
+        // The second of these nights asks nobody, and says it still.
+        let reading = room.night(NIGHT).await;
+        let failure = reading.failures.first().expect("a failure");
+        assert_eq!((failure.class, server.count()), (Class::Data, 1), "{reading:?}");
+        assert!(
+            failure
+                .message
+                .starts_with("plain-job: members 2026-03-03: 1 row of parents without a readable id")
+        );
+        assert_eq!(room.states(), ["03-03  open", "03-03  sealed"]);
+    }
+    mended.store(true, Ordering::SeqCst);
+    let reading = room.night(NEXT_NIGHT).await;
+    assert!(reading.failures.is_empty(), "{reading:?}");
+    assert_eq!(room.states(), ["03-03 s03 sealed", "03-03  sealed", "03-04  sealed"]);
 }

@@ -251,6 +251,20 @@ fn without_a_number_of_pages_the_walk_ends_at_an_empty_one() {
     ));
 }
 
+#[test]
+fn rows_without_a_readable_id_are_counted_and_repeat_nothing() {
+    let page = |number: u32, rows: &str| {
+        let body = format!(r#"{{"success":true,"data":{{"data":[{rows}],"limit":2}}}}"#);
+        provider("").head(&ask(PAYMENTS), number, body.as_bytes()).unwrap()
+    };
+    let odd = |amount: u32| format!(r#"{{"id":null,"amount":"{amount}"}}"#);
+    assert_eq!(next(&[page(1, &odd(1)), page(2, &odd(2)), page(3, "")]), Step::Done);
+    assert!(matches!(
+        next(&[page(1, &odd(1)), page(2, &odd(1))]),
+        Step::Broken { .. }
+    ));
+}
+
 fn list(number: u32, total_pages: u32, rows: &[(u32, &str)]) -> String {
     let rows: Vec<String> = rows
         .iter()

@@ -1,11 +1,11 @@
 //! One2Pays' JSON: rows wrapped twice, amounts as text, balances as numbers (sections 3 to 6).
 
-use super::super::read::{Body, Fault, Form, Raw, Rows, Unknown, field, identity_text, object, whole_page};
+use super::super::read::{Body, Fault, Form, Raw, Rows, Unknown, field, identify, identity_text, object, whole_page};
 use super::walk::Order;
 use super::{BALANCE, One2Pays, PAYMENTS};
 use crate::day::Instant;
 use crate::money::{Currency, Unit};
-use crate::providers::{Ask, BadPage, PageHead, Parsed, identity};
+use crate::providers::{Ask, BadPage, PageHead, Parsed};
 use crate::record::{Balance, Direction, Status, Transaction, TransactionKind};
 
 object! {
@@ -94,7 +94,8 @@ struct Identity<'a> {
 }
 
 pub(super) fn head(one2pays: &One2Pays, ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadPage> {
-    let body = Body::new(body);
+    let bytes = body;
+    let body = Body::new(bytes);
     let mut head = PageHead {
         number,
         ..PageHead::default()
@@ -114,12 +115,9 @@ pub(super) fn head(one2pays: &One2Pays, ask: &Ask, number: u32, body: &[u8]) -> 
     head.total = total.and_then(|total| u64::try_from(total).ok());
     let total_pages = whole_number("totalPages", counters.total_pages)?;
     head.total_pages = total_pages.map(|pages| u32::try_from(pages).unwrap_or(u32::MAX));
-    head.rows = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-    head.ids = rows
-        .iter()
-        .enumerate()
-        .map(|(place, row)| row_identity(number, place, row))
-        .collect();
+    identify(&mut head, bytes, &rows, |row| {
+        identity_text(row.id).map(|id| id.into_owned())
+    });
     head.next = one2pays
         .cutoff(ask)
         .and_then(|cutoff| order(&rows, cutoff))
@@ -133,13 +131,6 @@ fn whole_number(name: &'static str, raw: Option<Raw<'_>>) -> Result<Option<i64>,
     counted.map_err(|fault| BadPage {
         why: format!("`data.{name}` {}", fault.why),
     })
-}
-
-fn row_identity(number: u32, place: usize, row: &Result<Identity<'_>, Fault>) -> u64 {
-    match row.as_ref().ok().and_then(|row| identity_text(row.id)) {
-        Some(id) => identity(&id),
-        None => identity(&format!("unreadable row {place} of page {number}")),
-    }
 }
 
 /// The page's order, when its rows really are in non-increasing order of creation.
