@@ -128,6 +128,8 @@ CREATE TABLE transactions (
   amount_minor   INTEGER NOT NULL,            -- minor units, signed: in +, out -
   fee_minor      INTEGER,                     -- NULL: the provider states none
   fee_currency   TEXT,                        -- ISO 4217; NULL without a fee
+  reference_from_detail INTEGER NOT NULL DEFAULT 0, -- 1: the list states no reference; it was learned by asking about the
+                                              -- record alone, and it is no version of the record
   fee_from_rows  INTEGER NOT NULL DEFAULT 0,  -- 1: the fee is the sum of the fee records that name this one; the provider
                                               -- states none with the record itself, and it is no version of the record
   status         TEXT    NOT NULL             -- what the word of the provider means for money

@@ -33,7 +33,7 @@ pub use scrub::scrub;
 
 use self::lookups::Selection;
 use self::page::{Answer, Talk};
-use self::plan::{Horizon, Named, Wanted, children, parent, plan_with};
+use self::plan::{Horizon, Named, Wanted, children, details, parent, plan_with};
 use self::walk::{End, Walk, side_by_side};
 use crate::config::{Job, ProviderSetup};
 use crate::day::{Instant, format_instant};
@@ -184,6 +184,7 @@ impl<'n> Evening<'n> {
         for (feed, planned) in feeds.iter().zip(planned) {
             let wanted = match feed.shape {
                 Shape::Children { of } => self.children(&horizon, &feeds, feed, of, planned.windows.len())?,
+                Shape::Details { .. } => self.details(&horizon, feed, planned.windows.len())?,
                 Shape::Lookups => keyed.of(feed.name).to_vec(),
                 _ => planned
                     .windows
@@ -208,6 +209,9 @@ impl<'n> Evening<'n> {
             if matches!(feed.shape, Shape::Children { .. }) {
                 self.note_nameless(feed.name)?;
             }
+            if let Shape::Details { of } = feed.shape {
+                self.note_unreferenced(feed.name, of)?;
+            }
             if feed.shape == Shape::Lookups && night.ledger_taken {
                 self.note_left(feed.name, keyed.left.get(feed.name).copied().unwrap_or_default())?;
             }
@@ -230,6 +234,44 @@ impl<'n> Evening<'n> {
             shape: wanted.shape,
             keyed: feed.shape == Shape::Lookups,
         }
+    }
+
+    /// The records to ask about alone, now that tonight's lists are read.
+    fn details(&mut self, horizon: &Horizon<'_>, feed: &Feed, planned: usize) -> Result<Vec<Wanted>, Failure> {
+        let night = self.night;
+        let wanted = details(night.store, horizon, feed, night.setup.provider.max_details())?;
+        self.known += (wanted.len() as u64).saturating_sub(planned as u64);
+        night.progress.windows(&night.job.name, self.known);
+        Ok(wanted)
+    }
+
+    /// Says which records still have no reference: those nobody was asked about yet, and those that have none.
+    fn note_unreferenced(&mut self, feed: &'static str, of: &'static str) -> Result<(), Failure> {
+        let (night, job) = (self.night, &self.night.job.name);
+        let left = store::open_subjects(night.store, job, feed)?.len();
+        // Where the night ended early its own failure says so.
+        if left > 0 && self.reading.failures.is_empty() && !self.halt.is_cancelled() {
+            let records = if left == 1 { "record" } else { "records" };
+            let why = format!(
+                "{left} {records} of {of} without a reference were not asked about: the night's budget \
+                 (max_reference_lookups) was spent; nothing is reported missing meanwhile, the next runs go on"
+            );
+            self.reading.open += left as u64;
+            self.fail(Failure::new(Class::Partial, why).at(job));
+        }
+        let without = store::without_reference(night.store, job, of, feed)?;
+        if without > 0 {
+            let (records, have) = if without == 1 {
+                ("record", "has")
+            } else {
+                ("records", "have")
+            };
+            self.reading.warnings.insert(format!(
+                "{of}: {without} {records} {have} no reference, neither in the list nor when asked about alone: only an entry \
+                 that names the provider_id can match"
+            ));
+        }
+        Ok(())
     }
 
     /// Subjects that were listed without a readable id leave a hole: what belongs to them cannot be asked for.
@@ -504,7 +546,12 @@ async fn check_first_page(talk: &Talk<'_>, setup: &ProviderSetup) -> Result<Vec<
         said.push(format!("{}: logged in", provider.name()));
     }
     let now = client::wall_now();
-    let listed = |feed: &&Feed| !matches!(feed.shape, Shape::Children { .. } | Shape::Lookups);
+    let listed = |feed: &&Feed| {
+        !matches!(
+            feed.shape,
+            Shape::Children { .. } | Shape::Details { .. } | Shape::Lookups
+        )
+    };
     let feeds = provider.feeds();
     let Some(feed) = feeds.iter().find(listed) else {
         return Ok(said);

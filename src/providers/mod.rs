@@ -89,6 +89,9 @@ pub enum Shape {
     Snapshot,
     /// One conversation per subject that the rows of another feed name (a sweep's transactions).
     Children { of: &'static str },
+    /// One question per record that another feed lists without a reference, asked until it is answered and never again. The
+    /// answer fills the reference in ([`Parsed::references`]) and is no record of its own.
+    Details { of: &'static str },
     /// One conversation per key of the merchant's ledger; for providers without lists.
     Lookups,
 }
@@ -291,6 +294,8 @@ pub struct Parsed {
     pub unreadable: Vec<Unreadable>,
     /// Subjects for a child feed, each with its own time if it has one.
     pub subjects: Vec<Subject>,
+    /// For a feed of [`Shape::Details`]: provider id of the record that was asked about, and its reference where it has one.
+    pub references: Vec<(String, Option<String>)>,
     /// Rows of this window that are subjects of a child feed and whose id cannot be read: what belongs to them cannot be
     /// asked for.
     pub nameless: u32,
@@ -377,6 +382,11 @@ pub trait Provider: Send + Sync {
     /// Carries no value. [`Provider::next`] says the same as a second guard.
     fn lookup_problem(&self, _feed: &str, _subject: &str) -> Option<String> {
         None
+    }
+
+    /// At most so many answers about single records ([`Shape::Details`]) in one night and feed; the next one goes on.
+    fn max_details(&self) -> u64 {
+        0
     }
 
     /// At most so many subjects in one night; the next one goes on where it stopped.

@@ -102,7 +102,11 @@ pub fn seal(
         close(tx, &derivation, pages, sealed.rows)?;
         put_warnings(tx, place.job, place.ask.as_of, &sealed.sentences(provider, place.ask))?;
         for feed in provider.feeds() {
-            if feed.shape == (Shape::Children { of: place.ask.feed }) {
+            let of = place.ask.feed;
+            if feed.shape == (Shape::Details { of }) {
+                windows::want_subjects(tx, place, feed.name, &sealed.subjects)?;
+            }
+            if feed.shape == (Shape::Children { of }) {
                 windows::want_subjects(tx, place, feed.name, &sealed.subjects)?;
                 windows::note_nameless(tx, place, feed.name, sealed.nameless)?;
             }
@@ -280,6 +284,7 @@ struct Page {
     unreadable: Vec<Unreadable>,
     subjects: Vec<Subject>,
     nameless: u32,
+    references: Vec<(String, Option<String>)>,
     unknown_fields: Vec<String>,
     warnings: Vec<String>,
 }
@@ -343,6 +348,7 @@ fn checked(parsed: Parsed, page_id: i64, confirms: bool, d: &Derivation<'_>) -> 
         unreadable: parsed.unreadable,
         subjects: parsed.subjects,
         nameless: parsed.nameless,
+        references: parsed.references,
         unknown_fields: parsed.unknown_fields,
         warnings: parsed.warnings,
     })
@@ -353,6 +359,8 @@ struct Tables<'c> {
     tx: &'c Connection,
     job: &'c str,
     feed: &'static str,
+    /// The feed whose records this one completes.
+    completes: Option<&'static str>,
     window: Window,
     as_of: String,
     /// The rows stand already; only what is not stored (subjects, counts) is taken from the pages.
@@ -377,6 +385,10 @@ impl<'c> Tables<'c> {
             tx,
             job: d.job,
             feed: d.ask.feed,
+            completes: match d.shape {
+                Shape::Details { of } => Some(of),
+                _ => None,
+            },
             window: d.ask.window,
             as_of: format_instant(d.ask.as_of),
             known,
@@ -389,7 +401,7 @@ impl<'c> Tables<'c> {
     }
 
     fn take(&mut self, page: Page) -> Result<(), Failure> {
-        let rows = page.rows.len() + page.balances.len();
+        let rows = page.rows.len() + page.balances.len() + page.references.len();
         if !page.confirms {
             self.sealed.rows += (rows + page.unreadable.len()) as u64;
         }
@@ -433,6 +445,11 @@ impl<'c> Tables<'c> {
             let became = store_balance(self.tx, self.job, self.window, balance, &self.as_of, page.page_id, *at)?;
             self.count(became);
         }
+        if let Some(of) = self.completes {
+            for (provider_id, reference) in &page.references {
+                complete(self.tx, self.job, of, provider_id, reference.as_deref())?;
+            }
+        }
         for unreadable in &page.unreadable {
             put_aside(self.tx, self.job, self.feed, page.page_id, unreadable, &self.as_of)?;
         }
@@ -449,6 +466,18 @@ impl<'c> Tables<'c> {
             Became::Unchanged | Became::Back => self.sealed.unchanged += 1,
         }
     }
+}
+
+/// Fills in what the list of a record did not say; it is no version of the record.
+fn complete(tx: &Connection, job: &str, feed: &str, provider_id: &str, reference: Option<&str>) -> Result<(), Failure> {
+    if let Some(reference) = reference {
+        tx.prepare_cached(
+            "UPDATE transactions INDEXED BY transactions_by_id SET reference = ?5, reference_from_detail = 1
+              WHERE job = ?1 AND feed = ?2 AND account = ?3 AND provider_id = ?4 AND subject = '' AND reference IS NULL",
+        )?
+        .execute(params![job, feed, "", provider_id, reference])?;
+    }
+    Ok(())
 }
 
 /// Keeps an unreadable row, once per page and place; one that had gone with its page is back.

@@ -98,10 +98,11 @@ const INSERT: &str = "
             ?20, ?21, ?22, ?22, ?23, ?24, ?25)
     ON CONFLICT (job, feed, account, provider_id, subject) DO NOTHING";
 
-/// A fee that is the sum of fee records is no part of what the provider said about this record.
+/// A fee that is the sum of fee records is no part of what the provider said about this record, and neither is a reference
+/// that was learned by asking about it alone.
 const FIND: &str = "
     SELECT transaction_id, vanished_at IS NOT NULL, seen_at = ?20, changed_at,
-           reference IS ?6 AND related_id IS ?7 AND direction = ?8 AND kind = ?9 AND currency = ?10 AND amount_minor = ?11
+           (reference IS ?6 OR reference_from_detail AND ?6 IS NULL) AND related_id IS ?7 AND direction = ?8 AND kind = ?9 AND currency = ?10 AND amount_minor = ?11
            AND iif(fee_from_rows, NULL, fee_minor) IS ?12 AND iif(fee_from_rows, NULL, fee_currency) IS ?13
            AND status = ?14 AND is_final = ?15 AND provider_status = ?16 AND occurred_at IS ?17 AND changed_at IS ?18
            AND residuals IS ?19,
@@ -121,7 +122,8 @@ const SUPERSEDE: &str = "
 
 const UPDATE: &str = "
     UPDATE transactions
-       SET reference = ?6, related_id = ?7, direction = ?8, kind = ?9, currency = ?10, amount_minor = ?11,
+       SET reference = iif(reference_from_detail AND ?6 IS NULL, reference, ?6),
+           reference_from_detail = reference_from_detail AND ?6 IS NULL, related_id = ?7, direction = ?8, kind = ?9, currency = ?10, amount_minor = ?11,
            fee_minor = iif(fee_from_rows AND ?12 IS NULL, fee_minor, ?12),
            fee_currency = iif(fee_from_rows AND ?12 IS NULL, fee_currency, ?13),
            fee_from_rows = fee_from_rows AND ?12 IS NULL,
@@ -132,7 +134,8 @@ const UPDATE: &str = "
 /// Whether the past already holds exactly this version.
 const PAST: &str = "
     SELECT 1 FROM superseded_versions
-     WHERE transaction_id = ?1 AND reference IS ?6 AND related_id IS ?7 AND direction = ?8 AND kind = ?9 AND currency = ?10
+     WHERE transaction_id = ?1 AND (reference IS ?6 OR ?6 IS NULL AND (SELECT t.reference_from_detail FROM transactions AS t
+             WHERE t.transaction_id = ?1)) AND related_id IS ?7 AND direction = ?8 AND kind = ?9 AND currency = ?10
        AND amount_minor = ?11 AND fee_minor IS ?12 AND fee_currency IS ?13 AND status = ?14 AND is_final = ?15
        AND provider_status = ?16 AND occurred_at IS ?17 AND changed_at IS ?18 AND residuals IS ?19 LIMIT 1";
 

@@ -201,6 +201,37 @@ pub(super) fn note_nameless(tx: &Connection, parent: &Place<'_>, feed: &str, nam
     Ok(())
 }
 
+/// The subjects of a feed that are wanted and were not read to their end, in the order in which they were named.
+pub fn open_subjects(store: &Store, job: &str, feed: &str) -> Result<Vec<(String, Window, String)>, Failure> {
+    store.read(|connection| {
+        let mut statement = connection.prepare_cached(
+            "SELECT from_at, until_at, state, sealed_at, subject, account FROM windows
+              WHERE job = ?1 AND feed = ?2 AND subject <> '' AND state <> 'sealed' ORDER BY window_id",
+        )?;
+        let mut rows = statement.query([job, feed])?;
+        let mut open = Vec::new();
+        while let Some(row) = rows.next()? {
+            open.push((row.get(4)?, covered_row(row)?.window, row.get(5)?));
+        }
+        Ok(open)
+    })
+}
+
+/// How many records of a feed have no reference although they were asked about alone.
+pub fn without_reference(store: &Store, job: &str, feed: &str, details: &str) -> Result<u64, Failure> {
+    store.read(|connection| {
+        let count: i64 = connection
+            .prepare_cached(
+                "SELECT count(*) FROM transactions AS t
+                  WHERE t.job = ?1 AND t.feed = ?2 AND t.reference IS NULL AND t.vanished_at IS NULL
+                    AND EXISTS (SELECT 1 FROM windows AS w
+                                 WHERE w.job = ?1 AND w.feed = ?3 AND w.subject = t.provider_id AND w.state = 'sealed')",
+            )?
+            .query_row([job, feed, details], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    })
+}
+
 /// The holes that [`note_nameless`] left in a feed of subjects, oldest first, with their reason.
 pub fn nameless(store: &Store, job: &str, feed: &str) -> Result<Vec<(Window, String)>, Failure> {
     store.read(|connection| {

@@ -37,7 +37,7 @@ pub(super) fn next(ask: &Ask, heads: &[PageHead]) -> Step {
     let Some(first) = pages.get(&1) else {
         return get(1);
     };
-    if ask.feed == BALANCE {
+    if ask.feed == BALANCE || ask.subject.is_some() {
         return Step::Done;
     }
     if let Some(why) = moved(first, &pages) {
