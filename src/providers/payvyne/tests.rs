@@ -206,6 +206,19 @@ fn a_refused_key_pair_stops_without_a_second_try_and_says_only_known_words() {
         provider("").session(&reply(503, "")),
         Err(Judgement::Retry { .. })
     ));
+    let cut = provider("").session(&reply(200, r#"{"access_token":"t","sco"#));
+    assert!(matches!(cut, Err(Judgement::Retry { .. })), "{cut:?}");
+    let none = provider("").session(&reply(200, r#"{"scope":"reconciliation"}"#));
+    assert!(
+        matches!(
+            none,
+            Err(Judgement::Fail {
+                class: Class::Protocol,
+                ..
+            })
+        ),
+        "{none:?}"
+    );
     assert!(matches!(
         provider("").session(&reply(404, "")),
         Err(Judgement::Fail {
