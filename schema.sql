@@ -128,6 +128,8 @@ CREATE TABLE transactions (
   amount_minor   INTEGER NOT NULL,            -- minor units, signed: in +, out -
   fee_minor      INTEGER,                     -- NULL: the provider states none
   fee_currency   TEXT,                        -- ISO 4217; NULL without a fee
+  reference_from_detail INTEGER NOT NULL DEFAULT 0, -- 1: the list states no reference; it was learned by asking about the
+                                              -- record alone, and it is no version of the record
   fee_from_rows  INTEGER NOT NULL DEFAULT 0,  -- 1: the fee is the sum of the fee records that name this one; the provider
                                               -- states none with the record itself, and it is no version of the record
   status         TEXT    NOT NULL             -- what the word of the provider means for money
@@ -422,12 +424,12 @@ CREATE TABLE calibrations (
   PRIMARY KEY (job, name)
 ) STRICT, WITHOUT ROWID;
 
--- What a reading noticed that stops nothing and that a person should know: shown in that night's mail and page, also by a
--- run that goes on after a cut one.
+-- What a person should know of a night beside its failures (a frozen wallet, a field nobody documented), kept with the page
+-- or window it was seen in: the run that tells of the night may be a later one than the run that saw it.
 CREATE TABLE warnings (
   job     TEXT NOT NULL,                      -- name of the job file
-  as_of   TEXT NOT NULL,                      -- as-of instant of the run that noticed it
-  warning TEXT NOT NULL,                      -- where and what, one sentence
+  as_of   TEXT NOT NULL,                      -- as-of instant of the run that saw it
+  warning TEXT NOT NULL,                      -- a sentence, without values of rows
   PRIMARY KEY (job, as_of, warning)
 ) STRICT, WITHOUT ROWID;
 

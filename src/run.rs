@@ -23,7 +23,7 @@ use crate::mail;
 use crate::providers::Shape;
 use crate::record::Verdict;
 use crate::report;
-use crate::store::runs::{RunEnd, RunStart, begin_run, finish_run, fresh_since, learned_as_of};
+use crate::store::runs::{RunEnd, RunStart, begin_run, finish_run, fresh_since, learned_between, warnings_between};
 use crate::store::{InstanceLock, Store, backup, learn};
 
 /// How far the wall clock may lie behind the last run before it is taken for broken.
@@ -359,6 +359,7 @@ impl House<'_> {
         ledger_taken: bool,
         outcome: &mut JobOutcome,
     ) -> Result<bool, Failure> {
+        let since = fresh_since(self.store, &job.name, outcome.as_of, outcome.business_day)?;
         let client = fetch::Client::new(setup, &self.settings.http, &job.fetch, &self.settings.folder)?;
         let night = fetch::Night {
             store: self.store,
@@ -366,7 +367,7 @@ impl House<'_> {
             setup,
             client: &client,
             as_of: outcome.as_of,
-            fresh_since: fresh_since(self.store, &job.name, outcome.as_of, outcome.business_day)?,
+            fresh_since: since,
             ledger_taken,
             stop: &self.options.stop,
             progress: self.progress,
@@ -380,12 +381,15 @@ impl House<'_> {
             open: reading.open,
             unstable: reading.unstable,
         };
-        outcome.warnings.extend(reading.warnings);
+        // From the books too: a run that goes on after a kill says the same.
+        let mut warnings = reading.warnings;
+        warnings.extend(warnings_between(self.store, &job.name, since, outcome.as_of)?);
+        outcome.warnings.extend(warnings);
         for failure in &reading.failures {
             outcome.fail(failure);
         }
         if !self.options.stop.is_cancelled() {
-            self.calibrate(job, setup, outcome)?;
+            self.calibrate(job, setup, since, outcome)?;
         }
         // A wrong setting or another merchant's data must not become books.
         if let Some(stopping) = reading
@@ -407,13 +411,19 @@ impl House<'_> {
     }
 
     /// Lets the provider learn from the figures (the sign of fees); rows are read again when it did.
-    fn calibrate(&self, job: &Job, setup: &ProviderSetup, outcome: &mut JobOutcome) -> Result<(), Failure> {
+    fn calibrate(
+        &self,
+        job: &Job,
+        setup: &ProviderSetup,
+        since: Instant,
+        outcome: &mut JobOutcome,
+    ) -> Result<(), Failure> {
         let store = self.store;
         let books = store.read(|conn| compare::books(conn, job, job.timezone, outcome.as_of, outcome.business_day))?;
         let learned = setup.provider.calibrate(&books);
         tokio::task::block_in_place(|| learn(store, job, setup.provider.as_ref(), &learned, outcome.as_of))?;
         // From the books, not from what this run did: a run that goes on after a kill says the same.
-        for (name, value) in learned_as_of(store, &job.name, outcome.as_of)? {
+        for (name, value) in learned_between(store, &job.name, since, outcome.as_of)? {
             outcome.warnings.push(format!(
                 "{name} is {value} by the provider's own figures, against what was assumed; every row was read again"
             ));

@@ -197,6 +197,7 @@ fn records(plain: bool) -> impl Strategy<Value = Vec<Rec>> {
         prop::sample::select(vec![2_i64, 23, 30, 80, 230, 240, 250, 400, 2400]),
         any::<bool>(),
         prop::bool::weighted(0.15),
+        prop::bool::weighted(0.7),
     );
     prop::collection::vec(row, 0..7).prop_map(move |rows| {
         let all = rows.into_iter().enumerate().map(|(i, row)| Rec {
@@ -213,6 +214,7 @@ fn records(plain: bool) -> impl Strategy<Value = Vec<Rec>> {
             hours_ago: row.7,
             was_settled: row.8 && row.4 == "failed",
             vanished: row.9,
+            dated: row.10,
             ..Rec::new(&format!("p{i}"), "", if row.2 == "out" { -row.1 } else { row.1 })
         });
         all.collect()

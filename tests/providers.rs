@@ -139,7 +139,10 @@ impl Subject {
             .into_iter()
             .find(|f| f.name == feed)
             .expect("a fixture of a known feed");
-        let by_subject = matches!(feed.shape, Shape::Children { .. } | Shape::Lookups);
+        let by_subject = matches!(
+            feed.shape,
+            Shape::Children { .. } | Shape::Details { .. } | Shape::Lookups
+        );
         Ask {
             feed: feed.name,
             subject: by_subject.then(|| match self.keys.get(feed.name) {
@@ -478,7 +481,7 @@ fn a_source_that_repeats_one_page_for_ever_is_left_within_the_bound() {
                 .into_iter()
                 .find(|feed| feed.name == case.feed);
             // A key has one answer, there is nothing to repeat.
-            let one_page = of.is_some_and(|feed| feed.shape == Shape::Lookups);
+            let one_page = of.is_some_and(|feed| matches!(feed.shape, Shape::Details { .. } | Shape::Lookups));
             let may_end = one_page || !case.file.to_str().expect("a name").contains("walk-0");
             assert!(may_end || end != End::Done, "{}: {end:?}", case.file.display());
         }

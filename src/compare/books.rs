@@ -305,7 +305,8 @@ fn gaps(
                 all.extend(unread.into_iter().map(|(_, span)| (feed.name.to_owned(), span)));
                 continue;
             }
-            Shape::Lookups => continue,
+            // What records are called says nothing about sums.
+            Shape::Details { .. } | Shape::Lookups => continue,
         };
         let mut from = start_of_day(first, job.timezone);
         for sealed in scope::sealed(conn, &job.name, feed.name)? {

@@ -207,7 +207,10 @@ fn holes(conn: &Connection, case: &Case<'_>) -> Result<Vec<Hole>, Failure> {
     };
     let of = |shape: Shape| feeds.iter().filter(move |f| f.shape == shape).map(|f| f.name);
     let snapshots: Vec<&str> = of(Shape::Snapshot).collect();
-    let keyed: Vec<&str> = of(Shape::Lookups).collect();
+    let details = |f: &&crate::providers::Feed| matches!(f.shape, Shape::Details { .. });
+    let details = feeds.iter().filter(details).map(|f| f.name);
+    // These are said together, not one by one.
+    let together: Vec<&str> = of(Shape::Lookups).chain(details).collect();
     let mut statement = conn.prepare(include_str!("incomplete.sql"))?;
     let mut rows = statement.query(named_params! {":job": case.job.name, ":until": format_instant(until)})?;
     let mut holes = Vec::new();
@@ -216,7 +219,7 @@ fn holes(conn: &Connection, case: &Case<'_>) -> Result<Vec<Hole>, Failure> {
         let from = optional_instant(row, 2, "windows.from_at")?.ok_or_else(|| damaged("windows.from_at"))?;
         let until = optional_instant(row, 3, "windows.until_at")?.ok_or_else(|| damaged("windows.until_at"))?;
         // Keys are a finding each, or said by a warning.
-        if keyed.contains(&feed.as_str()) {
+        if together.contains(&feed.as_str()) {
             continue;
         }
         // A figure of the moment cannot be asked for later: only last night's still counts.
@@ -262,6 +265,15 @@ fn never_begun(
     let first = match shape {
         Shape::Days(_) | Shape::Listing => case.job.fetch.start,
         Shape::Snapshot => case.business_day,
+        Shape::Details { of } => {
+            let unasked = scope::unasked_details(conn, job, feed)?;
+            let why = |count| format!("{count} records of {of} without a reference were not asked about yet");
+            let said = unasked.map(|(count, span)| Hole {
+                why: why(count),
+                ..hole(String::new(), span)
+            });
+            return Ok(said.into_iter().collect());
+        }
         Shape::Lookups => return Ok(Vec::new()),
         Shape::Children { of } => {
             // Those that were begun stand in the windows already.

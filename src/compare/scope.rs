@@ -143,6 +143,14 @@ fn cover(conn: &Connection, job: &str, feed: &Feed, grace_provider: TimeDelta) -
                 .collect();
             sealed(conn, job, of)?
         }
+        Shape::Details { of } => {
+            // Any of them may be the record that an entry looks for.
+            holes = unasked_details(conn, job, feed.name)?
+                .map(|(_, span)| span)
+                .into_iter()
+                .collect();
+            sealed(conn, job, of)?
+        }
         Shape::Lookups => {
             // An answer with a row that could not be read may have been about the record.
             let mut statement = conn.prepare(
@@ -183,7 +191,8 @@ pub fn sealed(conn: &Connection, job: &str, feed: &str) -> Result<Vec<Window>, F
     Ok(merged)
 }
 
-/// Subjects of a child feed that were listed, or begun, and not read to their end.
+/// Subjects of a child feed that were listed, or begun, and not read to their end; one without a name stands for those whose
+/// id could not be read.
 pub fn unread_subjects(
     conn: &Connection,
     job: &str,
@@ -193,7 +202,7 @@ pub fn unread_subjects(
     let mut found = Vec::new();
     let mut begun = conn.prepare(
         "SELECT subject, from_at, until_at FROM windows
-          WHERE job = ?1 AND feed = ?2 AND subject <> '' AND state <> 'sealed' ORDER BY subject, from_at",
+          WHERE job = ?1 AND feed = ?2 AND state <> 'sealed' ORDER BY subject, from_at",
     )?;
     let mut rows = begun.query((job, feed))?;
     while let Some(row) = rows.next()? {
@@ -221,6 +230,18 @@ pub fn unread_subjects(
         ));
     }
     Ok(found)
+}
+
+/// How many records without a reference nobody was asked about, and the span of the lists that showed them.
+pub fn unasked_details(conn: &Connection, job: &str, feed: &str) -> Result<Option<(i64, Window)>, Failure> {
+    let mut statement = conn.prepare(
+        "SELECT count(*), min(from_at), max(until_at) FROM windows
+          WHERE job = ?1 AND feed = ?2 AND subject <> '' AND state <> 'sealed' HAVING count(*) > 0",
+    )?;
+    let mut rows = statement.query((job, feed))?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let span = window(row.get_ref(1)?.as_str().ok(), row.get_ref(2)?.as_str().ok())?;
+    Ok(Some((row.get(0)?, span)))
 }
 
 /// Parts of `wanted` that no window of the feed, sealed or not, has begun.

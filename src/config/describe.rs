@@ -120,6 +120,7 @@ fn feeds(setup: &super::ProviderSetup) -> String {
             Shape::Listing => format!("{} (whole list)", feed.name),
             Shape::Snapshot => format!("{} (now)", feed.name),
             Shape::Children { of } => format!("{} (per row of {of})", feed.name),
+            Shape::Details { of } => format!("{} (per record of {of} without a reference)", feed.name),
             Shape::Lookups => format!("{} (per key)", feed.name),
         })
         .collect();

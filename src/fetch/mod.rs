@@ -18,7 +18,7 @@ mod session;
 mod trouble;
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -33,10 +33,10 @@ pub use scrub::scrub;
 
 use self::lookups::Selection;
 use self::page::{Answer, Talk};
-use self::plan::{Horizon, Named, Wanted, children, parent, plan_with};
+use self::plan::{Horizon, Named, Wanted, children, details, parent, plan_with};
 use self::walk::{End, Walk, side_by_side};
 use crate::config::{Job, ProviderSetup};
-use crate::day::{Instant, day_of, format_instant};
+use crate::day::{Instant, format_instant};
 use crate::failure::{Class, Failure};
 use crate::providers::{Ask, Feed, Shape, Step};
 use crate::store::{self, Sealed, Store};
@@ -98,7 +98,8 @@ pub struct Reading {
     pub refused: u64,
     /// Keys of the ledger that the night's budget did not reach.
     pub left: u64,
-    pub warnings: Vec<String>,
+    /// What a person should know that is no failure.
+    pub warnings: BTreeSet<String>,
     /// First the worst; empty = every wanted window was read to its end.
     pub failures: Vec<Failure>,
 }
@@ -113,9 +114,6 @@ pub async fn read(night: &Night<'_>) -> Reading {
         evening.fail(failure.at(&night.job.name));
     }
     night.client.sessions.close(night.client).await;
-    if let Err(failure) = evening.recall() {
-        evening.fail(failure.at(&night.job.name));
-    }
     evening.finish()
 }
 
@@ -145,8 +143,6 @@ struct Keyed {
 /// A conversation to be held.
 struct Held {
     ask: Ask,
-    /// The window as people are told: `deposits 2026-03-04`.
-    shown: String,
     /// Instead of the job's own.
     shape: Option<String>,
     /// It is about a key of the ledger.
@@ -188,6 +184,7 @@ impl<'n> Evening<'n> {
         for (feed, planned) in feeds.iter().zip(planned) {
             let wanted = match feed.shape {
                 Shape::Children { of } => self.children(&horizon, &feeds, feed, of, planned.windows.len())?,
+                Shape::Details { .. } => self.details(&horizon, feed, planned.windows.len())?,
                 Shape::Lookups => keyed.of(feed.name).to_vec(),
                 _ => planned
                     .windows
@@ -209,6 +206,12 @@ impl<'n> Evening<'n> {
                 self.begin().await?;
                 self.read_feed(&asks).await;
             }
+            if matches!(feed.shape, Shape::Children { .. }) {
+                self.note_nameless(feed.name)?;
+            }
+            if let Shape::Details { of } = feed.shape {
+                self.note_unreferenced(feed.name, of)?;
+            }
             if feed.shape == Shape::Lookups && night.ledger_taken {
                 self.note_left(feed.name, keyed.left.get(feed.name).copied().unwrap_or_default())?;
             }
@@ -227,11 +230,65 @@ impl<'n> Evening<'n> {
             calibration: Arc::clone(calibration),
         };
         Held {
-            shown: place_of(self.night, &ask),
             ask,
             shape: wanted.shape,
             keyed: feed.shape == Shape::Lookups,
         }
+    }
+
+    /// The records to ask about alone, now that tonight's lists are read.
+    fn details(&mut self, horizon: &Horizon<'_>, feed: &Feed, planned: usize) -> Result<Vec<Wanted>, Failure> {
+        let night = self.night;
+        let wanted = details(night.store, horizon, feed, night.setup.provider.max_details())?;
+        self.known += (wanted.len() as u64).saturating_sub(planned as u64);
+        night.progress.windows(&night.job.name, self.known);
+        Ok(wanted)
+    }
+
+    /// Says which records still have no reference: those nobody was asked about yet, and those that have none.
+    fn note_unreferenced(&mut self, feed: &'static str, of: &'static str) -> Result<(), Failure> {
+        let (night, job) = (self.night, &self.night.job.name);
+        let left = store::open_subjects(night.store, job, feed)?.len();
+        // Where the night ended early its own failure says so.
+        if left > 0 && self.reading.failures.is_empty() && !self.halt.is_cancelled() {
+            let records = if left == 1 { "record" } else { "records" };
+            let why = format!(
+                "{left} {records} of {of} without a reference were not asked about: the night's budget \
+                 (max_reference_lookups) was spent; nothing is reported missing meanwhile, the next runs go on"
+            );
+            self.reading.open += left as u64;
+            self.fail(Failure::new(Class::Partial, why).at(job));
+        }
+        let without = store::without_reference(night.store, job, of, feed)?;
+        if without > 0 {
+            let (records, have) = if without == 1 {
+                ("record", "has")
+            } else {
+                ("records", "have")
+            };
+            self.reading.warnings.insert(format!(
+                "{of}: {without} {records} {have} no reference, neither in the list nor when asked about alone: only an entry \
+                 that names the provider_id can match"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Subjects that were listed without a readable id leave a hole: what belongs to them cannot be asked for.
+    fn note_nameless(&mut self, feed: &'static str) -> Result<(), Failure> {
+        for (window, why) in store::nameless(self.night.store, &self.night.job.name, feed)? {
+            let place = Ask {
+                feed,
+                window,
+                subject: None,
+                account: String::new(),
+                as_of: self.night.as_of,
+                zone: self.night.job.timezone,
+                calibration: Arc::default(),
+            };
+            self.fail(Failure::new(Class::Data, why).at(place_name(self.night, &place)));
+        }
+        Ok(())
     }
 
     /// Says how many keys of a feed nobody was asked about.
@@ -246,7 +303,7 @@ impl<'n> Evening<'n> {
         };
         if let Some(reason) = reason.as_deref().filter(|_| left > 0) {
             self.reading.left += left;
-            self.reading.warnings.push(format!("{feed}: {reason}"));
+            self.reading.warnings.insert(format!("{feed}: {reason}"));
         }
         let books = lookups::books(night.job, night.as_of);
         store::note_keys(
@@ -398,6 +455,9 @@ impl<'n> Evening<'n> {
         reading.changed += sealed.changed;
         reading.unreadable += sealed.unreadable;
         reading.vanished += sealed.vanished;
+        reading
+            .warnings
+            .extend(sealed.sentences(&*self.night.setup.provider, ask));
         self.night.progress.sealed(&self.night.job.name, ask.feed);
         if !sealed.subjects.is_empty() {
             let named = Named {
@@ -418,20 +478,11 @@ impl<'n> Evening<'n> {
         self.reading.failures.push(failure);
     }
 
-    /// Everything that was noticed for this as-of, also by a run that was cut before this one.
-    fn recall(&mut self) -> Result<(), Failure> {
-        let Night { store, job, as_of, .. } = *self.night;
-        store::note_warnings(store, &job.name, as_of, &self.night.client.take_warnings())?;
-        self.reading
-            .warnings
-            .extend(store::runs::warnings_as_of(store, &job.name, as_of)?);
-        Ok(())
-    }
-
     fn finish(mut self) -> Reading {
         if self.night.stop.is_cancelled() && self.reading.open > 0 {
             self.fail(page::stopped().at(&self.night.job.name));
         }
+        self.reading.warnings.extend(self.night.client.take_warnings());
         let failures = &mut self.reading.failures;
         let worst = Class::worst(failures.iter().map(|f| f.class));
         if let Some(first) = failures.iter().position(|f| Some(f.class) == worst) {
@@ -447,31 +498,18 @@ async fn read_window<'a>(night: &'a Night<'a>, talk: Talk<'a>, held: &'a Held) -
             let end = walk.run().await;
             (held, walk.pages, end)
         }
-        Err(failure) => (
-            held,
-            0,
-            End::Stop(failure.at(format_args!("{}: {}", night.job.name, held.shown))),
-        ),
+        Err(failure) => (held, 0, End::Stop(failure.at(place_name(night, &held.ask)))),
     }
 }
 
-/// `deposits 2026-03-04`, `sweep_transactions 5d02c8f1a97b3e64`, `payments 2026-01-01 to 2026-03-04`.
+/// `tupay-pe: deposits 2026-03-04`.
+fn place_name(night: &Night<'_>, ask: &Ask) -> String {
+    format!("{}: {}", night.job.name, place_of(night, ask))
+}
+
+/// The place of a conversation in its job.
 fn place_of(night: &Night<'_>, ask: &Ask) -> String {
-    if let Some(subject) = &ask.subject {
-        // What stands behind the key may open a session.
-        let extras = night.setup.provider.lookup_extras(ask.feed).len();
-        let subject = crate::providers::lookups::key_of(subject, extras);
-        // A hostile id must not fill the log.
-        let shown: String = subject.chars().filter(|c| !c.is_control()).take(64).collect();
-        return format!("{} {shown}", ask.feed);
-    }
-    let first = day_of(ask.window.from, ask.zone);
-    let last = day_of(ask.window.until - chrono::TimeDelta::milliseconds(1), ask.zone);
-    if first == last {
-        format!("{} {first}", ask.feed)
-    } else {
-        format!("{} {first} to {last}", ask.feed)
-    }
+    ask.place(night.setup.provider.lookup_extras(ask.feed).len())
 }
 
 /// Logs in and asks for one page of yesterday, to see that address, keys and rights are right. Stores nothing, not even a
@@ -502,7 +540,12 @@ async fn check_first_page(talk: &Talk<'_>, setup: &ProviderSetup) -> Result<Vec<
         said.push(format!("{}: logged in", provider.name()));
     }
     let now = client::wall_now();
-    let listed = |feed: &&Feed| !matches!(feed.shape, Shape::Children { .. } | Shape::Lookups);
+    let listed = |feed: &&Feed| {
+        !matches!(
+            feed.shape,
+            Shape::Children { .. } | Shape::Details { .. } | Shape::Lookups
+        )
+    };
     let feeds = provider.feeds();
     let Some(feed) = feeds.iter().find(listed) else {
         return Ok(said);

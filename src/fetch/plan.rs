@@ -75,6 +75,13 @@ pub(super) fn plan_with(
                     .map(|w| w.window)
                     .collect()
             }
+            Shape::Details { .. } => match store {
+                Some(store) => details(store, night, feed, setup.provider.max_details())?
+                    .into_iter()
+                    .map(|w| w.window)
+                    .collect(),
+                None => Vec::new(),
+            },
             Shape::Lookups => keyed.of(feed.name).iter().map(|w| w.window).collect(),
             _ => night.stale_windows(store, feed)?,
         };
@@ -120,8 +127,8 @@ impl Horizon<'_> {
                 from: start_of_day(last, zone),
                 until,
             }],
-            // Subjects come from their parents, keys from the ledger.
-            Shape::Children { .. } | Shape::Lookups => Vec::new(),
+            // Subjects and records come from their parents, keys from the ledger.
+            Shape::Children { .. } | Shape::Details { .. } | Shape::Lookups => Vec::new(),
         }
     }
 
@@ -181,9 +188,13 @@ pub(super) fn children(
                 None => Some(parent.window),
             };
             if let Some(window) = window {
-                candidates
+                let (_, account) = candidates
                     .entry(subject.id.clone())
                     .or_insert_with(|| (window, subject.account.clone()));
+                // It may have been listed first without a readable account.
+                if account.is_empty() {
+                    account.clone_from(&subject.account);
+                }
             }
         }
     }
@@ -207,6 +218,22 @@ pub(super) fn children(
         .collect();
     wanted.sort_by(|a, b| (a.window.from, &a.subject).cmp(&(b.window.from, &b.subject)));
     Ok(wanted)
+}
+
+/// The records to ask about alone: never answered, what was listed first comes first, as far as the night's budget reaches.
+pub(super) fn details(store: &Store, night: &Horizon<'_>, feed: &Feed, budget: u64) -> Result<Vec<Wanted>, Failure> {
+    let (job, since) = (&night.job.name, night.fresh_since);
+    // What a cut run of this night was answered counts.
+    let (_, answered) = store::asked_since(store, job, feed.name, since)?;
+    let open = store::open_subjects(store, job, feed.name)?;
+    let reach = usize::try_from(budget.saturating_sub(answered)).unwrap_or(usize::MAX);
+    let wanted = open.into_iter().take(reach).map(|(id, window, account)| Wanted {
+        window,
+        subject: Some(id),
+        account,
+        shape: None,
+    });
+    Ok(wanted.collect())
 }
 
 fn is_wanted(known: Option<&Covered>, window: &Window, lookback_from: Instant, fresh_since: Instant) -> bool {

@@ -13,7 +13,7 @@ use chrono_tz::Tz;
 use secrecy::SecretString;
 
 use crate::config::{SecretRef, Section};
-use crate::day::Instant;
+use crate::day::{Instant, day_of};
 use crate::failure::Class;
 use crate::money::Currency;
 use crate::record::{Balance, Direction, Transaction, TransactionKind, Unreadable};
@@ -89,6 +89,9 @@ pub enum Shape {
     Snapshot,
     /// One conversation per subject that the rows of another feed name (a sweep's transactions).
     Children { of: &'static str },
+    /// One question per record that another feed lists without a reference, asked until it is answered and never again. The
+    /// answer fills the reference in ([`Parsed::references`]) and is no record of its own.
+    Details { of: &'static str },
     /// One conversation per key of the merchant's ledger; for providers without lists.
     Lookups,
 }
@@ -119,6 +122,26 @@ pub struct Ask {
     pub zone: Tz,
     /// What was learned about this account before ([`Provider::calibrate`]).
     pub calibration: std::sync::Arc<BTreeMap<String, String>>,
+}
+
+impl Ask {
+    /// `deposits 2026-03-04`, `sweep_transactions 5d02c8f1a97b3e64`, `payments 2026-01-01 to 2026-03-04`. `extras`: how many
+    /// of [`Provider::lookup_extras`] stand behind the key; they may open a session and are not shown.
+    pub fn place(&self, extras: usize) -> String {
+        if let Some(subject) = &self.subject {
+            let subject = lookups::key_of(subject, extras);
+            // A hostile id must not fill the log.
+            let shown: String = subject.chars().filter(|c| !c.is_control()).take(64).collect();
+            return format!("{} {shown}", self.feed);
+        }
+        let first = day_of(self.window.from, self.zone);
+        let last = day_of(self.window.until - TimeDelta::milliseconds(1), self.zone);
+        if first == last {
+            format!("{} {first}", self.feed)
+        } else {
+            format!("{} {first} to {last}", self.feed)
+        }
+    }
 }
 
 /// A request as the provider wants it sent. Holds no secret until it is signed.
@@ -217,8 +240,12 @@ pub struct PageHead {
     pub number: u32,
     /// Elements in it.
     pub rows: u32,
-    /// One 64-bit digest per row's identity, in order ([`identity`]).
+    /// One 64-bit digest per row's identity, in order ([`identity`]). A row without a readable identity is told apart by its
+    /// page and place: it counts, it repeats nothing.
     pub ids: Vec<u64>,
+    /// Digest of the whole body, where a row's identity could not be read: two such pages are the same one only if this is
+    /// the same too. None: `ids` tell.
+    pub body: Option<u64>,
     /// Cursor to the page after it; None on the last one. Providers of numbered pages keep here what their own walk must
     /// know (that a page was full, in which order it stood).
     pub next: Option<String>,
@@ -227,6 +254,13 @@ pub struct PageHead {
     pub total_pages: Option<u32>,
     /// True for a page that is read again after the walk to prove that nothing moved.
     pub confirms: bool,
+}
+
+impl PageHead {
+    /// Whether both list the same rows in the same order.
+    pub fn lists_the_same(&self, other: &Self) -> bool {
+        self.ids == other.ids || self.body.is_some() && self.body == other.body
+    }
 }
 
 /// A page cannot be used for going on: truncated, no JSON, an envelope of another shape.
@@ -260,6 +294,11 @@ pub struct Parsed {
     pub unreadable: Vec<Unreadable>,
     /// Subjects for a child feed, each with its own time if it has one.
     pub subjects: Vec<Subject>,
+    /// For a feed of [`Shape::Details`]: provider id of the record that was asked about, and its reference where it has one.
+    pub references: Vec<(String, Option<String>)>,
+    /// Rows of this window that are subjects of a child feed and whose id cannot be read: what belongs to them cannot be
+    /// asked for.
+    pub nameless: u32,
     /// Field names the document does not know, counted once a run as schema drift.
     pub unknown_fields: Vec<String>,
     /// Rows of another merchant or account than configured: a security finding, stops the job with PROTOCOL.
@@ -343,6 +382,11 @@ pub trait Provider: Send + Sync {
     /// Carries no value. [`Provider::next`] says the same as a second guard.
     fn lookup_problem(&self, _feed: &str, _subject: &str) -> Option<String> {
         None
+    }
+
+    /// At most so many answers about single records ([`Shape::Details`]) in one night and feed; the next one goes on.
+    fn max_details(&self) -> u64 {
+        0
     }
 
     /// At most so many subjects in one night; the next one goes on where it stopped.
@@ -533,8 +577,12 @@ pub const MAX_PAGES: u32 = 200_000;
 
 /// 64-bit digest of a row's identity for drift detection (FNV-1a; not a secret, not stored).
 pub fn identity(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    digest(text.as_bytes())
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{BadPage, Parsed};
+use super::{BadPage, PageHead, Parsed, digest, identity};
 use crate::day::{Instant, parse_instant};
 use crate::money::{AmountError, Currency, Unit, parse_minor};
 use crate::record::Unreadable;
@@ -358,6 +358,19 @@ pub fn identity_text(raw: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
         Some(b'0'..=b'9' | b'-') => Some(Cow::Borrowed(token)),
         _ => None,
     })
+}
+
+/// Gives a page's head the identities of its rows: what `text` says of each, else page and place.
+pub fn identify<R>(head: &mut PageHead, body: &[u8], rows: &Rows<R>, text: impl Fn(&R) -> Option<String>) {
+    head.rows = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+    let mut unreadable = false;
+    for (place, row) in rows.iter().enumerate() {
+        let known = row.as_ref().ok().and_then(&text);
+        unreadable |= known.is_none();
+        let text = known.unwrap_or_else(|| format!("unreadable row {place} of page {}", head.number));
+        head.ids.push(identity(&text));
+    }
+    head.body = unreadable.then(|| digest(body));
 }
 
 /// A body as text. A byte-order mark is tolerated; bytes that are no UTF-8 make every row that holds one unreadable.

@@ -13,7 +13,7 @@ use super::fees::Touched;
 use super::pages::{decompress, expect_open};
 use super::rows::{Became, Origin, Records, Row, store_balance};
 use super::runs::put_warnings;
-use super::{OpenReading, Place, Store, WindowState, count, number, vanish};
+use super::{OpenReading, Place, Store, WindowState, count, number, vanish, windows};
 use crate::day::format_instant;
 use crate::failure::{Class, Failure};
 use crate::providers::{Ask, Parsed, Provider, Shape, Subject};
@@ -45,8 +45,23 @@ pub struct Sealed {
     pub subjects: Vec<Subject>,
     /// Field names the provider's document does not know; at most a hundred.
     pub unknown_fields: BTreeSet<String>,
+    /// Rows that name no readable subject ([`Parsed::nameless`]); proof pages are not counted again.
+    pub nameless: u64,
     /// Things a person should know that stop nothing ([`Parsed::warnings`]); at most a hundred.
     pub warnings: BTreeSet<String>,
+}
+
+impl Sealed {
+    /// What a person should know of it, each with its place.
+    pub fn sentences(&self, provider: &dyn Provider, ask: &Ask) -> BTreeSet<String> {
+        let place = ask.place(provider.lookup_extras(ask.feed).len());
+        let fields = self.unknown_fields.iter().map(|field| {
+            let (feed, name) = (ask.feed, provider.name());
+            format!("{feed}: the field {field:?} is not in the document of {name}")
+        });
+        let warnings = self.warnings.iter().map(|warning| format!("{place}: {warning}"));
+        fields.chain(warnings).collect()
+    }
 }
 
 /// Turns the pages of the current pass into rows and seals the window, in one transaction.
@@ -85,23 +100,19 @@ pub fn seal(
         };
         let sealed = derive(tx, &mut archive, provider, &derivation)?;
         close(tx, &derivation, pages, sealed.rows)?;
-        let warnings = noticed(place, &sealed);
-        put_warnings(tx, place.job, place.ask.as_of, warnings.iter())?;
+        put_warnings(tx, place.job, place.ask.as_of, &sealed.sentences(provider, place.ask))?;
+        for feed in provider.feeds() {
+            let of = place.ask.feed;
+            if feed.shape == (Shape::Details { of }) {
+                windows::want_subjects(tx, place, feed.name, &sealed.subjects)?;
+            }
+            if feed.shape == (Shape::Children { of }) {
+                windows::want_subjects(tx, place, feed.name, &sealed.subjects)?;
+                windows::note_nameless(tx, place, feed.name, sealed.nameless)?;
+            }
+        }
         Ok(sealed)
     })
-}
-
-/// What the pages of a window say that a person should know. Rows follow from pages, and so do these sentences.
-fn noticed(place: &Place<'_>, sealed: &Sealed) -> Vec<String> {
-    let unknown = sealed.unknown_fields.iter().map(|field| {
-        let Place { provider, ask, .. } = place;
-        format!("{}: the field {field:?} is not in the document of {provider}", ask.feed)
-    });
-    let said = sealed
-        .warnings
-        .iter()
-        .map(|warning| format!("{}: {warning}", place.shown));
-    unknown.chain(said).collect()
 }
 
 /// How a feed of this provider is walked.
@@ -272,6 +283,8 @@ struct Page {
     balances: Vec<(u32, Balance)>,
     unreadable: Vec<Unreadable>,
     subjects: Vec<Subject>,
+    nameless: u32,
+    references: Vec<(String, Option<String>)>,
     unknown_fields: Vec<String>,
     warnings: Vec<String>,
 }
@@ -334,6 +347,8 @@ fn checked(parsed: Parsed, page_id: i64, confirms: bool, d: &Derivation<'_>) -> 
         balances: parsed.balances,
         unreadable: parsed.unreadable,
         subjects: parsed.subjects,
+        nameless: parsed.nameless,
+        references: parsed.references,
         unknown_fields: parsed.unknown_fields,
         warnings: parsed.warnings,
     })
@@ -344,6 +359,8 @@ struct Tables<'c> {
     tx: &'c Connection,
     job: &'c str,
     feed: &'static str,
+    /// The feed whose records this one completes.
+    completes: Option<&'static str>,
     window: Window,
     as_of: String,
     /// The rows stand already; only what is not stored (subjects, counts) is taken from the pages.
@@ -368,6 +385,10 @@ impl<'c> Tables<'c> {
             tx,
             job: d.job,
             feed: d.ask.feed,
+            completes: match d.shape {
+                Shape::Details { of } => Some(of),
+                _ => None,
+            },
             window: d.ask.window,
             as_of: format_instant(d.ask.as_of),
             known,
@@ -380,7 +401,7 @@ impl<'c> Tables<'c> {
     }
 
     fn take(&mut self, page: Page) -> Result<(), Failure> {
-        let rows = page.rows.len() + page.balances.len();
+        let rows = page.rows.len() + page.balances.len() + page.references.len();
         if !page.confirms {
             self.sealed.rows += (rows + page.unreadable.len()) as u64;
         }
@@ -389,6 +410,9 @@ impl<'c> Tables<'c> {
             self.sealed.unchanged += rows as u64;
         } else {
             self.write(&page)?;
+        }
+        if !page.confirms {
+            self.sealed.nameless += u64::from(page.nameless);
         }
         for subject in page.subjects {
             if self.subjects.insert(subject.id.clone()) {
@@ -421,6 +445,11 @@ impl<'c> Tables<'c> {
             let became = store_balance(self.tx, self.job, self.window, balance, &self.as_of, page.page_id, *at)?;
             self.count(became);
         }
+        if let Some(of) = self.completes {
+            for (provider_id, reference) in &page.references {
+                complete(self.tx, self.job, of, provider_id, reference.as_deref())?;
+            }
+        }
         for unreadable in &page.unreadable {
             put_aside(self.tx, self.job, self.feed, page.page_id, unreadable, &self.as_of)?;
         }
@@ -437,6 +466,18 @@ impl<'c> Tables<'c> {
             Became::Unchanged | Became::Back => self.sealed.unchanged += 1,
         }
     }
+}
+
+/// Fills in what the list of a record did not say; it is no version of the record.
+fn complete(tx: &Connection, job: &str, feed: &str, provider_id: &str, reference: Option<&str>) -> Result<(), Failure> {
+    if let Some(reference) = reference {
+        tx.prepare_cached(
+            "UPDATE transactions INDEXED BY transactions_by_id SET reference = ?5, reference_from_detail = 1
+              WHERE job = ?1 AND feed = ?2 AND account = ?3 AND provider_id = ?4 AND subject = '' AND reference IS NULL",
+        )?
+        .execute(params![job, feed, "", provider_id, reference])?;
+    }
+    Ok(())
 }
 
 /// Keeps an unreadable row, once per page and place; one that had gone with its page is back.

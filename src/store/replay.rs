@@ -147,27 +147,27 @@ const APPLY: [&str; 9] = [
         SELECT 1 FROM rebuilt.transactions AS r WHERE r.job = t.job AND r.feed = t.feed AND r.account = t.account
            AND r.provider_id = t.provider_id AND r.subject = t.subject)",
     "UPDATE main.transactions AS t
-        SET (provider, reference, related_id, direction, kind, currency, amount_minor, fee_minor, fee_currency, fee_from_rows,
+        SET (provider, reference, related_id, direction, kind, currency, amount_minor, fee_minor, fee_currency, fee_from_rows, reference_from_detail,
              status, is_final, provider_status, occurred_at, changed_at, business_day, residuals, version, first_seen_at,
              seen_at, vanished_at, page_id, page_row)
           = (r.provider, r.reference, r.related_id, r.direction, r.kind, r.currency, r.amount_minor, r.fee_minor,
-             r.fee_currency, r.fee_from_rows, r.status, r.is_final, r.provider_status, r.occurred_at, r.changed_at,
+             r.fee_currency, r.fee_from_rows, r.reference_from_detail, r.status, r.is_final, r.provider_status, r.occurred_at, r.changed_at,
              r.business_day, r.residuals, r.version, r.first_seen_at, r.seen_at, r.vanished_at, r.page_id, r.page_row)
        FROM rebuilt.transactions AS r
       WHERE t.job = ?1 AND t.page_id IS NOT NULL AND r.job = t.job AND r.feed = t.feed AND r.account = t.account
         AND r.provider_id = t.provider_id AND r.subject = t.subject
         AND (t.provider, t.reference, t.related_id, t.direction, t.kind, t.currency, t.amount_minor, t.fee_minor,
-             t.fee_currency, t.fee_from_rows, t.status, t.is_final, t.provider_status, t.occurred_at, t.changed_at,
+             t.fee_currency, t.fee_from_rows, t.reference_from_detail, t.status, t.is_final, t.provider_status, t.occurred_at, t.changed_at,
              t.business_day, t.residuals, t.version, t.first_seen_at, t.seen_at, t.vanished_at, t.page_id, t.page_row)
          IS NOT
             (r.provider, r.reference, r.related_id, r.direction, r.kind, r.currency, r.amount_minor, r.fee_minor,
-             r.fee_currency, r.fee_from_rows, r.status, r.is_final, r.provider_status, r.occurred_at, r.changed_at,
+             r.fee_currency, r.fee_from_rows, r.reference_from_detail, r.status, r.is_final, r.provider_status, r.occurred_at, r.changed_at,
              r.business_day, r.residuals, r.version, r.first_seen_at, r.seen_at, r.vanished_at, r.page_id, r.page_row)",
     "INSERT INTO main.transactions (job, provider, account, feed, subject, provider_id, reference, related_id, direction, kind,
-            currency, amount_minor, fee_minor, fee_currency, fee_from_rows, status, is_final, provider_status, occurred_at,
+            currency, amount_minor, fee_minor, fee_currency, fee_from_rows, reference_from_detail, status, is_final, provider_status, occurred_at,
             changed_at, business_day, residuals, version, first_seen_at, seen_at, vanished_at, page_id, page_row)
      SELECT job, provider, account, feed, subject, provider_id, reference, related_id, direction, kind,
-            currency, amount_minor, fee_minor, fee_currency, fee_from_rows, status, is_final, provider_status, occurred_at,
+            currency, amount_minor, fee_minor, fee_currency, fee_from_rows, reference_from_detail, status, is_final, provider_status, occurred_at,
             changed_at, business_day, residuals, version, first_seen_at, seen_at, vanished_at, page_id, page_row
        FROM rebuilt.transactions WHERE job = ?1 ORDER BY transaction_id
          ON CONFLICT (job, feed, account, provider_id, subject) DO NOTHING",

@@ -11,6 +11,7 @@ SELECT s.feed || ' ' || iif(s.subject = '', '', s.subject || ' ') || s.provider_
        iif(s.fee_minor IS NOT r.fee_minor, ' fee_minor', '') ||
        iif(s.fee_currency IS NOT r.fee_currency, ' fee_currency', '') ||
        iif(s.fee_from_rows IS NOT r.fee_from_rows, ' fee_from_rows', '') ||
+       iif(s.reference_from_detail IS NOT r.reference_from_detail, ' reference_from_detail', '') ||
        iif(s.status IS NOT r.status, ' status', '') || iif(s.is_final IS NOT r.is_final, ' is_final', '') ||
        iif(s.provider_status IS NOT r.provider_status, ' provider_status', '') ||
        iif(s.occurred_at IS NOT r.occurred_at, ' occurred_at', '') ||
@@ -26,10 +27,10 @@ SELECT s.feed || ' ' || iif(s.subject = '', '', s.subject || ' ') || s.provider_
    AND r.subject = s.subject
  WHERE s.job = ?1 AND s.page_id IS NOT NULL
    AND (s.provider, s.reference, s.related_id, s.direction, s.kind, s.currency, s.amount_minor, s.fee_minor,
-        s.fee_currency, s.fee_from_rows, s.status, s.is_final, s.provider_status, s.occurred_at, s.changed_at,
+        s.fee_currency, s.fee_from_rows, s.reference_from_detail, s.status, s.is_final, s.provider_status, s.occurred_at, s.changed_at,
         s.business_day, s.residuals, s.version, s.first_seen_at, s.seen_at, s.vanished_at, s.page_id, s.page_row)
 IS NOT (r.provider, r.reference, r.related_id, r.direction, r.kind, r.currency, r.amount_minor, r.fee_minor,
-        r.fee_currency, r.fee_from_rows, r.status, r.is_final, r.provider_status, r.occurred_at, r.changed_at,
+        r.fee_currency, r.fee_from_rows, r.reference_from_detail, r.status, r.is_final, r.provider_status, r.occurred_at, r.changed_at,
         r.business_day, r.residuals, r.version, r.first_seen_at, r.seen_at, r.vanished_at, r.page_id, r.page_row)
 UNION ALL
 SELECT s.feed || ' ' || iif(s.subject = '', '', s.subject || ' ') || s.provider_id, 'is stored but stands on no page'

@@ -42,7 +42,7 @@ impl Row {
 }
 
 /// Where a row was read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Origin<'a> {
     pub page_id: Option<i64>,
     /// File, for file jobs.
@@ -98,10 +98,11 @@ const INSERT: &str = "
             ?20, ?21, ?22, ?22, ?23, ?24, ?25)
     ON CONFLICT (job, feed, account, provider_id, subject) DO NOTHING";
 
-/// A fee that is the sum of fee records is no part of what the provider said about this record.
+/// A fee that is the sum of fee records is no part of what the provider said about this record, and neither is a reference
+/// that was learned by asking about it alone.
 const FIND: &str = "
-    SELECT transaction_id, vanished_at IS NOT NULL, seen_at = ?20, changed_at,
-           reference IS ?6 AND related_id IS ?7 AND direction = ?8 AND kind = ?9 AND currency = ?10 AND amount_minor = ?11
+    SELECT transaction_id, vanished_at IS NOT NULL, seen_at = ?22, changed_at,
+           (reference IS ?6 OR reference_from_detail AND ?6 IS NULL) AND related_id IS ?7 AND direction = ?8 AND kind = ?9 AND currency = ?10 AND amount_minor = ?11
            AND iif(fee_from_rows, NULL, fee_minor) IS ?12 AND iif(fee_from_rows, NULL, fee_currency) IS ?13
            AND status = ?14 AND is_final = ?15 AND provider_status = ?16 AND occurred_at IS ?17 AND changed_at IS ?18
            AND residuals IS ?19,
@@ -121,7 +122,8 @@ const SUPERSEDE: &str = "
 
 const UPDATE: &str = "
     UPDATE transactions
-       SET reference = ?6, related_id = ?7, direction = ?8, kind = ?9, currency = ?10, amount_minor = ?11,
+       SET reference = iif(reference_from_detail AND ?6 IS NULL, reference, ?6),
+           reference_from_detail = reference_from_detail AND ?6 IS NULL, related_id = ?7, direction = ?8, kind = ?9, currency = ?10, amount_minor = ?11,
            fee_minor = iif(fee_from_rows AND ?12 IS NULL, fee_minor, ?12),
            fee_currency = iif(fee_from_rows AND ?12 IS NULL, fee_currency, ?13),
            fee_from_rows = fee_from_rows AND ?12 IS NULL,
@@ -132,7 +134,8 @@ const UPDATE: &str = "
 /// Whether the past already holds exactly this version.
 const PAST: &str = "
     SELECT 1 FROM superseded_versions
-     WHERE transaction_id = ?1 AND reference IS ?6 AND related_id IS ?7 AND direction = ?8 AND kind = ?9 AND currency = ?10
+     WHERE transaction_id = ?1 AND (reference IS ?6 OR ?6 IS NULL AND (SELECT t.reference_from_detail FROM transactions AS t
+             WHERE t.transaction_id = ?1)) AND related_id IS ?7 AND direction = ?8 AND kind = ?9 AND currency = ?10
        AND amount_minor = ?11 AND fee_minor IS ?12 AND fee_currency IS ?13 AND status = ?14 AND is_final = ?15
        AND provider_status = ?16 AND occurred_at IS ?17 AND changed_at IS ?18 AND residuals IS ?19 LIMIT 1";
 
@@ -231,34 +234,9 @@ impl<'c> Records<'c> {
     }
 
     fn insert(&mut self, feed: &str, row: &Row, origin: Origin<'_>) -> Result<bool, Failure> {
-        let t = &row.transaction;
-        let inserted = self.insert.execute(params![
-            self.job,
-            t.account,
-            feed,
-            t.subject,
-            t.provider_id,
-            t.reference,
-            t.related_id,
-            t.direction.as_str(),
-            t.kind.as_str(),
-            t.currency.code(),
-            t.amount_minor,
-            t.fee_minor,
-            t.fee_currency.as_ref().map(|c| c.code()),
-            t.status.as_str(),
-            t.is_final,
-            t.provider_status,
-            row.occurred_at,
-            row.changed_at,
-            row.residuals,
-            self.provider,
-            row.business_day,
-            self.as_of,
-            origin.page_id,
-            row.at,
-            origin.source
-        ])? == 1;
+        let words = Words::of(row);
+        let content = content(&self.job, &feed, row, &words, &origin, (&self.provider, &self.as_of));
+        let inserted = self.insert.execute(&content[..])? == 1;
         if inserted {
             self.seen.add(self.rare.last_insert_rowid());
         }
@@ -266,30 +244,10 @@ impl<'c> Records<'c> {
     }
 
     fn find(&mut self, feed: &str, row: &Row) -> Result<Option<Stored>, Failure> {
-        let t = &row.transaction;
-        let params = params![
-            self.job,
-            t.account,
-            feed,
-            t.subject,
-            t.provider_id,
-            t.reference,
-            t.related_id,
-            t.direction.as_str(),
-            t.kind.as_str(),
-            t.currency.code(),
-            t.amount_minor,
-            t.fee_minor,
-            t.fee_currency.as_ref().map(|c| c.code()),
-            t.status.as_str(),
-            t.is_final,
-            t.provider_status,
-            row.occurred_at,
-            row.changed_at,
-            row.residuals,
-            self.as_of
-        ];
-        let found = self.find.query_row(params, |r| {
+        let (words, nowhere) = (Words::of(row), Origin::default());
+        let content = content(&self.job, &feed, row, &words, &nowhere, (&self.provider, &self.as_of));
+        let wanted = self.find.parameter_count();
+        let found = self.find.query_row(&content[..wanted], |r| {
             Ok(Stored {
                 id: r.get(0)?,
                 vanished: r.get(1)?,
@@ -312,7 +270,7 @@ impl<'c> Records<'c> {
         Ok(true)
     }
 
-    /// Runs one of the rarer statements; all number their parameters alike, ?1 is the row's id.
+    /// Runs one of the rarer statements; their ?1 is the row's id.
     fn with_content<T>(
         &self,
         sql: &str,
@@ -322,40 +280,73 @@ impl<'c> Records<'c> {
         origin: Origin<'_>,
         run: impl FnOnce(&mut Statement<'_>, &[&dyn ToSql]) -> rusqlite::Result<T>,
     ) -> Result<T, Failure> {
-        let t = &row.transaction;
-        let (currency, fee_currency) = (t.currency.code(), t.fee_currency.as_ref().map(|c| c.code()));
-        let (direction, kind, status) = (t.direction.as_str(), t.kind.as_str(), t.status.as_str());
-        let all: [&dyn ToSql; 25] = [
-            &id,
-            &t.account,
-            &feed,
-            &t.subject,
-            &t.provider_id,
-            &t.reference,
-            &t.related_id,
-            &direction,
-            &kind,
-            &currency,
-            &t.amount_minor,
-            &t.fee_minor,
-            &fee_currency,
-            &status,
-            &t.is_final,
-            &t.provider_status,
-            &row.occurred_at,
-            &row.changed_at,
-            &row.residuals,
-            &self.provider,
-            &row.business_day,
-            &self.as_of,
-            &origin.page_id,
-            &row.at,
-            &origin.source,
-        ];
+        let words = Words::of(row);
+        let content = content(&id, &feed, row, &words, &origin, (&self.provider, &self.as_of));
         let mut statement = self.rare.prepare_cached(sql)?;
         let wanted = statement.parameter_count();
-        Ok(run(&mut statement, &all[..wanted])?)
+        Ok(run(&mut statement, &content[..wanted])?)
     }
+}
+
+/// The words of a record as they stand in the database.
+struct Words<'r> {
+    direction: &'static str,
+    kind: &'static str,
+    status: &'static str,
+    currency: &'r str,
+    fee_currency: Option<&'r str>,
+}
+
+impl<'r> Words<'r> {
+    fn of(row: &'r Row) -> Self {
+        let t = &row.transaction;
+        Self {
+            direction: t.direction.as_str(),
+            kind: t.kind.as_str(),
+            status: t.status.as_str(),
+            currency: t.currency.code(),
+            fee_currency: t.fee_currency.as_ref().map(|c| c.code()),
+        }
+    }
+}
+
+/// The parameters ?1 to ?25 of every statement about a record, in one order; ?1 is what finds it: the job or the row's id.
+fn content<'a>(
+    first: &'a dyn ToSql,
+    feed: &'a &str,
+    row: &'a Row,
+    words: &'a Words<'_>,
+    origin: &'a Origin<'_>,
+    (provider, as_of): (&'a &str, &'a String),
+) -> [&'a dyn ToSql; 25] {
+    let t = &row.transaction;
+    [
+        first,
+        &t.account,
+        feed,
+        &t.subject,
+        &t.provider_id,
+        &t.reference,
+        &t.related_id,
+        &words.direction,
+        &words.kind,
+        &words.currency,
+        &t.amount_minor,
+        &t.fee_minor,
+        &words.fee_currency,
+        &words.status,
+        &t.is_final,
+        &t.provider_status,
+        &row.occurred_at,
+        &row.changed_at,
+        &row.residuals,
+        provider,
+        &row.business_day,
+        as_of,
+        &origin.page_id,
+        &row.at,
+        &origin.source,
+    ]
 }
 
 /// Stores one figure. Another figure in the place of a stored one supersedes it.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{Store, number, stored_instant};
 use crate::day::{BusinessDay, Instant, format_instant};
@@ -165,46 +165,49 @@ pub fn calibration(store: &Store, job: &str) -> Result<BTreeMap<String, String>,
     })
 }
 
-/// What the night of that as-of instant learned.
-pub fn learned_as_of(store: &Store, job: &str, as_of: Instant) -> Result<BTreeMap<String, String>, Failure> {
+/// What was learned as of `since` to `as_of`.
+pub fn learned_between(
+    store: &Store,
+    job: &str,
+    since: Instant,
+    as_of: Instant,
+) -> Result<BTreeMap<String, String>, Failure> {
     store.read(|connection| {
-        let mut statement =
-            connection.prepare_cached("SELECT name, value FROM calibrations WHERE job = ?1 AND learned_at = ?2")?;
-        let rows = statement.query_map([job, &format_instant(as_of)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut statement = connection
+            .prepare_cached("SELECT name, value FROM calibrations WHERE job = ?1 AND learned_at BETWEEN ?2 AND ?3")?;
+        let span = [job, &format_instant(since), &format_instant(as_of)];
+        let rows = statement.query_map(span, |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     })
 }
 
-/// Keeps what a reading noticed, each once per job and as-of.
-pub fn note_warnings(store: &Store, job: &str, as_of: Instant, warnings: &BTreeSet<String>) -> Result<(), Failure> {
-    if warnings.is_empty() {
-        return Ok(());
-    }
-    store.write(|tx| put_warnings(tx, job, as_of, warnings.iter()))
-}
-
-/// What the readings of this as-of noticed, in alphabetical order.
-pub fn warnings_as_of(store: &Store, job: &str, as_of: Instant) -> Result<Vec<String>, Failure> {
-    store.read(|connection| {
-        let mut statement =
-            connection.prepare_cached("SELECT warning FROM warnings WHERE job = ?1 AND as_of = ?2 ORDER BY warning")?;
-        let rows = statement.query_map([job, &format_instant(as_of)], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    })
+/// Keeps what a person should know of a night for the run that tells of it, be it a later one.
+pub fn keep_warnings(store: &Store, job: &str, as_of: Instant, warnings: &BTreeSet<String>) -> Result<(), Failure> {
+    store.write(|tx| put_warnings(tx, job, as_of, warnings))
 }
 
 pub(super) fn put_warnings(
-    tx: &Connection,
+    tx: &Transaction<'_>,
     job: &str,
     as_of: Instant,
-    warnings: impl Iterator<Item = impl AsRef<str>>,
+    warnings: &BTreeSet<String>,
 ) -> Result<(), Failure> {
-    let as_of = format_instant(as_of);
-    let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO warnings (job, as_of, warning) VALUES (?1, ?2, ?3)")?;
     for warning in warnings {
-        insert.execute(params![job, as_of, warning.as_ref()])?;
+        tx.prepare_cached("INSERT OR IGNORE INTO warnings (job, as_of, warning) VALUES (?1, ?2, ?3)")?
+            .execute([job, &format_instant(as_of), warning])?;
     }
     Ok(())
+}
+
+/// What was warned of as of `since` to `as_of`.
+pub fn warnings_between(store: &Store, job: &str, since: Instant, as_of: Instant) -> Result<BTreeSet<String>, Failure> {
+    store.read(|connection| {
+        let mut statement = connection
+            .prepare_cached("SELECT DISTINCT warning FROM warnings WHERE job = ?1 AND as_of BETWEEN ?2 AND ?3")?;
+        let span = [job, &format_instant(since), &format_instant(as_of)];
+        let rows = statement.query_map(span, |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    })
 }
 
 /// Writes down what was learned. Rows must be derived anew in the same transaction: see [`super::learn`].

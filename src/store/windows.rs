@@ -9,7 +9,7 @@ use super::pages::{self, StoredPage};
 use super::{Store, damaged, stored_instant};
 use crate::day::{Instant, format_instant};
 use crate::failure::Failure;
-use crate::providers::Ask;
+use crate::providers::{Ask, Subject};
 use crate::record::words;
 use crate::window::{Covered, Window};
 
@@ -37,8 +37,6 @@ pub struct Place<'a> {
     pub provider: &'a str,
     /// Digest of the settings that shape requests: a position read under others is not continued.
     pub shape: &'a str,
-    /// The same for people: `deposits 2026-03-04`.
-    pub shown: &'a str,
     pub ask: &'a Ask,
 }
 
@@ -139,6 +137,117 @@ pub fn note_keys(
     })
 }
 
+/// Makes every subject that a parent window named a window of its own feed, open until it is read to its end: a run that is
+/// cut before it asks leaves them to the next one. A subject whose own time lies in another window is left to that one.
+pub(super) fn want_subjects(
+    tx: &Connection,
+    parent: &Place<'_>,
+    feed: &str,
+    subjects: &[Subject],
+) -> Result<(), Failure> {
+    let window = parent.ask.window;
+    let mut want = tx.prepare_cached(
+        "INSERT INTO windows (job, feed, subject, account, from_at, until_at, state, begun_at, shape, reason)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, 'open', ?7, ?8, 'it was never asked for'
+          WHERE NOT EXISTS (SELECT 1 FROM windows WHERE job = ?1 AND feed = ?2 AND subject = ?3)",
+    )?;
+    for subject in subjects.iter().filter(|s| s.at.is_none_or(|at| window.contains(at))) {
+        want.execute(params![
+            parent.job,
+            feed,
+            subject.id,
+            subject.account,
+            format_instant(window.from),
+            format_instant(window.until),
+            format_instant(parent.ask.as_of),
+            parent.shape
+        ])?;
+    }
+    Ok(())
+}
+
+/// Leaves a hole in a feed of subjects while rows of the parent window name no readable one; closes it once they all do.
+pub(super) fn note_nameless(tx: &Connection, parent: &Place<'_>, feed: &str, nameless: u64) -> Result<(), Failure> {
+    let window = parent.ask.window;
+    let (from, until) = (format_instant(window.from), format_instant(window.until));
+    tx.prepare_cached("DELETE FROM windows WHERE job = ?1 AND feed = ?2 AND subject = '' AND from_at = ?3")?
+        .execute([parent.job, feed, &from])?;
+    if nameless == 0 {
+        return Ok(());
+    }
+    let (rows, their) = if nameless == 1 {
+        ("row", "its")
+    } else {
+        ("rows", "their")
+    };
+    let reason = format!(
+        "{nameless} {rows} of {} without a readable id: {their} records cannot be asked for, and nothing is reported missing \
+         around them; ask the provider, a later reading mends it",
+        parent.ask.feed
+    );
+    tx.execute(
+        "INSERT INTO windows (job, feed, from_at, until_at, state, begun_at, shape, reason)
+         VALUES (?1, ?2, ?3, ?4, 'open', ?5, ?6, ?7)",
+        params![
+            parent.job,
+            feed,
+            from,
+            until,
+            format_instant(parent.ask.as_of),
+            parent.shape,
+            reason
+        ],
+    )?;
+    Ok(())
+}
+
+/// The subjects of a feed that are wanted and were not read to their end, in the order in which they were named.
+pub fn open_subjects(store: &Store, job: &str, feed: &str) -> Result<Vec<(String, Window, String)>, Failure> {
+    store.read(|connection| {
+        let mut statement = connection.prepare_cached(
+            "SELECT from_at, until_at, state, sealed_at, subject, account FROM windows
+              WHERE job = ?1 AND feed = ?2 AND subject <> '' AND state <> 'sealed' ORDER BY window_id",
+        )?;
+        let mut rows = statement.query([job, feed])?;
+        let mut open = Vec::new();
+        while let Some(row) = rows.next()? {
+            open.push((row.get(4)?, covered_row(row)?.window, row.get(5)?));
+        }
+        Ok(open)
+    })
+}
+
+/// How many records of a feed have no reference although they were asked about alone.
+pub fn without_reference(store: &Store, job: &str, feed: &str, details: &str) -> Result<u64, Failure> {
+    store.read(|connection| {
+        let count: i64 = connection
+            .prepare_cached(
+                "SELECT count(*) FROM transactions AS t
+                  WHERE t.job = ?1 AND t.feed = ?2 AND t.reference IS NULL AND t.vanished_at IS NULL
+                    AND EXISTS (SELECT 1 FROM windows AS w
+                                 WHERE w.job = ?1 AND w.feed = ?3 AND w.subject = t.provider_id AND w.state = 'sealed')",
+            )?
+            .query_row([job, feed, details], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    })
+}
+
+/// The holes that [`note_nameless`] left in a feed of subjects, oldest first, with their reason.
+pub fn nameless(store: &Store, job: &str, feed: &str) -> Result<Vec<(Window, String)>, Failure> {
+    store.read(|connection| {
+        let mut statement = connection.prepare_cached(
+            "SELECT from_at, until_at, state, sealed_at, coalesce(reason, '') FROM windows
+              WHERE job = ?1 AND feed = ?2 AND subject = '' ORDER BY from_at",
+        )?;
+        let mut rows = statement.query([job, feed])?;
+        let mut holes = Vec::new();
+        while let Some(row) = rows.next()? {
+            holes.push((covered_row(row)?.window, row.get(4)?));
+        }
+        Ok(holes)
+    })
+}
+
 fn covered_row(row: &Row<'_>) -> Result<Covered, Failure> {
     let text = |at: usize| -> Result<Instant, Failure> { stored_instant(&row.get::<_, String>(at)?) };
     let sealed = row.get::<_, String>(2)? == WindowState::Sealed.as_str();
@@ -160,6 +269,7 @@ pub fn open_window(store: &Store, place: &Place<'_>) -> Result<OpenReading, Fail
         let Some(known) = find(tx, place)? else {
             return create(tx, place);
         };
+        learn_account(tx, place, &known)?;
         if known.state == WindowState::Open.as_str() {
             let reading = OpenReading {
                 window_id: known.window_id,
@@ -171,7 +281,7 @@ pub fn open_window(store: &Store, place: &Place<'_>) -> Result<OpenReading, Fail
                 let resumed = pages::of_pass(tx, &reading)?;
                 if resumed.is_empty() && reading.pass == 1 {
                     // Nothing of it stands yet: it begins now.
-                    tx.prepare_cached("UPDATE windows SET begun_at = ?2 WHERE window_id = ?1")?
+                    tx.prepare_cached("UPDATE windows SET begun_at = ?2, reason = NULL WHERE window_id = ?1")?
                         .execute(params![known.window_id, format_instant(place.ask.as_of)])?;
                 }
                 return Ok(OpenReading { resumed, ..reading });
@@ -204,6 +314,26 @@ pub fn leave_open(store: &Store, place: &Place<'_>, reading: &OpenReading, reaso
     })
 }
 
+/// A subject that was listed without a readable account gets the one it is listed with now, and so do its records.
+fn learn_account(tx: &Connection, place: &Place<'_>, known: &Known) -> Result<(), Failure> {
+    let account = &place.ask.account;
+    let Some(subject) = place
+        .ask
+        .subject
+        .as_deref()
+        .filter(|_| known.account.is_empty() && !account.is_empty())
+    else {
+        return Ok(());
+    };
+    tx.prepare_cached("UPDATE windows SET account = ?2 WHERE window_id = ?1")?
+        .execute(params![known.window_id, account])?;
+    tx.prepare_cached(
+        "UPDATE transactions SET account = ?4 WHERE job = ?1 AND feed = ?2 AND subject = ?3 AND account = ''",
+    )?
+    .execute(params![place.job, place.ask.feed, subject, account])?;
+    Ok(())
+}
+
 struct Known {
     window_id: i64,
     state: String,
@@ -212,13 +342,14 @@ struct Known {
     from_at: String,
     until_at: String,
     shape: String,
+    account: String,
 }
 
 fn find(tx: &Connection, place: &Place<'_>) -> Result<Option<Known>, Failure> {
     let subject = place.ask.subject.as_deref().unwrap_or_default();
     let known = tx
         .prepare_cached(
-            "SELECT window_id, state, reading, begun_at, from_at, until_at, shape FROM windows
+            "SELECT window_id, state, reading, begun_at, from_at, until_at, shape, account FROM windows
               WHERE job = ?1 AND feed = ?2 AND subject = ?3 AND (?3 <> '' OR from_at = ?4)
               ORDER BY window_id LIMIT 1",
         )?
@@ -238,6 +369,7 @@ fn find(tx: &Connection, place: &Place<'_>) -> Result<Option<Known>, Failure> {
                     from_at: row.get(4)?,
                     until_at: row.get(5)?,
                     shape: row.get(6)?,
+                    account: row.get(7)?,
                 })
             },
         )

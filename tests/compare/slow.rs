@@ -342,6 +342,12 @@ impl Slow<'_> {
         let difference = record.amount - entry.amount;
         let age = |since: Instant, grace: TimeDelta| as_of() - since >= grace;
         let stale = age(record.at(), TimeDelta::days(14));
+        // Where the provider dates nothing, the booking does.
+        let dated = if record.dated {
+            record.at()
+        } else {
+            entry.at().unwrap_or(record.at())
+        };
         if record.kind == "fee" && record.currency == entry.currency && difference == 0 {
             self.truth.matched += 1;
             return;
@@ -367,7 +373,7 @@ impl Slow<'_> {
                 "status_mismatch",
                 &mut waits,
             ),
-            ("open", _) => late(stale, "stale_pending", &mut waits),
+            ("open", _) => late(age(dated, TimeDelta::days(14)), "stale_pending", &mut waits),
             ("failed", "open") => late(stale, "status_mismatch", &mut waits),
             other => panic!("no rule for {other:?}"),
         };

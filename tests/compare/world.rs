@@ -48,6 +48,8 @@ pub struct Rec {
     pub status: &'static str,
     pub was_settled: bool,
     pub hours_ago: i64,
+    /// False: the provider states no times, and the moment is that of the run that first read it.
+    pub dated: bool,
     pub vanished: bool,
 }
 
@@ -67,6 +69,7 @@ impl Rec {
             status: "settled",
             was_settled: false,
             hours_ago: 240,
+            dated: true,
             vanished: false,
         }
     }
@@ -212,13 +215,18 @@ impl World {
     pub fn add_record_to(&self, job: &str, provider: &str, r: &Rec) {
         let moment = format_instant(r.at());
         let seen = format_instant(as_of());
+        let (stated, first_seen) = if r.dated {
+            (Some(&moment), &seen)
+        } else {
+            (None, &moment)
+        };
         let day = reconciled::day::day_of(r.at(), ZONE).to_string();
         self.conn
             .execute(
                 "INSERT INTO transactions (job, provider, account, feed, provider_id, reference, direction, kind, currency,
                    amount_minor, fee_minor, fee_currency, status, provider_status, occurred_at, changed_at, business_day,
                    version, first_seen_at, seen_at, vanished_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, upper(?13), ?14, ?14, ?15, ?16, ?17, ?17, ?18)",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, upper(?13), ?14, ?14, ?15, ?16, ?17, ?19, ?18)",
                 rusqlite::params![
                     job,
                     provider,
@@ -233,11 +241,12 @@ impl World {
                     r.fee,
                     r.fee.map(|_| r.fee_currency.unwrap_or(r.currency)),
                     r.status,
-                    moment,
+                    stated,
                     day,
                     if r.was_settled { 2 } else { 1 },
-                    seen,
+                    first_seen,
                     r.vanished.then_some(&seen),
+                    seen,
                 ],
             )
             .expect("a record");

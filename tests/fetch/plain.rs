@@ -68,6 +68,12 @@ pub const MEMBERS: Feed = Feed {
     directions: &[Direction::In],
 };
 
+pub const DETAILS: Feed = Feed {
+    name: "details",
+    shape: Shape::Details { of: "items" },
+    directions: &[Direction::In],
+};
+
 impl Default for Plain {
     fn default() -> Self {
         Self {
@@ -101,6 +107,11 @@ struct Row {
     /// Account of a subject.
     #[serde(default)]
     account: String,
+    /// A record to be asked about alone.
+    #[serde(default)]
+    ask: bool,
+    #[serde(default)]
+    reference: Option<String>,
     #[serde(default)]
     warning: Option<String>,
 }
@@ -179,6 +190,10 @@ impl Plain {
 impl Provider for Plain {
     fn name(&self) -> &'static str {
         "plain"
+    }
+
+    fn max_details(&self) -> u64 {
+        3
     }
 
     fn feeds(&self) -> Vec<Feed> {
@@ -279,6 +294,7 @@ impl Provider for Plain {
             total: None,
             total_pages: wire.pages,
             confirms: false,
+            body: None,
         })
     }
 
@@ -297,7 +313,13 @@ impl Provider for Plain {
         for (index, row) in (0_u32..).zip(wire.rows) {
             let at = row.at.as_deref().and_then(parse_instant);
             parsed.warnings.extend(row.warning.clone());
-            if row.subject {
+            if row.subject && row.id.is_empty() {
+                parsed.nameless += 1;
+                parsed.unreadable.push(Unreadable {
+                    place: format!("rows[{index}].id"),
+                    reason: "is empty".into(),
+                });
+            } else if row.subject {
                 parsed.subjects.push(Subject {
                     id: row.id.clone(),
                     at,
@@ -307,7 +329,16 @@ impl Provider for Plain {
                 if row.amount != 0 {
                     parsed.balances.push((index, balance(ask, &row, at)));
                 }
+            } else if ask.feed == DETAILS.name {
+                parsed.references.push((row.id, row.reference));
             } else {
+                if row.ask {
+                    parsed.subjects.push(Subject {
+                        id: row.id.clone(),
+                        at,
+                        account: String::new(),
+                    });
+                }
                 parsed.transactions.push((index, transaction(ask, row, at)));
             }
         }
@@ -345,7 +376,7 @@ fn transaction(ask: &Ask, row: Row, at: Option<Instant>) -> Transaction {
         feed: ask.feed,
         subject: ask.subject.clone().unwrap_or_default(),
         provider_id: row.id,
-        reference: None,
+        reference: row.reference,
         related_id: None,
         direction: Direction::In,
         kind: TransactionKind::Payment,

@@ -500,5 +500,30 @@ async fn what_a_page_warns_of_reaches_the_reader_with_its_place() {
     let mut room = Room::new(Plain::default(), &server);
     room.bench.fetch.start = "2026-03-03".parse().unwrap();
     let reading = room.night(NIGHT).await;
-    assert_eq!(reading.warnings, ["items 2026-03-03: odd"], "{reading:?}");
+    let warned: Vec<String> = reading.warnings.iter().cloned().collect();
+    assert_eq!(warned, ["items 2026-03-03: odd"], "{reading:?}");
+    let kept = room.column("SELECT as_of || ' ' || warning FROM warnings");
+    assert_eq!(kept, ["2026-03-04T03:00:00.000Z items 2026-03-03: odd"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_answer_warns_of_is_kept_with_its_page_when_the_night_is_cut() {
+    let stop = CancellationToken::new();
+    let pull = stop.clone();
+    let server = Server::start(move |seen| {
+        if seen.query("page") == Some("0") {
+            pull.cancel();
+        }
+        // Two rows: there is another page, which is not asked for any more.
+        let page = r#"{"page":0,"rows":[{"id":"a","amount":1},{"id":"b","amount":1}]}"#;
+        with(json(page), "sunset", "Sat, 31 Dec 2033 23:59:59 GMT")
+    })
+    .await;
+    let mut room = Room::new(Plain::default(), &server);
+    room.bench.fetch.start = "2026-03-03".parse().unwrap();
+    let reading = room.night_until(NIGHT, &stop).await;
+    assert_eq!((reading.pages, reading.sealed), (1, 0), "{reading:?}");
+    let kept = room.column("SELECT warning FROM warnings");
+    assert_eq!(kept, reading.warnings.into_iter().collect::<Vec<_>>());
+    assert!(kept.len() == 1 && kept[0].contains("sunset"), "{kept:?}");
 }

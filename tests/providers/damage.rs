@@ -365,7 +365,7 @@ proptest! {
     ) {
         let heads: Vec<PageHead> = rows.into_iter().map(|(number, pages, ids, confirms, total)| PageHead {
             number, rows: ids.len() as u32, ids, confirms, total: Some(total), total_pages: Some(pages),
-            next: (pages > 0).then(|| pages.to_string()),
+            next: (pages > 0).then(|| pages.to_string()), body: (pages > 1).then_some(total),
         }).collect();
         for subject in subjects() {
             for feed in subject.provider().feeds() {

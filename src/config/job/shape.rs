@@ -58,7 +58,8 @@ fn sample(feed: &'static str, shape: Shape) -> Ask {
     Ask {
         feed,
         window,
-        subject: matches!(shape, Shape::Children { .. } | Shape::Lookups).then(|| SAMPLE_KEY.to_owned()),
+        subject: matches!(shape, Shape::Children { .. } | Shape::Details { .. } | Shape::Lookups)
+            .then(|| SAMPLE_KEY.to_owned()),
         account: String::new(),
         as_of: window.until,
         zone,

@@ -22,7 +22,8 @@ struct Error {
     metadata: Option<serde_json::Value>,
 }
 
-pub(super) fn judge(reply: &Reply) -> Judgement {
+/// `one`: a single record was asked for.
+pub(super) fn judge(one: bool, reply: &Reply) -> Judgement {
     let body: Option<Envelope> = error_body(&reply.body);
     let error = body.as_ref().and_then(|body| body.error.as_ref());
     let code = error.and_then(|error| error.code.as_deref());
@@ -40,10 +41,10 @@ pub(super) fn judge(reply: &Reply) -> Judgement {
             why: "rate limit (RATE_LIMIT_EXCEEDED)".into(),
         };
     }
-    by_code(reply.status, code).unwrap_or_else(|| by_status(reply))
+    by_code(one, reply.status, code).unwrap_or_else(|| by_status(one, reply))
 }
 
-fn by_code(status: u16, code: Option<&str>) -> Option<Judgement> {
+fn by_code(one: bool, status: u16, code: Option<&str>) -> Option<Judgement> {
     Some(match code? {
         "INVALID_CREDENTIALS" | "AUTHENTICATION_ERROR" => Judgement::Renew {
             why: "the key, the signature or its timestamp was refused (401)".into(),
@@ -56,13 +57,21 @@ fn by_code(status: u16, code: Option<&str>) -> Option<Judgement> {
             Class::Protocol,
             "a parameter was refused (VALIDATION_ERROR): check `extra_query` and `page_limit`",
         ),
+        "RESOURCE_NOT_FOUND" if status == 404 && one => Judgement::Absent {
+            why: "listed, but unknown when asked about alone (404)".into(),
+        },
         "RESOURCE_NOT_FOUND" if status == 404 => not_found(),
         _ => return None,
     })
 }
 
-fn by_status(reply: &Reply) -> Judgement {
+fn by_status(one: bool, reply: &Reply) -> Judgement {
     match reply.status {
+        // Without the provider's own word it may be any server that says so.
+        404 if one => Judgement::Refused {
+            class: Class::Protocol,
+            why: "asked about alone it gets a 404 that is not the provider's own".into(),
+        },
         404 => not_found(),
         // An error inside a success is an error; nobody says whether it passes.
         200..=299 => Judgement::Refused {

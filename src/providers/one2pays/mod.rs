@@ -33,6 +33,9 @@ pub const ENTRY: Entry = Entry {
 const PAYMENTS: &str = "payments";
 const WITHDRAWS: &str = "withdraws";
 const BALANCE: &str = "balance";
+/// Single records that their list shows without `referenceId` (section 5.1).
+const PAYMENT_DETAILS: &str = "payment_details";
+const WITHDRAW_DETAILS: &str = "withdraw_details";
 
 /// Requests side by side: 1000 a minute at 200 ms each need four; twice that bears slower answers.
 const MAX_IN_FLIGHT: u32 = 8;
@@ -58,6 +61,8 @@ struct One2Pays {
     /// Percent-encoded and with a leading `&`, or empty.
     extra_query: String,
     late_change: TimeDelta,
+    /// `max_reference_lookups`: records asked about one by one in a night and feed, for lack of a reference; 0: none.
+    max_details: u64,
     /// Status word -> what it means, before the document's own table.
     overrides: BTreeMap<String, Status>,
 }
@@ -95,6 +100,9 @@ fn build(section: &mut Section<'_>) -> Option<Built> {
         newest_first: section.choice_or("assume_sort", false, &[("none", false), ("created_desc", true)]),
         extra_query: extra_query(section),
         late_change,
+        max_details: section
+            .integer_or("max_reference_lookups", 5000, 0..=1_000_000)
+            .unsigned_abs(),
         overrides: overrides(section),
     };
     let strict_balance = section.boolean_or("strict_balance", false);
@@ -184,7 +192,13 @@ impl Provider for One2Pays {
             feed(PAYMENTS, Shape::Listing, &[Direction::In]),
             feed(WITHDRAWS, Shape::Listing, &[Direction::Out]),
             feed(BALANCE, Shape::Snapshot, &[]),
+            feed(PAYMENT_DETAILS, Shape::Details { of: PAYMENTS }, &[Direction::In]),
+            feed(WITHDRAW_DETAILS, Shape::Details { of: WITHDRAWS }, &[Direction::Out]),
         ]
+    }
+
+    fn max_details(&self) -> u64 {
+        self.max_details
     }
 
     fn max_passes(&self) -> u32 {
@@ -210,8 +224,14 @@ impl Provider for One2Pays {
                 format!("page={number}&limit={}{}", self.page_limit, self.extra_query),
             )
         };
+        let one = |path: &str| {
+            let id = ask.subject.as_deref().unwrap_or_default();
+            Request::get(format!("{path}/{}", encode(id)), "")
+        };
         let mut request = match ask.feed {
             BALANCE => Request::get("/api/v1/balance", ""),
+            PAYMENT_DETAILS => one("/api/v1/payments"),
+            WITHDRAW_DETAILS => one("/api/v1/withdraws"),
             WITHDRAWS => list("/api/v1/withdraws"),
             _ => list("/api/v1/payments"),
         };
@@ -219,8 +239,8 @@ impl Provider for One2Pays {
         request
     }
 
-    fn judge(&self, _ask: &Ask, reply: &Reply) -> Judgement {
-        errors::judge(reply)
+    fn judge(&self, ask: &Ask, reply: &Reply) -> Judgement {
+        errors::judge(ask.subject.is_some(), reply)
     }
 
     fn head(&self, ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadPage> {

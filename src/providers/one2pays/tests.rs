@@ -251,6 +251,20 @@ fn without_a_number_of_pages_the_walk_ends_at_an_empty_one() {
     ));
 }
 
+#[test]
+fn rows_without_a_readable_id_are_counted_and_repeat_nothing() {
+    let page = |number: u32, rows: &str| {
+        let body = format!(r#"{{"success":true,"data":{{"data":[{rows}],"limit":2}}}}"#);
+        provider("").head(&ask(PAYMENTS), number, body.as_bytes()).unwrap()
+    };
+    let odd = |amount: u32| format!(r#"{{"id":null,"amount":"{amount}"}}"#);
+    assert_eq!(next(&[page(1, &odd(1)), page(2, &odd(2)), page(3, "")]), Step::Done);
+    assert!(matches!(
+        next(&[page(1, &odd(1)), page(2, &odd(1))]),
+        Step::Broken { .. }
+    ));
+}
+
 fn list(number: u32, total_pages: u32, rows: &[(u32, &str)]) -> String {
     let rows: Vec<String> = rows
         .iter()
@@ -481,4 +495,64 @@ fn nothing_is_said_about_a_wallet_while_a_list_was_not_read_to_its_end() {
         };
         assert!(provider("").relations(&books).is_empty() && provider("").statement(&books).is_empty());
     }
+}
+
+// -- records asked about alone ------------------------------------------------------------------------------------------
+
+#[test]
+fn a_record_listed_without_a_reference_is_asked_about_alone_unless_the_settings_forbid_it() {
+    let rows = r#"{"id":"a/b","amount":"1","status":"succeeded"},{"id":"c","referenceId":"R","amount":"1","status":"succeeded"}"#;
+    let body = format!(r#"{{"success":true,"data":{{"data":[{rows}],"total":2}}}}"#);
+    let subjects = |more: &str| provider(more).parse(&ask(PAYMENTS), 1, body.as_bytes()).subjects;
+    let named = subjects("");
+    assert_eq!(named.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["a/b"]);
+    assert_eq!(subjects("max_reference_lookups = 0"), []);
+    let alone = |feed| Ask {
+        subject: Some("a/b".into()),
+        ..ask(feed)
+    };
+    let path = |feed| provider("").request(&alone(feed), 1, &[]).path;
+    assert_eq!(path(PAYMENT_DETAILS), "/api/v1/payments/a%2Fb");
+    assert_eq!(path(WITHDRAW_DETAILS), "/api/v1/withdraws/a%2Fb");
+    let absent = reply(404, &[], &error("RESOURCE_NOT_FOUND", "{}"));
+    assert!(matches!(
+        provider("").judge(&alone(PAYMENT_DETAILS), &absent),
+        Judgement::Absent { .. }
+    ));
+    let elsewhere = reply(404, &[], "not found");
+    assert!(matches!(
+        provider("").judge(&alone(PAYMENT_DETAILS), &elsewhere),
+        Judgement::Refused { .. }
+    ));
+    assert!(matches!(
+        provider("").judge(&ask(PAYMENTS), &absent),
+        Judgement::Fail { .. }
+    ));
+}
+
+#[test]
+fn an_answer_about_one_record_says_its_reference_and_nothing_else() {
+    let alone = Ask {
+        subject: Some("p1".into()),
+        ..ask(PAYMENT_DETAILS)
+    };
+    let parse = |row: &str| provider("").parse(&alone, 1, format!(r#"{{"success":true,"data":{row}}}"#).as_bytes());
+    let said = parse(r#"{"id":"p1","referenceId":"order-1","amount":"999.00","status":"failed"}"#);
+    assert_eq!(said.references, [("p1".to_owned(), Some("order-1".to_owned()))]);
+    assert_eq!((said.transactions.len(), said.unreadable.len()), (0, 0));
+    assert_eq!(
+        parse(r#"{"id":"p1","referenceId":null}"#).references,
+        [("p1".to_owned(), None)]
+    );
+    for wrong in [
+        r#"{"id":"p2","referenceId":"x"}"#,
+        r#"{"id":"p1","referenceId":{}}"#,
+        r#"{"referenceId":"x"}"#,
+    ] {
+        let parsed = parse(wrong);
+        assert_eq!((parsed.references.len(), parsed.unreadable.len()), (0, 1), "{wrong}");
+    }
+    let head = |body: &str| provider("").head(&alone, 1, body.as_bytes()).is_ok();
+    assert!(head(r#"{"success":true,"data":{"id":"p1"}}"#));
+    assert!(!head(r#"{"success":false,"data":{"id":"p1"}}"#) && !head(r#"{"success":true}"#) && !head("[]"));
 }

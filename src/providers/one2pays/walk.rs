@@ -37,7 +37,7 @@ pub(super) fn next(ask: &Ask, heads: &[PageHead]) -> Step {
     let Some(first) = pages.get(&1) else {
         return get(1);
     };
-    if ask.feed == BALANCE {
+    if ask.feed == BALANCE || ask.subject.is_some() {
         return Step::Done;
     }
     if let Some(why) = moved(first, &pages) {
@@ -93,7 +93,7 @@ fn repeats_the_page_before(pages: &BTreeMap<u32, &PageHead>) -> Option<u32> {
     pages
         .values()
         .zip(pages.values().skip(1))
-        .find(|(before, page)| page.number == before.number + 1 && page.rows > 0 && page.ids == before.ids)
+        .find(|(before, page)| page.number == before.number + 1 && page.rows > 0 && page.lists_the_same(before))
         .map(|(_, page)| page.number)
 }
 

@@ -1,11 +1,11 @@
 //! One2Pays' JSON: rows wrapped twice, amounts as text, balances as numbers (sections 3 to 6).
 
-use super::super::read::{Body, Fault, Form, Raw, Rows, Unknown, field, identity_text, object, whole_page};
+use super::super::read::{Body, Fault, Form, Raw, Rows, Unknown, field, identify, identity_text, object, whole_page};
 use super::walk::Order;
 use super::{BALANCE, One2Pays, PAYMENTS};
 use crate::day::Instant;
 use crate::money::{Currency, Unit};
-use crate::providers::{Ask, BadPage, PageHead, Parsed, identity};
+use crate::providers::{Ask, BadPage, PageHead, Parsed, Subject};
 use crate::record::{Balance, Direction, Status, Transaction, TransactionKind};
 
 object! {
@@ -94,13 +94,17 @@ struct Identity<'a> {
 }
 
 pub(super) fn head(one2pays: &One2Pays, ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadPage> {
-    let body = Body::new(body);
+    let bytes = body;
+    let body = Body::new(bytes);
     let mut head = PageHead {
         number,
         ..PageHead::default()
     };
-    if ask.feed == BALANCE {
-        wallet(&body)?;
+    if ask.feed == BALANCE || ask.subject.is_some() {
+        match ask.subject {
+            None => drop(wallet(&body)?),
+            Some(_) => drop(alone(&body)?),
+        }
         head.rows = 1;
         return Ok(head);
     }
@@ -114,12 +118,9 @@ pub(super) fn head(one2pays: &One2Pays, ask: &Ask, number: u32, body: &[u8]) -> 
     head.total = total.and_then(|total| u64::try_from(total).ok());
     let total_pages = whole_number("totalPages", counters.total_pages)?;
     head.total_pages = total_pages.map(|pages| u32::try_from(pages).unwrap_or(u32::MAX));
-    head.rows = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-    head.ids = rows
-        .iter()
-        .enumerate()
-        .map(|(place, row)| row_identity(number, place, row))
-        .collect();
+    identify(&mut head, bytes, &rows, |row| {
+        identity_text(row.id).map(|id| id.into_owned())
+    });
     head.next = one2pays
         .cutoff(ask)
         .and_then(|cutoff| order(&rows, cutoff))
@@ -133,13 +134,6 @@ fn whole_number(name: &'static str, raw: Option<Raw<'_>>) -> Result<Option<i64>,
     counted.map_err(|fault| BadPage {
         why: format!("`data.{name}` {}", fault.why),
     })
-}
-
-fn row_identity(number: u32, place: usize, row: &Result<Identity<'_>, Fault>) -> u64 {
-    match row.as_ref().ok().and_then(|row| identity_text(row.id)) {
-        Some(id) => identity(&id),
-        None => identity(&format!("unreadable row {place} of page {number}")),
-    }
 }
 
 /// The page's order, when its rows really are in non-increasing order of creation.
@@ -161,10 +155,10 @@ fn order(rows: &Rows<Identity<'_>>, cutoff: Instant) -> Option<Order> {
 
 pub(super) fn parse(one2pays: &One2Pays, ask: &Ask, body: &[u8]) -> Parsed {
     let body = Body::new(body);
-    let read = if ask.feed == BALANCE {
-        balance(one2pays, ask, &body)
-    } else {
-        movements(one2pays, ask, &body)
+    let read = match (&ask.subject, ask.feed) {
+        (Some(id), _) => reference(id, &body),
+        (None, BALANCE) => balance(one2pays, ask, &body),
+        (None, _) => movements(one2pays, ask, &body),
     };
     read.unwrap_or_else(whole_page)
 }
@@ -182,7 +176,16 @@ fn movements(one2pays: &One2Pays, ask: &Ask, body: &Body<'_>) -> Result<Parsed, 
         });
         match read {
             Ok(old) if cutoff.is_some_and(|cutoff| old.occurred_at.is_some_and(|at| at < cutoff)) => {}
-            Ok(transaction) => parsed.transactions.push((number, transaction)),
+            Ok(transaction) => {
+                if transaction.reference.is_none() && one2pays.max_details > 0 {
+                    parsed.subjects.push(Subject {
+                        id: transaction.provider_id.clone(),
+                        at: transaction.occurred_at,
+                        account: String::new(),
+                    });
+                }
+                parsed.transactions.push((number, transaction));
+            }
             Err(fault) => {
                 if fault.sub_minor {
                     parsed.misconfigured = Some(format!(
@@ -251,6 +254,33 @@ fn meaning(one2pays: &One2Pays, payment: bool, word: &str) -> (Status, bool) {
         _ => Status::Unknown,
     };
     (status, matches!(status, Status::Settled | Status::Failed))
+}
+
+/// A record asked about alone (section 5.2).
+fn alone<'s>(body: &'s Body<'_>) -> Result<Movement<'s>, BadPage> {
+    let envelope: Envelope<'s, Movement<'s>> = body.object()?;
+    if envelope.success.is_none_or(|raw| raw.get() != "true") {
+        return Err(bad("`success` is not true"));
+    }
+    envelope.data.ok_or_else(|| bad("the answer has no `data`"))
+}
+
+/// What its list did not say of it. The list stays the authority on everything else.
+fn reference(id: &str, body: &Body<'_>) -> Result<Parsed, BadPage> {
+    let row = alone(body)?;
+    let mut parsed = Parsed::default();
+    let read = field("id", row.id).id().and_then(|said| match said == id {
+        true => field("referenceId", row.reference_id).optional_id(),
+        false => Err(Fault::new(".id", "is not the record that was asked for")),
+    });
+    match read {
+        Ok(reference) => parsed.references.push((id.to_owned(), reference)),
+        Err(fault) => parsed.unreadable.push(crate::record::Unreadable {
+            place: format!("data{}", fault.path),
+            reason: fault.why.into_owned(),
+        }),
+    }
+    Ok(parsed)
 }
 
 fn wallet<'s>(body: &'s Body<'_>) -> Result<(Wallet<'s>, Vec<String>), BadPage> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::super::read::error_body;
+use super::super::read::{Anything, error_body};
 use super::super::setup::{header_safe, key, set_header};
 use super::PayVyne;
 use crate::failure::Class;
@@ -57,6 +57,12 @@ pub(super) fn open(payvyne: &PayVyne, reply: &Reply) -> Result<Session, Judgemen
     match judge_common(reply) {
         Judgement::Page => {}
         other => return Err(other),
+    }
+    if serde_json::from_slice::<Anything>(&reply.body).is_err() {
+        return Err(Judgement::Retry {
+            after: None,
+            why: "the answer to the token call is cut off".into(),
+        });
     }
     let unusable = || {
         fail(

@@ -206,6 +206,19 @@ fn a_refused_key_pair_stops_without_a_second_try_and_says_only_known_words() {
         provider("").session(&reply(503, "")),
         Err(Judgement::Retry { .. })
     ));
+    let cut = provider("").session(&reply(200, r#"{"access_token":"t","sco"#));
+    assert!(matches!(cut, Err(Judgement::Retry { .. })), "{cut:?}");
+    let none = provider("").session(&reply(200, r#"{"scope":"reconciliation"}"#));
+    assert!(
+        matches!(
+            none,
+            Err(Judgement::Fail {
+                class: Class::Protocol,
+                ..
+            })
+        ),
+        "{none:?}"
+    );
     assert!(matches!(
         provider("").session(&reply(404, "")),
         Err(Judgement::Fail {
@@ -344,6 +357,49 @@ fn a_sweep_with_an_unreadable_figure_is_put_aside_but_its_transactions_are_asked
     let parsed = parse("", &[row]);
     assert_eq!((parsed.balances.len(), parsed.subjects.len()), (0, 1));
     assert_eq!(parsed.unreadable[0].place, "elements[0].openingBalance.amount");
+}
+
+#[test]
+fn a_sweep_is_named_whatever_else_of_it_cannot_be_read() {
+    let at = |time: &str| format!("\"createdAt\":\"{time}\",");
+    let row = sweep_row("x", &at("2025-03-04T01:00:00Z"), "GBP3", "");
+    let twice = row.replacen("\"summary\":{}", "\"summary\":{},\"odd\":1,\"odd\":2", 1);
+    for (damaged, account) in [
+        (row.replacen("\"GBP3\"", "null", 1), ""),
+        (row.replacen("{\"identifier\":\"GBP3\"}", "7", 1), ""),
+        (row.replacen("2025-03-04T", "2025-3-4 ", 1), "GBP3"),
+        (twice, ""),
+    ] {
+        let parsed = parse("", std::slice::from_ref(&damaged));
+        let named: Vec<(&str, &str)> = parsed.subjects.iter().map(|s| (&*s.id, &*s.account)).collect();
+        assert_eq!(named, [("x", account)], "{damaged}");
+        assert_eq!(
+            (parsed.unreadable.len(), parsed.nameless, parsed.balances.len()),
+            (1, 0, 0)
+        );
+        let only = parse("settlement_accounts = [\"GBP3\"]", &[damaged]);
+        assert_eq!(only.subjects[0].account, "GBP3");
+    }
+}
+
+#[test]
+fn a_sweep_without_a_readable_id_is_counted_in_its_own_window_only() {
+    let at = |time: &str| format!("\"createdAt\":\"{time}\",");
+    let nameless = |time: &str| sweep_row("x", &at(time), "GBP3", "").replacen("\"x\"", "[]", 1);
+    let twice = |time: &str| sweep_row("x", &at(time), "GBP3", "").replacen("\"id\":\"x\"", "\"id\":1,\"id\":2", 1);
+    for row in [
+        nameless("2025-03-04T01:00:00Z"),
+        twice("2025-03-04T01:00:00Z"),
+        "7".into(),
+    ] {
+        let parsed = parse("", &[row]);
+        assert_eq!(
+            (parsed.subjects.len(), parsed.nameless, parsed.unreadable.len()),
+            (0, 1, 1)
+        );
+    }
+    let parsed = parse("", &[nameless("2025-03-05T01:00:00Z")]);
+    assert_eq!((parsed.nameless, parsed.unreadable.len()), (0, 0));
 }
 
 #[test]

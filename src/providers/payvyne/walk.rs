@@ -23,7 +23,7 @@ pub(super) fn next(heads: &[PageHead]) -> Step {
             last.number, seen.number
         ));
     }
-    if let Some(seen) = earlier.iter().find(|page| page.ids == last.ids) {
+    if let Some(seen) = earlier.iter().find(|page| page.lists_the_same(last)) {
         return broken(format!(
             "page {} repeats page {}: the cursor is ignored",
             last.number, seen.number

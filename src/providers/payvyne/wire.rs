@@ -1,12 +1,13 @@
 //! PayVyne's JSON: envelope, sweeps, transactions (sections 4, 5 and 7).
 
 use super::super::read::{
-    Body, Fault, Form as Amount, Members, Raw, Rows, Unknown, field, identity_text, object, unquoted, whole_page,
+    Body, Fault, Form as Amount, Members, Raw, Rows, Unknown, field, identify, identity_text, object, unquoted,
+    whole_page,
 };
 use super::{Form, PayVyne, SWEEP_TRANSACTIONS, SWEEPS};
 use crate::day::Instant;
 use crate::money::{Currency, Unit};
-use crate::providers::{Ask, BadPage, PageHead, Parsed, Subject, identity};
+use crate::providers::{Ask, BadPage, PageHead, Parsed, Subject};
 use crate::record::{Balance, Direction, Status, Transaction, TransactionKind};
 
 /// Kinds of movements in a sweep's summary: the provider's key, our item, the kind of its transactions, and whether it
@@ -119,27 +120,22 @@ struct Identity<'a> {
 }
 
 pub(super) fn head(number: u32, body: &[u8]) -> Result<PageHead, BadPage> {
-    let body = Body::new(body);
+    let bytes = body;
+    let body = Body::new(bytes);
     let (meta, rows) = list::<Identity<'_>>(&body)?;
     let size = field("size", meta.size);
     if size.is_there() && size.count().ok() != i64::try_from(rows.len()).ok() {
         return Err(bad("`size` is not the number of elements in the page"));
     }
-    let row_identity = |(place, row): (usize, &Result<Identity<'_>, Fault>)| match row
-        .as_ref()
-        .ok()
-        .and_then(|row| identity_text(row.transaction_id.or(row.id)))
-    {
-        Some(id) => identity(&id),
-        None => identity(&format!("unreadable row {place} of page {number}")),
-    };
-    Ok(PageHead {
+    let mut head = PageHead {
         number,
-        rows: u32::try_from(rows.len()).unwrap_or(u32::MAX),
-        ids: rows.iter().enumerate().map(row_identity).collect(),
         next: cursor(meta.next_page)?,
         ..PageHead::default()
-    })
+    };
+    identify(&mut head, bytes, &rows, |row| {
+        identity_text(row.transaction_id.or(row.id)).map(|id| id.into_owned())
+    });
+    Ok(head)
 }
 
 /// Absent, null and empty end the list; anything else that is no text would end it silently.
@@ -263,11 +259,32 @@ fn money(key: &'static str, raw: Option<Raw<'_>>) -> Result<(i64, Currency), Fau
 
 fn sweeps(payvyne: &PayVyne, ask: &Ask, body: &Body<'_>) -> Result<Parsed, BadPage> {
     let (meta, rows) = list::<Sweep<'_>>(body)?;
+    // What can be said of a row that cannot be read as a sweep at all (a key that stands twice).
+    let names = match rows.iter().all(Result::is_ok) {
+        true => Vec::new(),
+        false => list::<Listed<'_>>(body)?.1,
+    };
     let mut parsed = Parsed::default();
     let mut unknown = Unknown::default();
     unknown.add("", &meta.unknown);
     for (row, number) in rows.into_iter().zip(0_u32..) {
-        if let Err(fault) = row.and_then(|row| sweep(payvyne, ask, (number, &row), &mut unknown, &mut parsed)) {
+        let read = match row {
+            Ok(row) => sweep(payvyne, ask, (number, &row), &mut unknown, &mut parsed),
+            Err(fault) => match names.get(number as usize).and_then(|row| row.as_ref().ok()) {
+                Some(row) => listed(ask, row.id, row.created_at, &mut parsed).and_then(|listed| match listed {
+                    Some((id, at)) => {
+                        name(payvyne, (&id, at), None, &mut parsed);
+                        Err(fault)
+                    }
+                    None => Ok(()),
+                }),
+                None => {
+                    parsed.nameless += 1;
+                    Err(fault)
+                }
+            },
+        };
+        if let Err(fault) = read {
             fault.put_aside(&mut parsed, "elements", number);
         }
     }
@@ -275,9 +292,52 @@ fn sweeps(payvyne: &PayVyne, ask: &Ask, body: &Body<'_>) -> Result<Parsed, BadPa
     Ok(parsed)
 }
 
-/// Reads one sweep: what it is first, so that its transactions are asked for even when one of its figures is unreadable.
-/// Sweeps of another window are passed over (the filter asks for more days, each is read with its own window), and those
-/// of accounts that are not wanted.
+/// Only what names a sweep.
+#[derive(serde::Deserialize)]
+struct Listed<'a> {
+    #[serde(borrow)]
+    id: Option<Raw<'a>>,
+    #[serde(borrow, rename = "createdAt")]
+    created_at: Option<Raw<'a>>,
+}
+
+/// Id and time of a row of this window. None: it belongs to another window (the filter asks for more days, each is read with
+/// its own window). A time that cannot be read leaves it in this one.
+#[allow(clippy::type_complexity)]
+fn listed<'a>(
+    ask: &Ask,
+    id: Option<Raw<'a>>,
+    created_at: Option<Raw<'a>>,
+    parsed: &mut Parsed,
+) -> Result<Option<(String, Option<Instant>)>, Fault> {
+    let at = field("createdAt", created_at).optional_instant().ok().flatten();
+    if at.is_some_and(|at| !ask.window.contains(at)) {
+        return Ok(None);
+    }
+    match field("id", id).id() {
+        Ok(id) => Ok(Some((id, at))),
+        Err(fault) => {
+            parsed.nameless += 1;
+            Err(fault)
+        }
+    }
+}
+
+/// Names a sweep, so that its transactions are asked for whatever else of it can be read. The only account asked for is its
+/// account where its own is unreadable.
+fn name(payvyne: &PayVyne, (id, at): (&str, Option<Instant>), account: Option<&str>, parsed: &mut Parsed) {
+    let only = match payvyne.accounts.as_slice() {
+        [only] if payvyne.form == Form::Merchant => only.as_str(),
+        _ => "",
+    };
+    parsed.subjects.push(Subject {
+        id: id.to_owned(),
+        at,
+        account: account.unwrap_or(only).to_owned(),
+    });
+}
+
+/// Reads one sweep: what it is first. Sweeps of accounts that are not wanted are passed over.
 fn sweep(
     payvyne: &PayVyne,
     ask: &Ask,
@@ -286,31 +346,20 @@ fn sweep(
     parsed: &mut Parsed,
 ) -> Result<(), Fault> {
     unknown.add("elements[].", &row.unknown);
-    let id = field("id", row.id).id()?;
-    let at = field("createdAt", row.created_at).optional_instant()?;
-    let identifier: Account<'_> = field("settlementAccount", row.account).object()?;
-    let identifier = field("identifier", identifier.identifier)
-        .id()
-        .map_err(|f| f.under("settlementAccount"))?;
-    let wanted = payvyne.accounts.is_empty() || payvyne.accounts.contains(&identifier);
-    if !wanted || at.is_some_and(|at| !ask.window.contains(at)) {
+    let Some((id, at)) = listed(ask, row.id, row.created_at, parsed)? else {
         return Ok(());
-    }
-    let merchant = named("merchant", row.merchant)?;
-    let account = match (payvyne.form, merchant) {
-        // Identifiers are a merchant's own: GBP3 exists once per merchant of a platform.
-        (Form::Partner, Some(merchant)) => format!("{merchant}/{identifier}"),
-        (Form::Merchant, Some(merchant)) if payvyne.merchant.as_ref().is_some_and(|expected| *expected != merchant) => {
-            parsed.foreign = Some("a sweep of another merchant than `expected_merchant`: the key sees too much".into());
-            identifier
-        }
-        _ => identifier,
     };
-    parsed.subjects.push(Subject {
-        id: id.clone(),
-        at,
-        account: account.clone(),
-    });
+    let account = match account(payvyne, row, parsed) {
+        Ok(Some(account)) => account,
+        Ok(None) => return Ok(()),
+        Err(fault) => {
+            name(payvyne, (&id, at), None, parsed);
+            return Err(fault);
+        }
+    };
+    name(payvyne, (&id, at), Some(&account), parsed);
+    // A time that cannot be read is no reason to guess one.
+    field("createdAt", row.created_at).optional_instant()?;
     let stated = stated(row, unknown)?;
     // Without a time of its own a sweep belongs to the end of the window that listed it.
     let as_of = at.unwrap_or(ask.window.last_instant());
@@ -319,6 +368,27 @@ fn sweep(
         .balances
         .extend(figures.into_iter().map(|figure| (number, figure)));
     Ok(())
+}
+
+/// The settlement account of a sweep; None when it is not wanted.
+fn account(payvyne: &PayVyne, row: &Sweep<'_>, parsed: &mut Parsed) -> Result<Option<String>, Fault> {
+    let identifier: Account<'_> = field("settlementAccount", row.account).object()?;
+    let identifier = field("identifier", identifier.identifier)
+        .id()
+        .map_err(|f| f.under("settlementAccount"))?;
+    if !payvyne.accounts.is_empty() && !payvyne.accounts.contains(&identifier) {
+        return Ok(None);
+    }
+    let merchant = named("merchant", row.merchant)?;
+    Ok(Some(match (payvyne.form, merchant) {
+        // Identifiers are a merchant's own: GBP3 exists once per merchant of a platform.
+        (Form::Partner, Some(merchant)) => format!("{merchant}/{identifier}"),
+        (Form::Merchant, Some(merchant)) if payvyne.merchant.as_ref().is_some_and(|expected| *expected != merchant) => {
+            parsed.foreign = Some("a sweep of another merchant than `expected_merchant`: the key sees too much".into());
+            identifier
+        }
+        _ => identifier,
+    }))
 }
 
 /// The id inside `{"id": …}`; None for an absent, null or empty object.

@@ -353,6 +353,44 @@ fn heads_refuse_what_would_mislead_the_walk() {
     );
 }
 
+fn full_page(number: u32, id: impl Fn(u32) -> String) -> PageHead {
+    let rows: Vec<String> = (0..50).map(|n| format!("{{{}}}", id(n))).collect();
+    let body = format!(r#"{{"maxRows":50,"data":[{}]}}"#, rows.join(","));
+    provider("").head(&ask(DEPOSITS), number, body.as_bytes()).unwrap()
+}
+
+#[test]
+fn rows_without_a_readable_id_at_the_same_place_of_two_pages_are_not_one_record() {
+    let odd = |page: u32| {
+        move |n: u32| {
+            if n == 3 {
+                String::new()
+            } else {
+                format!("\"idDeposit\":{page}{n:02}")
+            }
+        }
+    };
+    let mut last = full_page(2, |n| format!("\"idDeposit\":3{n:02}"));
+    last.next = None;
+    let proof = PageHead {
+        confirms: true,
+        ..full_page(0, odd(1))
+    };
+    assert_eq!(
+        next(&[full_page(0, odd(1)), full_page(1, odd(2)), last, proof]),
+        Step::Done
+    );
+}
+
+#[test]
+fn an_ignored_page_number_is_seen_where_no_row_has_a_readable_id() {
+    let odd = |what: u32| move |n: u32| format!("\"id\":{what}{n:02}");
+    let pages: Vec<PageHead> = (0..3).map(|number| full_page(number, odd(7))).collect();
+    assert!(matches!(next(&pages), Step::Broken { .. }));
+    let others: Vec<PageHead> = (0..3).map(|number| full_page(number, odd(number + 1))).collect();
+    assert!(matches!(next(&others), Step::Get { number: 3, .. }));
+}
+
 // -- rows ---------------------------------------------------------------------------------------------------------------
 
 #[test]

@@ -18,7 +18,7 @@ pub(super) fn next(ask: &Ask, heads: &[PageHead]) -> Step {
     }
     let equal = pages
         .iter()
-        .filter(|page| page.rows > 0 && page.ids == last.ids)
+        .filter(|page| page.rows > 0 && page.lists_the_same(last))
         .count();
     if equal >= EQUAL_PAGES {
         return Step::Broken {

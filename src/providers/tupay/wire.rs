@@ -1,9 +1,11 @@
 //! TuPay's JSON: envelope, deposits and cashouts (document, sections 3 to 5); stated figures are in [`figures`].
 
-use super::super::read::{Body, Fault, Field, Form, Raw, Rows, Unknown, field, identity_text, object, whole_page};
+use super::super::read::{
+    Body, Fault, Field, Form, Raw, Rows, Unknown, field, identify, identity_text, object, whole_page,
+};
 use super::{BALANCE, BALANCE_REPORT, CASHOUTS, DEPOSITS, Tupay, figures};
 use crate::money::{Currency, Unit};
-use crate::providers::{Ask, BadPage, PageHead, Parsed, identity};
+use crate::providers::{Ask, BadPage, PageHead, Parsed};
 use crate::record::{Direction, RowResidual, Status, Transaction, TransactionKind};
 
 /// Rows of a full page where the answer does not say (section 3).
@@ -89,7 +91,8 @@ struct Identity<'a> {
 }
 
 pub(super) fn head(ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadPage> {
-    let body = Body::new(body);
+    let bytes = body;
+    let body = Body::new(bytes);
     let mut head = PageHead {
         number,
         ..PageHead::default()
@@ -116,13 +119,8 @@ pub(super) fn head(ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadP
     if max_rows < 1 {
         return Err(bad("`maxRows` is 0: no page would ever be the last"));
     }
-    head.rows = u32::try_from(length).unwrap_or(u32::MAX);
     head.next = (length >= max_rows).then(|| (number + 1).to_string());
-    head.ids = rows
-        .iter()
-        .enumerate()
-        .map(|(place, row)| row_identity(ask, place, row))
-        .collect();
+    identify(&mut head, bytes, &rows, |row| row_identity(ask, row));
     Ok(head)
 }
 
@@ -133,14 +131,12 @@ fn whole_number(field: &Field<'_>, name: &str) -> Result<Option<i64>, BadPage> {
     })
 }
 
-/// A row without a readable identity is told apart by its place: it counts, it repeats nothing.
-fn row_identity(ask: &Ask, place: usize, row: &Result<Identity<'_>, Fault>) -> u64 {
-    let text = row.as_ref().ok().and_then(|row| match ask.feed {
+fn row_identity(ask: &Ask, row: &Identity<'_>) -> Option<String> {
+    match ask.feed {
         BALANCE_REPORT => Some(format!("{}/{}", identity_text(row.date)?, identity_text(row.currency)?)),
         CASHOUTS => identity_text(row.cashout).map(|id| id.into_owned()),
         _ => identity_text(row.deposit).map(|id| id.into_owned()),
-    });
-    identity(&text.unwrap_or_else(|| format!("unreadable row {place}")))
+    }
 }
 
 // -- rows ---------------------------------------------------------------------------------------------------------------
