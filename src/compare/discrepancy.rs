@@ -129,7 +129,7 @@ pub fn of_item(item: &Item, identity: String, rows: &Rows, keys: &Keys, zone: Tz
         found.ledger_amount = sum(rows.entries.iter().map(|e| (e.currency, e.amount)));
     }
     found.what_differs = what_differs(item.kind, rows);
-    found.detail = detail(item.kind, record, entry, rows);
+    found.detail = detail(item.kind, record, entry, rows, !keys.feeds().is_empty());
     if let (Kind::NotCheckable, Some(entry)) = (item.kind, entry)
         && let Some(why) = keys.problem(entry)
     {
@@ -215,7 +215,8 @@ fn what_differs(kind: Kind, rows: &Rows) -> String {
     }
 }
 
-fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Rows) -> String {
+/// `keyed`: the provider has no list and was asked about the key.
+fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Rows, keyed: bool) -> String {
     let theirs = record.map_or_else(String::new, |r| {
         format!(
             "the provider shows {} as `{}`",
@@ -229,6 +230,7 @@ fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Row
     match kind {
         Kind::MissingInLedger => format!("{theirs}, the ledger has no entry after its grace"),
         Kind::MissingInProvider => match entry.and_then(|e| e.provider_id.as_ref()) {
+            _ if keyed => format!("{ours}, the provider was asked about its key and does not know it"),
             Some(_) => format!("{ours}, the provider does not know its provider_id and its list was read to the end"),
             None => format!("{ours}, the provider has no record after its grace and its list was read to the end"),
         },

@@ -195,6 +195,7 @@ impl<'n> Evening<'n> {
                     .map(|window| Wanted {
                         window,
                         subject: None,
+                        beside: Vec::new(),
                         shape: None,
                         account: String::new(),
                     })
@@ -221,13 +222,14 @@ impl<'n> Evening<'n> {
             feed: feed.name,
             window: wanted.window,
             subject: wanted.subject,
+            beside: wanted.beside,
             account: wanted.account,
             as_of: self.night.as_of,
             zone: self.night.job.timezone,
             calibration: Arc::clone(calibration),
         };
         Held {
-            shown: place_of(self.night, &ask),
+            shown: place_of(&ask),
             ask,
             shape: wanted.shape,
             keyed: feed.shape == Shape::Lookups,
@@ -456,11 +458,8 @@ async fn read_window<'a>(night: &'a Night<'a>, talk: Talk<'a>, held: &'a Held) -
 }
 
 /// `deposits 2026-03-04`, `sweep_transactions 5d02c8f1a97b3e64`, `payments 2026-01-01 to 2026-03-04`.
-fn place_of(night: &Night<'_>, ask: &Ask) -> String {
+fn place_of(ask: &Ask) -> String {
     if let Some(subject) = &ask.subject {
-        // What stands behind the key may open a session.
-        let extras = night.setup.provider.lookup_extras(ask.feed).len();
-        let subject = crate::providers::lookups::key_of(subject, extras);
         // A hostile id must not fill the log.
         let shown: String = subject.chars().filter(|c| !c.is_control()).take(64).collect();
         return format!("{} {shown}", ask.feed);
@@ -514,6 +513,7 @@ async fn check_first_page(talk: &Talk<'_>, setup: &ProviderSetup) -> Result<Vec<
             until: now - chrono::TimeDelta::days(1),
         },
         subject: None,
+        beside: Vec::new(),
         account: String::new(),
         as_of: now,
         zone: chrono_tz::UTC,

@@ -31,6 +31,8 @@ pub struct Planned {
 pub(super) struct Wanted {
     pub window: Window,
     pub subject: Option<String>,
+    /// [`crate::providers::Ask::beside`].
+    pub beside: Vec<String>,
     /// The account the subject was listed with.
     pub account: String,
     /// Instead of the job's own: what a cut conversation must agree with to go on.
@@ -201,6 +203,7 @@ pub(super) fn children(
         .map(|(id, (window, account))| Wanted {
             window,
             subject: Some(id),
+            beside: Vec::new(),
             account,
             shape: None,
         })

@@ -111,6 +111,9 @@ pub struct Ask {
     pub window: Window,
     /// The sweep's id, the merchant's key. None for windows.
     pub subject: Option<String>,
+    /// Values of [`Provider::lookup_extras`], in that order, an absent one empty: for the request only. They may open a session
+    /// and are never stored with an answer, so what is read of an answer must not depend on them.
+    pub beside: Vec<String>,
     /// The account the subject was listed with ([`Subject::account`]): its rows do not say. Empty for windows.
     pub account: String,
     /// The as-of instant of the run: the time of figures that carry none of their own.
@@ -334,14 +337,14 @@ pub trait Provider: Send + Sync {
         LookupKey::Reference
     }
 
-    /// Further columns whose values the request needs; they stand behind the key in the subject ([`lookups::subject`]).
+    /// Further columns whose values the request needs ([`Ask::beside`]).
     fn lookup_extras(&self, _feed: &str) -> &'static [LookupKey] {
         &[]
     }
 
-    /// Why this subject cannot be asked about (a key of the wrong length): nobody is asked, the entry is not checkable.
-    /// Carries no value. [`Provider::next`] says the same as a second guard.
-    fn lookup_problem(&self, _feed: &str, _subject: &str) -> Option<String> {
+    /// Why this subject cannot be asked about (a key of the wrong length, a further value that is missing): nobody is asked,
+    /// the entry is not checkable. Carries no value. [`Provider::next`] says the same as a second guard.
+    fn lookup_problem(&self, _feed: &str, _subject: &str, _beside: &[String]) -> Option<String> {
         None
     }
 

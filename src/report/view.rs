@@ -175,7 +175,7 @@ pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced
         business_day: facts.night.business_day.to_string(),
         as_of: crate::day::format_instant(facts.night.as_of),
         verdict: words::verdict(facts.night.verdict),
-        verdict_means: words::verdict_means(facts.night.verdict),
+        verdict_means: words::verdict_means(facts.night.verdict, facts.windows_not_sealed() > 0),
         tone: tone(facts.night.verdict),
         message: facts.night.message.as_deref().map(words::shown),
         warnings: facts

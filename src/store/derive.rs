@@ -85,22 +85,24 @@ pub fn seal(
         };
         let sealed = derive(tx, &mut archive, provider, &derivation)?;
         close(tx, &derivation, pages, sealed.rows)?;
-        let warnings = noticed(place, &sealed);
+        let warnings = noticed(place, shape, &sealed);
         put_warnings(tx, place.job, place.ask.as_of, warnings.iter())?;
         Ok(sealed)
     })
 }
 
 /// What the pages of a window say that a person should know. Rows follow from pages, and so do these sentences.
-fn noticed(place: &Place<'_>, sealed: &Sealed) -> Vec<String> {
+fn noticed(place: &Place<'_>, shape: Shape, sealed: &Sealed) -> Vec<String> {
     let unknown = sealed.unknown_fields.iter().map(|field| {
         let Place { provider, ask, .. } = place;
         format!("{}: the field {field:?} is not in the document of {provider}", ask.feed)
     });
-    let said = sealed
-        .warnings
-        .iter()
-        .map(|warning| format!("{}: {warning}", place.shown));
+    // Said of each of a thousand keys it would be a thousand sentences about the provider.
+    let shown = match shape {
+        Shape::Lookups => place.ask.feed,
+        _ => place.shown,
+    };
+    let said = sealed.warnings.iter().map(|warning| format!("{shown}: {warning}"));
     unknown.chain(said).collect()
 }
 

@@ -59,6 +59,7 @@ fn sample(feed: &'static str, shape: Shape) -> Ask {
         feed,
         window,
         subject: matches!(shape, Shape::Children { .. } | Shape::Lookups).then(|| SAMPLE_KEY.to_owned()),
+        beside: Vec::new(),
         account: String::new(),
         as_of: window.until,
         zone,

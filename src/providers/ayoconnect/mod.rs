@@ -42,14 +42,12 @@ fn build(section: &mut Section<'_>) -> Option<Built> {
 impl Ayoconnect {
     /// The key asked about: the flow's X-EXTERNAL-ID, or the payment's `referenceNo`.
     fn key<'a>(&self, ask: &'a Ask) -> &'a str {
-        let extras = self.lookup_extras(ask.feed).len();
-        lookups::key_of(ask.subject.as_deref().unwrap_or_default(), extras)
+        ask.subject.as_deref().unwrap_or_default()
     }
 
-    /// The further value of that place behind the key.
+    /// The further value of that place beside the key.
     fn extra<'a>(&self, ask: &'a Ask, place: usize) -> &'a str {
-        let subject = ask.subject.as_deref().unwrap_or_default();
-        subject.split(lookups::SEPARATOR).nth(place + 1).unwrap_or_default()
+        ask.beside.get(place).map(String::as_str).unwrap_or_default()
     }
 
     /// Named already when the request is made: the flow's id is used again for questions about it. None: a new one for
@@ -119,9 +117,7 @@ impl Provider for Ayoconnect {
         }
     }
 
-    fn lookup_problem(&self, feed: &str, subject: &str) -> Option<String> {
-        let extras = self.lookup_extras(feed).len();
-        let key = lookups::key_of(subject, extras);
+    fn lookup_problem(&self, feed: &str, key: &str, beside: &[String]) -> Option<String> {
         let wrong = |column: &str, rule: &str| Some(format!("the ledger's `{column}` {rule}"));
         let exact = "is not 32 letters and digits";
         match (feed, self.0.generation) {
@@ -135,9 +131,8 @@ impl Provider for Ayoconnect {
             }
             _ if !sign::is_external_id(key) => wrong("x_external_id", exact),
             (BINDINGS, _) => {
-                let mut parts = subject.split(lookups::SEPARATOR).skip(1);
-                let mut next = || parts.next().is_some_and(sign::is_external_id);
-                match (next(), next()) {
+                let fine = |place: usize| beside.get(place).is_some_and(|value| sign::is_external_id(value));
+                match (fine(0), fine(1)) {
                     (false, _) => wrong("reference", exact),
                     (_, false) => wrong("reference_no", "is not the 32 letters and digits of a binding's code"),
                     _ => None,
@@ -154,7 +149,7 @@ impl Provider for Ayoconnect {
     fn next(&self, ask: &Ask, heads: &[PageHead]) -> Step {
         let problem = match &ask.subject {
             None => Some("no key was given".to_owned()),
-            Some(subject) => self.lookup_problem(ask.feed, subject),
+            Some(subject) => self.lookup_problem(ask.feed, subject, &ask.beside),
         };
         lookups::next(problem, heads)
     }

@@ -58,14 +58,18 @@ fn now() -> Instant {
     at("2026-01-14T19:30:00Z")
 }
 
-fn ask(feed: &'static str, subject: &str) -> Ask {
+/// `key|further|further`.
+fn ask(feed: &'static str, key: &str) -> Ask {
+    let mut parts = key.split('|').map(str::to_owned);
+    let subject = parts.next();
     Ask {
         feed,
         window: Window {
             from: at("2026-01-14T17:00:00Z"),
             until: at("2026-01-15T17:00:00Z"),
         },
-        subject: Some(subject.to_owned()),
+        subject,
+        beside: parts.collect(),
         account: String::new(),
         as_of: at("2026-01-15T19:00:00Z"),
         zone: chrono_tz::Asia::Jakarta,
@@ -172,6 +176,10 @@ fn keys_of_the_wrong_form_are_refused_before_anything_is_sent_and_never_repeated
     assert!(short.check_keys(&keys()).unwrap_err().contains("32 characters"));
 }
 
+fn problem(settings: &str, ask: &Ask) -> Option<String> {
+    provider(settings).lookup_problem(ask.feed, ask.subject.as_deref().unwrap(), &ask.beside)
+}
+
 #[test]
 fn keys_of_the_wrong_length_are_not_asked_about() {
     let bindings = format!("{V2}\nrecords = \"bindings\"");
@@ -187,7 +195,7 @@ fn keys_of_the_wrong_length_are_not_asked_about() {
         (&bindings, BINDINGS, FLOW.to_owned(), false),
     ] {
         assert_eq!(
-            provider(settings).lookup_problem(feed, &subject).is_none(),
+            problem(settings, &ask(feed, &subject)).is_none(),
             fine,
             "{subject}"
         );

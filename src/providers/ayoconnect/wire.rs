@@ -117,7 +117,7 @@ impl Page<'_, '_> {
     }
 
     fn warn(&mut self, what: &str) {
-        self.parsed.warnings.push(format!("{}: {what}", self.ask.feed));
+        self.parsed.warnings.push(what.to_owned());
     }
 
     fn read(&mut self) {
@@ -289,12 +289,6 @@ impl Page<'_, '_> {
     fn binding(&mut self) -> Result<(), Fault> {
         let currency = rupiah().ok_or_else(|| Fault::new("", "IDR is no currency"))?;
         let reference = field("partnerReferenceNo", self.answer.partner_reference).id()?;
-        if reference != self.ayoconnect.extra(self.ask, 0) {
-            return Err(Fault::new(
-                ".partnerReferenceNo",
-                "is not the binding that was asked about",
-            ));
-        }
         let word = field("tokenStatus", self.answer.token_status).word()?;
         let plain = word.to_ascii_uppercase().replace('_', " ");
         let status = match (self.ayoconnect.0.overrides.get(&word), plain.as_str()) {

@@ -42,6 +42,7 @@ fn ask(feed: &'static str, subject: Option<&str>) -> Ask {
             until: at("2026-01-16T05:00:00Z"),
         },
         subject: subject.map(str::to_owned),
+        beside: Vec::new(),
         account: String::new(),
         as_of: at("2026-01-16T07:30:00Z"),
         zone: chrono_tz::America::Bogota,
@@ -106,7 +107,7 @@ fn paths_are_joined_with_one_slash_and_keys_are_encoded() {
         );
     }
     for bad in ["", ".", "..", "a\nb"] {
-        assert!(provider("").lookup_problem(PAYINS, bad).is_some(), "{bad:?}");
+        assert!(provider("").lookup_problem(PAYINS, bad, &[]).is_some(), "{bad:?}");
     }
 }
 
