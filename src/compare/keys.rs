@@ -37,6 +37,11 @@ impl Keys {
         &self.feeds
     }
 
+    /// The ledger lists bindings of customers' accounts, no money.
+    pub fn of_bindings(&self) -> bool {
+        self.feeds.iter().any(|feed| feed.name == "bindings")
+    }
+
     /// The subject of a feed as SQL over `ledger_entries`; NULL without a key.
     pub fn sql(&self, feed: &str) -> Option<String> {
         let provider = &self.setup.as_ref()?.provider;

@@ -229,11 +229,11 @@ fn items(store: &Store, night: &Horizon<'_>, provider: &dyn Provider, feed: &Fee
     };
     let beside = of_extras(&|place, column| format!(", coalesce({column}, '') AS beside_{place}"));
     let read = of_extras(&|place, _| format!(", asked.beside_{place}"));
-    // Of several entries with one key the one that says more is asked about.
+    // Of several entries with one key a payment comes before its refund, then the one that says more.
     let order = of_extras(&|place, _| format!(", asked.beside_{place} DESC"));
     let sql = format!(
         "WITH asked AS (
-           SELECT {subject} AS subject, status, amount_minor, booked_at{beside} FROM ledger_entries
+           SELECT {subject} AS subject, status, amount_minor, booked_at, direction{beside} FROM ledger_entries
             WHERE job = ?1 AND status <> 'excluded' AND instr(?3, ' ' || direction || ' ')
               AND (booked_at IS NULL OR booked_at >= ?4 AND booked_at < ?5)
          )
@@ -245,7 +245,7 @@ fn items(store: &Store, night: &Horizon<'_>, provider: &dyn Provider, feed: &Fee
            FROM asked LEFT JOIN windows AS w
              ON w.job = ?1 AND w.feed = ?2 AND w.subject = asked.subject
           WHERE asked.subject IS NOT NULL
-          ORDER BY asked.subject{order}"
+          ORDER BY asked.subject, asked.direction{order}"
     );
     let directions: Vec<&str> = feed.directions.iter().map(|direction| direction.as_str()).collect();
     let directions = format!(" {} ", directions.join(" "));

@@ -331,6 +331,11 @@ impl<'n> Evening<'n> {
     fn count(&mut self, held: &Held, end: End) {
         let ask = &held.ask;
         let unusable = matches!(end, End::Unusable(_));
+        // Keys without an answer that are under way together end together: only one more is the provider, not the keys.
+        let most = match held.keyed {
+            true => MAX_UNUSABLE_IN_A_ROW.max(u32::try_from(side_by_side(self.night.client)).map_or(u32::MAX, |n| n.saturating_add(1))),
+            false => MAX_UNUSABLE_IN_A_ROW,
+        };
         match end {
             End::Sealed(sealed) => {
                 self.reading.sealed += 1;
@@ -338,8 +343,7 @@ impl<'n> Evening<'n> {
                 self.add(ask, sealed);
             }
             End::Open(failure) if held.keyed => self.refused(failure),
-            // Twice in a row it is the provider, not the keys.
-            End::Unusable(failure) if held.keyed && self.unusable_in_a_row + 1 < MAX_UNUSABLE_IN_A_ROW => {
+            End::Unusable(failure) if held.keyed && self.unusable_in_a_row + 1 < most => {
                 self.refused(failure);
             }
             End::Unstable(sealed, failure) => {
@@ -357,7 +361,7 @@ impl<'n> Evening<'n> {
             }
         }
         self.unusable_in_a_row = if unusable { self.unusable_in_a_row + 1 } else { 0 };
-        if self.unusable_in_a_row >= MAX_UNUSABLE_IN_A_ROW {
+        if self.unusable_in_a_row >= most {
             self.halt.cancel();
         }
     }

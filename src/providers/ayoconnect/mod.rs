@@ -45,16 +45,18 @@ impl Ayoconnect {
         ask.subject.as_deref().unwrap_or_default()
     }
 
-    /// The further value of that place beside the key.
-    fn extra<'a>(&self, ask: &'a Ask, place: usize) -> &'a str {
-        ask.beside.get(place).map(String::as_str).unwrap_or_default()
+    /// A further value beside the key; empty when it is not known.
+    fn extra<'a>(&self, ask: &'a Ask, column: LookupKey) -> &'a str {
+        let extras = self.lookup_extras(ask.feed).iter().zip(&ask.beside);
+        let mut found = extras.filter(|(extra, _)| **extra == column);
+        found.next().map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
     /// Named already when the request is made: the flow's id is used again for questions about it. None: a new one for
     /// each attempt, made when it is signed.
     fn external_id<'a>(&self, ask: &'a Ask) -> Option<&'a str> {
         let flow = match (ask.feed, self.0.generation) {
-            (PAYMENTS, Generation::V3) => self.extra(ask, 0),
+            (PAYMENTS, Generation::V3) => self.extra(ask, LookupKey::XExternalId),
             _ => self.key(ask),
         };
         // Bindings are known by their flow only.
@@ -107,13 +109,15 @@ impl Provider for Ayoconnect {
         }
     }
 
-    /// A binding is read with the merchant's reference and the code of its session (in the column `reference_no`); a payment of
-    /// generation 3 with the id of its flow.
+    /// The merchant's reference, which the answer must bear; for a binding the code of its session (in the column
+    /// `reference_no`), for a payment of generation 3 the id of its flow.
     fn lookup_extras(&self, feed: &str) -> &'static [LookupKey] {
         match (feed, self.0.generation) {
             (BINDINGS, _) => &[LookupKey::Reference, LookupKey::ReferenceNo],
-            (_, Generation::V3) if self.0.external_id == ExternalId::Reuse => &[LookupKey::XExternalId],
-            _ => &[],
+            (_, Generation::V3) if self.0.external_id == ExternalId::Reuse => {
+                &[LookupKey::Reference, LookupKey::XExternalId]
+            }
+            _ => &[LookupKey::Reference],
         }
     }
 
@@ -160,8 +164,8 @@ impl Provider for Ayoconnect {
             (BINDINGS, _) => post(
                 &self.0.paths.binding,
                 &[
-                    ("partnerReferenceNo", self.extra(ask, 0)),
-                    ("authCode", self.extra(ask, 1)),
+                    ("partnerReferenceNo", self.extra(ask, LookupKey::Reference)),
+                    ("authCode", self.extra(ask, LookupKey::ReferenceNo)),
                     ("merchantId", merchant),
                 ],
             ),

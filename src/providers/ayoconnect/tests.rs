@@ -426,6 +426,57 @@ fn an_answer_about_another_payment_is_no_answer() {
 }
 
 #[test]
+fn an_answer_that_bears_another_reference_than_the_ledger_is_no_answer() {
+    let v2 = |reference: &str| {
+        format!(r#"{{"responseCode":"2003600","referenceNo":"{PAYMENT}","partnerReferenceNo":{reference}}}"#)
+    };
+    let v3 = |reference: &str| {
+        format!(
+            r#"{{"responseCode":"2005500","originalReferenceNo":"{PAYMENT}","originalPartnerReferenceNo":{reference},"latestTransactionStatus":"00"}}"#
+        )
+    };
+    let asked = |settings: &str, key: &str, body: String| {
+        provider(settings).judge(&ask(PAYMENTS, &format!("{key}|{PARTNER}|{FLOW}")), &reply(200, &body))
+    };
+    for said in [format!("\"{PARTNER}\""), "null".to_owned(), "\"\"".to_owned()] {
+        assert_eq!(asked(V2, FLOW, v2(&said)), Judgement::Page, "{said}");
+        assert_eq!(asked(V3, PAYMENT, v3(&said)), Judgement::Page, "{said}");
+    }
+    for judged in [
+        asked(V2, FLOW, v2("\"another\"")),
+        asked(V3, PAYMENT, v3("\"another\"")),
+    ] {
+        assert!(
+            matches!(&judged, Judgement::Refused { class: Class::Config, why } if why.contains("partnerReferenceNo")),
+            "{judged:?}"
+        );
+    }
+}
+
+#[test]
+fn a_success_without_a_record_of_the_generation_is_not_asked_for_again() {
+    let v2 = format!(r#"{{"responseCode":"2003600","referenceNo":"{PAYMENT}"}}"#);
+    let v3 = r#"{"responseCode":"2005500","latestTransactionStatus":"00"}"#;
+    for (settings, body) in [(V2, v3), (V3, &v2), (V2, r#"{"responseCode":"2003600"}"#)] {
+        assert!(
+            matches!(
+                judge(settings, 200, body),
+                Judgement::Refused {
+                    class: Class::Config,
+                    ..
+                }
+            ),
+            "{body}"
+        );
+    }
+    // What cannot be read may be whole the next time.
+    assert!(matches!(
+        judge(V2, 200, r#"{"responseCode":"2003600","ref"#),
+        Judgement::Retry { .. }
+    ));
+}
+
+#[test]
 fn any_success_code_will_do_but_the_record_must_be_of_the_configured_generation() {
     let v2 =
         format!(r#"{{"responseCode":"2003330","referenceNo":"{PAYMENT}","amount":{{"value":"1","currency":"IDR"}}}}"#);

@@ -304,6 +304,25 @@ fn an_answer_about_another_key_is_no_answer() {
 }
 
 #[test]
+fn a_success_that_holds_nothing_is_not_asked_for_again_and_a_cut_one_is() {
+    let judge = |body: &str| provider("").judge(&payout(), &reply(200, body));
+    for body in [r#"{"code":200,"data":null}"#, r#"{"code":200,"data":[]}"#, r#"{"code":200}"#, "{}"] {
+        assert!(
+            matches!(
+                judge(body),
+                Judgement::Refused {
+                    class: Class::Protocol,
+                    ..
+                }
+            ),
+            "{body}"
+        );
+    }
+    // Not whole: the walk reads it and asks again.
+    assert_eq!(judge(r#"{"code":200,"data":{"uniq"#), Judgement::Page);
+}
+
+#[test]
 fn a_cut_or_empty_success_is_no_page() {
     for body in [
         r#"{"code":200,"data":null}"#,
