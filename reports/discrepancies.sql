@@ -96,6 +96,7 @@ SELECT discrepancy_id,
        what_differs,
        CASE
          WHEN status = 'resolved' THEN 'the cause is gone since the last night'
+         WHEN what_differs LIKE 'binding: %' THEN 'the customer''s card or account is not bound any more: unbound, expired, or closed at the bank'
          ELSE CASE kind
            WHEN 'missing_in_ledger' THEN CASE direction
              WHEN 'out' THEN 'the provider paid out and the books have no entry: a payout, refund or fee was not booked'
@@ -131,6 +132,7 @@ SELECT discrepancy_id,
        END AS likely_cause,
        CASE
          WHEN status = 'resolved' THEN 'none'
+         WHEN what_differs LIKE 'binding: %' THEN 'give the customer a new link: reconciled ' || coalesce(provider, '') || ' bind-link ' || job || ', then book the new binding'
          ELSE CASE kind
            WHEN 'missing_in_ledger' THEN 'book it under this reference'
            WHEN 'missing_in_provider' THEN 'ask ' || coalesce(provider, 'the provider') || ' for this key; if it is unknown there, reverse the booking'

@@ -107,6 +107,7 @@ fn subject(entry: &Entry, folder: &Path) -> Subject {
                 until,
             },
             subject: None,
+            beside: Vec::new(),
             account: String::new(),
             as_of: until + chrono::TimeDelta::hours(2),
             zone,
@@ -143,12 +144,14 @@ impl Subject {
             feed.shape,
             Shape::Children { .. } | Shape::Details { .. } | Shape::Lookups
         );
+        // In a fixture's settings: the key, then what the request needs beside it.
+        let noted = self.keys.get(feed.name).map_or("5d02c8f1a97b3e64/ü", String::as_str);
+        let mut parts = noted.split('|').map(str::to_owned);
+        let subject = parts.next().filter(|_| by_subject);
         Ask {
             feed: feed.name,
-            subject: by_subject.then(|| match self.keys.get(feed.name) {
-                Some(key) => key.clone(),
-                None => "5d02c8f1a97b3e64/ü".to_owned(),
-            }),
+            subject,
+            beside: parts.collect(),
             ..self.ask.clone()
         }
     }
@@ -322,7 +325,7 @@ fn feeds_asked_by_key_take_the_key_of_their_fixtures_and_refuse_to_ask_about_non
             let ask = subject.ask(feed.name);
             let key = ask.subject.clone().expect("a key");
             assert_eq!(
-                provider.lookup_problem(feed.name, &key),
+                provider.lookup_problem(feed.name, &key, &ask.beside),
                 None,
                 "{} {}",
                 provider.name(),
@@ -330,7 +333,7 @@ fn feeds_asked_by_key_take_the_key_of_their_fixtures_and_refuse_to_ask_about_non
             );
             assert!(!feed.directions.is_empty() && !provider.lookup_key(feed.name).column().is_empty());
             for bad in ["", "\n"] {
-                let why = provider.lookup_problem(feed.name, bad).expect("a problem");
+                let why = provider.lookup_problem(feed.name, bad, &ask.beside).expect("a problem");
                 let nobody = Ask {
                     subject: Some(bad.into()),
                     ..ask.clone()

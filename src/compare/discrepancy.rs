@@ -8,7 +8,7 @@ use super::pair;
 use super::rows::{Entry, Record};
 use crate::day::{BusinessDay, Instant, day_of};
 use crate::money::{Currency, format_minor};
-use crate::record::{Direction, Kind};
+use crate::record::{Direction, Kind, Status, TransactionKind};
 
 /// A finding ready to be stored; its life is added by the writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,8 +128,8 @@ pub fn of_item(item: &Item, identity: String, rows: &Rows, keys: &Keys, zone: Tz
     if rows.entries.len() > 1 {
         found.ledger_amount = sum(rows.entries.iter().map(|e| (e.currency, e.amount)));
     }
-    found.what_differs = what_differs(item.kind, rows);
-    found.detail = detail(item.kind, record, entry, rows);
+    found.what_differs = unbound(item.kind, rows, keys).unwrap_or_else(|| what_differs(item.kind, rows));
+    found.detail = detail(item.kind, record, entry, rows, !keys.feeds().is_empty());
     if let (Kind::NotCheckable, Some(entry)) = (item.kind, entry)
         && let Some(why) = keys.problem(entry)
     {
@@ -215,7 +215,23 @@ fn what_differs(kind: Kind, rows: &Rows) -> String {
     }
 }
 
-fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Rows) -> String {
+/// A binding that holds no more: the report tells the reader of a new link for these.
+fn unbound(kind: Kind, rows: &Rows, keys: &Keys) -> Option<String> {
+    let [entry] = rows.entries.as_slice() else { return None };
+    let found = match (kind, rows.records.as_slice()) {
+        (Kind::StatusMismatch, [(record, _)])
+            if record.kind == TransactionKind::Binding && record.status == Status::Failed =>
+        {
+            record.provider_status.as_str()
+        }
+        (Kind::MissingInProvider, []) if keys.of_bindings() => "absent",
+        _ => return None,
+    };
+    Some(format!("binding: {} -> {found}", word(entry)))
+}
+
+/// `keyed`: the provider has no list and was asked about the key.
+fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Rows, keyed: bool) -> String {
     let theirs = record.map_or_else(String::new, |r| {
         format!(
             "the provider shows {} as `{}`",
@@ -229,6 +245,7 @@ fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Row
     match kind {
         Kind::MissingInLedger => format!("{theirs}, the ledger has no entry after its grace"),
         Kind::MissingInProvider => match entry.and_then(|e| e.provider_id.as_ref()) {
+            _ if keyed => format!("{ours}, the provider was asked about its key and shows no such record"),
             Some(_) => format!("{ours}, the provider does not know its provider_id and its list was read to the end"),
             None => format!("{ours}, the provider has no record after its grace and its list was read to the end"),
         },

@@ -37,21 +37,21 @@ impl Keys {
         &self.feeds
     }
 
+    /// The ledger lists bindings of customers' accounts, no money.
+    pub fn of_bindings(&self) -> bool {
+        self.feeds.iter().any(|feed| feed.name == "bindings")
+    }
+
     /// The subject of a feed as SQL over `ledger_entries`; NULL without a key.
     pub fn sql(&self, feed: &str) -> Option<String> {
         let provider = &self.setup.as_ref()?.provider;
-        Some(lookups::subject_sql(
-            provider.lookup_key(feed),
-            provider.lookup_extras(feed),
-        ))
+        Some(lookups::subject_sql(provider.lookup_key(feed)))
     }
 
     /// What the provider is asked about this entry in that feed; None without a key.
-    pub fn subject(&self, feed: &str, entry: &Entry) -> Option<String> {
+    pub fn subject<'e>(&self, feed: &str, entry: &'e Entry) -> Option<&'e str> {
         let provider = &self.setup.as_ref()?.provider;
-        let key = value(entry, provider.lookup_key(feed)).filter(|key| !key.is_empty())?;
-        let extras: Vec<Option<&str>> = provider.lookup_extras(feed).iter().map(|&k| value(entry, k)).collect();
-        Some(lookups::subject(key, &extras))
+        value(entry, provider.lookup_key(feed)).filter(|key| !key.is_empty())
     }
 
     /// Whether this record came from asking about this entry.
@@ -59,7 +59,7 @@ impl Keys {
         !record.subject.is_empty()
             && record.direction == entry.direction
             && self.feeds.iter().any(|feed| feed.name == record.feed)
-            && self.subject(&record.feed, entry).as_ref() == Some(&record.subject)
+            && self.subject(&record.feed, entry) == Some(&record.subject)
     }
 
     /// Why nobody can be asked about this entry: it lacks the key, or the key breaks the provider's rules.
@@ -69,7 +69,13 @@ impl Keys {
             .feed_of(entry.direction)
             .filter(|_| entry.status != LedgerStatus::Excluded)?;
         match self.subject(feed.name, entry) {
-            Some(subject) => provider.lookup_problem(feed.name, &subject),
+            Some(subject) => {
+                let extras = provider.lookup_extras(feed.name).iter();
+                let beside: Vec<String> = extras
+                    .map(|&k| value(entry, k).unwrap_or_default().to_owned())
+                    .collect();
+                provider.lookup_problem(feed.name, subject, &beside)
+            }
             None => Some(format!(
                 "the ledger's `{}` is empty",
                 provider.lookup_key(feed.name).column()

@@ -111,7 +111,7 @@ impl Scope {
             Some((feed, answered)) => self
                 .keys
                 .subject(feed, entry)
-                .is_some_and(|subject| answered.contains(&subject)),
+                .is_some_and(|subject| answered.contains(subject)),
             None => {
                 let span = match entry.booked_at {
                     Some(at) => Window {

@@ -67,6 +67,7 @@ impl Selection {
                 window: candidate.window,
                 shape: Some(format!("{} {}", night.job.shape, candidate.said)),
                 subject: Some(candidate.subject),
+                beside: candidate.beside,
                 account: String::new(),
             });
         }
@@ -82,6 +83,7 @@ impl Selection {
 /// Everything the ledger says about one key, and what is known of it.
 struct Item {
     subject: String,
+    beside: Vec<String>,
     /// The oldest booking; None: one of its entries has no date.
     booked_at: Option<Instant>,
     /// Largest of its entries, minor units without sign.
@@ -123,6 +125,7 @@ struct Candidate {
     amount: Reverse<u64>,
     feed: usize,
     subject: String,
+    beside: Vec<String>,
     window: Window,
     said: String,
     begun_tonight: bool,
@@ -173,6 +176,7 @@ impl Item {
             amount: Reverse(self.amount),
             feed,
             subject: self.subject,
+            beside: self.beside,
             window,
             said,
             begun_tonight,
@@ -218,10 +222,21 @@ fn day_window(job: &Job, at: Instant) -> Window {
 
 /// Keys of the ledger inside the span of the books, with what is known of each; those that cannot be asked about are left out.
 fn items(store: &Store, night: &Horizon<'_>, provider: &dyn Provider, feed: &Feed) -> Result<Vec<Item>, Failure> {
-    let subject = lookups::subject_sql(provider.lookup_key(feed.name), provider.lookup_extras(feed.name));
+    let subject = lookups::subject_sql(provider.lookup_key(feed.name));
+    let extras = provider.lookup_extras(feed.name);
+    let of_extras = |sql: &dyn Fn(usize, &str) -> String| -> String {
+        (0..)
+            .zip(extras)
+            .map(|(place, extra)| sql(place, extra.column()))
+            .collect()
+    };
+    let beside = of_extras(&|place, column| format!(", coalesce({column}, '') AS beside_{place}"));
+    let read = of_extras(&|place, _| format!(", asked.beside_{place}"));
+    // Of several entries with one key a payment comes before its refund, then the one that says more.
+    let order = of_extras(&|place, _| format!(", asked.beside_{place} DESC"));
     let sql = format!(
         "WITH asked AS (
-           SELECT {subject} AS subject, status, amount_minor, booked_at FROM ledger_entries
+           SELECT {subject} AS subject, status, amount_minor, booked_at, direction{beside} FROM ledger_entries
             WHERE job = ?1 AND status <> 'excluded' AND instr(?3, ' ' || direction || ' ')
               AND (booked_at IS NULL OR booked_at >= ?4 AND booked_at < ?5)
          )
@@ -229,11 +244,11 @@ fn items(store: &Store, night: &Horizon<'_>, provider: &dyn Provider, feed: &Fee
                 w.state = 'sealed', w.sealed_at, w.begun_at, w.reason IS NOT NULL, w.shape,
                 (SELECT max(iif(t.status = 'open' OR t.status = 'unknown', 2, 1)) FROM transactions AS t
                   WHERE t.job = ?1 AND t.feed = ?2 AND t.subject = asked.subject AND t.subject <> ''
-                    AND t.vanished_at IS NULL)
+                    AND t.vanished_at IS NULL){read}
            FROM asked LEFT JOIN windows AS w
              ON w.job = ?1 AND w.feed = ?2 AND w.subject = asked.subject
           WHERE asked.subject IS NOT NULL
-          ORDER BY asked.subject"
+          ORDER BY asked.subject, asked.direction{order}"
     );
     let directions: Vec<&str> = feed.directions.iter().map(|direction| direction.as_str()).collect();
     let directions = format!(" {} ", directions.join(" "));
@@ -244,10 +259,12 @@ fn items(store: &Store, night: &Horizon<'_>, provider: &dyn Provider, feed: &Fee
         let mut rows = statement.query(params![night.job.name, feed.name, directions, from, until])?;
         let mut items: Vec<Item> = Vec::new();
         while let Some(row) = rows.next()? {
-            let item = read_item(row)?;
+            let item = read_item(row, extras.len())?;
             match items.last_mut() {
                 Some(last) if last.subject == item.subject => last.add(item),
-                _ if provider.lookup_problem(feed.name, &item.subject).is_some() => {}
+                _ if provider
+                    .lookup_problem(feed.name, &item.subject, &item.beside)
+                    .is_some() => {}
                 _ => items.push(item),
             }
         }
@@ -255,7 +272,7 @@ fn items(store: &Store, night: &Horizon<'_>, provider: &dyn Provider, feed: &Fee
     })
 }
 
-fn read_item(row: &Row<'_>) -> Result<Item, Failure> {
+fn read_item(row: &Row<'_>, extras: usize) -> Result<Item, Failure> {
     let instant = |column: usize| -> Result<Option<Instant>, Failure> {
         let text: Option<String> = row.get(column)?;
         // An empty text is the begin of a window that an older version wrote.
@@ -279,6 +296,9 @@ fn read_item(row: &Row<'_>) -> Result<Item, Failure> {
     };
     Ok(Item {
         subject: row.get(0)?,
+        beside: (11..11 + extras)
+            .map(|column| row.get(column))
+            .collect::<Result<_, _>>()?,
         statuses: BTreeSet::from([row.get(1)?]),
         amount: row.get::<_, i64>(2)?.unsigned_abs(),
         booked_at: instant(3)?,

@@ -192,6 +192,7 @@ impl<'n> Evening<'n> {
                     .map(|window| Wanted {
                         window,
                         subject: None,
+                        beside: Vec::new(),
                         shape: None,
                         account: String::new(),
                     })
@@ -224,6 +225,7 @@ impl<'n> Evening<'n> {
             feed: feed.name,
             window: wanted.window,
             subject: wanted.subject,
+            beside: wanted.beside,
             account: wanted.account,
             as_of: self.night.as_of,
             zone: self.night.job.timezone,
@@ -280,6 +282,7 @@ impl<'n> Evening<'n> {
             let place = Ask {
                 feed,
                 window,
+                beside: Vec::new(),
                 subject: None,
                 account: String::new(),
                 as_of: self.night.as_of,
@@ -386,6 +389,12 @@ impl<'n> Evening<'n> {
     fn count(&mut self, held: &Held, end: End) {
         let ask = &held.ask;
         let unusable = matches!(end, End::Unusable(_));
+        // Keys without an answer that are under way together end together: only one more is the provider, not the keys.
+        let most = match held.keyed {
+            true => MAX_UNUSABLE_IN_A_ROW
+                .max(u32::try_from(side_by_side(self.night.client)).map_or(u32::MAX, |n| n.saturating_add(1))),
+            false => MAX_UNUSABLE_IN_A_ROW,
+        };
         match end {
             End::Sealed(sealed) => {
                 self.reading.sealed += 1;
@@ -393,8 +402,7 @@ impl<'n> Evening<'n> {
                 self.add(ask, sealed);
             }
             End::Open(failure) if held.keyed => self.refused(failure),
-            // Twice in a row it is the provider, not the keys.
-            End::Unusable(failure) if held.keyed && self.unusable_in_a_row + 1 < MAX_UNUSABLE_IN_A_ROW => {
+            End::Unusable(failure) if held.keyed && self.unusable_in_a_row + 1 < most => {
                 self.refused(failure);
             }
             End::Unstable(sealed, failure) => {
@@ -412,7 +420,7 @@ impl<'n> Evening<'n> {
             }
         }
         self.unusable_in_a_row = if unusable { self.unusable_in_a_row + 1 } else { 0 };
-        if self.unusable_in_a_row >= MAX_UNUSABLE_IN_A_ROW {
+        if self.unusable_in_a_row >= most {
             self.halt.cancel();
         }
     }
@@ -504,12 +512,7 @@ async fn read_window<'a>(night: &'a Night<'a>, talk: Talk<'a>, held: &'a Held) -
 
 /// `tupay-pe: deposits 2026-03-04`.
 fn place_name(night: &Night<'_>, ask: &Ask) -> String {
-    format!("{}: {}", night.job.name, place_of(night, ask))
-}
-
-/// The place of a conversation in its job.
-fn place_of(night: &Night<'_>, ask: &Ask) -> String {
-    ask.place(night.setup.provider.lookup_extras(ask.feed).len())
+    format!("{}: {}", night.job.name, ask.place())
 }
 
 /// Logs in and asks for one page of yesterday, to see that address, keys and rights are right. Stores nothing, not even a
@@ -557,6 +560,7 @@ async fn check_first_page(talk: &Talk<'_>, setup: &ProviderSetup) -> Result<Vec<
             until: now - chrono::TimeDelta::days(1),
         },
         subject: None,
+        beside: Vec::new(),
         account: String::new(),
         as_of: now,
         zone: chrono_tz::UTC,

@@ -31,6 +31,8 @@ pub struct Planned {
 pub(super) struct Wanted {
     pub window: Window,
     pub subject: Option<String>,
+    /// [`crate::providers::Ask::beside`].
+    pub beside: Vec<String>,
     /// The account the subject was listed with.
     pub account: String,
     /// Instead of the job's own: what a cut conversation must agree with to go on.
@@ -212,6 +214,7 @@ pub(super) fn children(
         .map(|(id, (window, account))| Wanted {
             window,
             subject: Some(id),
+            beside: Vec::new(),
             account,
             shape: None,
         })
@@ -229,6 +232,7 @@ pub(super) fn details(store: &Store, night: &Horizon<'_>, feed: &Feed, budget: u
     let reach = usize::try_from(budget.saturating_sub(answered)).unwrap_or(usize::MAX);
     let wanted = open.into_iter().take(reach).map(|(id, window, account)| Wanted {
         window,
+        beside: Vec::new(),
         subject: Some(id),
         account,
         shape: None,

@@ -213,7 +213,7 @@ impl<'w> Walk<'w> {
         self.archive(page, number, false)?;
         // An entry whose key is unknown there is compared as such; a sweep that is unknown is worth a word.
         if !self.keyed {
-            let place = super::place_of(self.night, self.place.ask);
+            let place = self.place.ask.place();
             self.talk.client.warn(format!("{place}: {why}"));
         }
         let sealed = self.seal(WindowState::Sealed)?;

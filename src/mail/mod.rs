@@ -11,9 +11,10 @@ use std::time::Duration;
 use rusqlite::OptionalExtension;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Http, Job, Mail, Settings};
+use crate::config::{Http, Job, JobSource, Mail, Settings};
 use crate::day::{BusinessDay, Instant, format_instant};
 use crate::failure::{Class, Failure};
+use crate::providers::Shape;
 use crate::record::Verdict;
 use crate::report::view::{View, view};
 use crate::report::{Night, Produced, facts, index};
@@ -147,7 +148,19 @@ fn night(store: &Store, letter: &Letter<'_>) -> Result<Night, Failure> {
         verdict: verdict.and_then(|word| word.parse().ok()).unwrap_or(Verdict::Failed),
         message: letter.message.map(str::to_owned),
         warnings: letter.warnings.to_vec(),
+        by_key: by_key(letter.job),
     })
+}
+
+fn by_key(job: &Job) -> Vec<&'static str> {
+    let JobSource::Provider(setup) = &job.source else {
+        return Vec::new();
+    };
+    let feeds = setup.provider.feeds().into_iter();
+    feeds
+        .filter(|feed| feed.shape == Shape::Lookups)
+        .map(|feed| feed.name)
+        .collect()
 }
 
 /// The mails that this night owes, composed; those that were said before are left out.

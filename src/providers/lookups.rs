@@ -29,35 +29,9 @@ impl LookupKey {
     }
 }
 
-/// Stands in a subject between the key and the further values of [`super::Provider::lookup_extras`].
-pub const SEPARATOR: char = '|';
-
-/// The subject of a conversation: the key, then each further value after a [`SEPARATOR`]; an absent one leaves its place
-/// empty. Without extras it is the key itself, whatever it holds.
-pub fn subject(key: &str, extras: &[Option<&str>]) -> String {
-    let mut subject = key.to_owned();
-    for extra in extras {
-        subject.push(SEPARATOR);
-        subject.push_str(extra.unwrap_or_default());
-    }
-    subject
-}
-
-/// The key of a subject that was made with so many extras.
-pub fn key_of(subject: &str, extras: usize) -> &str {
-    match extras {
-        0 => subject,
-        _ => subject.split(SEPARATOR).next().unwrap_or_default(),
-    }
-}
-
-/// The same subject worked out by SQLite from a row of `ledger_entries`; NULL without a key.
-pub fn subject_sql(key: LookupKey, extras: &[LookupKey]) -> String {
-    let mut sql = format!("nullif({}, '')", key.column());
-    for extra in extras {
-        sql.push_str(&format!(" || '{SEPARATOR}' || coalesce({}, '')", extra.column()));
-    }
-    sql
+/// The key of a row of `ledger_entries` as SQL: the subject of its conversation; NULL without a key.
+pub fn subject_sql(key: LookupKey) -> String {
+    format!("nullif({}, '')", key.column())
 }
 
 /// One page, then done. `problem`: why the key cannot be asked about; then nobody is asked.
@@ -221,14 +195,6 @@ impl Id {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_subject_is_the_key_and_the_further_values_behind_it() {
-        assert_eq!(subject("a|b", &[]), "a|b");
-        assert_eq!(key_of("a|b", 0), "a|b");
-        assert_eq!(subject("a", &[Some("b"), None]), "a|b|");
-        assert_eq!(key_of("a|b|", 2), "a");
-    }
 
     #[test]
     fn a_pointer_leads_to_a_value_or_to_nothing_and_a_key_that_stands_twice_is_refused() {

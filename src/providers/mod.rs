@@ -114,6 +114,9 @@ pub struct Ask {
     pub window: Window,
     /// The sweep's id, the merchant's key. None for windows.
     pub subject: Option<String>,
+    /// Values of [`Provider::lookup_extras`], in that order, an absent one empty: for the request only. They may open a session
+    /// and are never stored with an answer, so what is read of an answer must not depend on them.
+    pub beside: Vec<String>,
     /// The account the subject was listed with ([`Subject::account`]): its rows do not say. Empty for windows.
     pub account: String,
     /// The as-of instant of the run: the time of figures that carry none of their own.
@@ -125,11 +128,9 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// `deposits 2026-03-04`, `sweep_transactions 5d02c8f1a97b3e64`, `payments 2026-01-01 to 2026-03-04`. `extras`: how many
-    /// of [`Provider::lookup_extras`] stand behind the key; they may open a session and are not shown.
-    pub fn place(&self, extras: usize) -> String {
+    /// `deposits 2026-03-04`, `sweep_transactions 5d02c8f1a97b3e64`, `payments 2026-01-01 to 2026-03-04`.
+    pub fn place(&self) -> String {
         if let Some(subject) = &self.subject {
-            let subject = lookups::key_of(subject, extras);
             // A hostile id must not fill the log.
             let shown: String = subject.chars().filter(|c| !c.is_control()).take(64).collect();
             return format!("{} {shown}", self.feed);
@@ -373,14 +374,14 @@ pub trait Provider: Send + Sync {
         LookupKey::Reference
     }
 
-    /// Further columns whose values the request needs; they stand behind the key in the subject ([`lookups::subject`]).
+    /// Further columns whose values the request needs ([`Ask::beside`]).
     fn lookup_extras(&self, _feed: &str) -> &'static [LookupKey] {
         &[]
     }
 
-    /// Why this subject cannot be asked about (a key of the wrong length): nobody is asked, the entry is not checkable.
-    /// Carries no value. [`Provider::next`] says the same as a second guard.
-    fn lookup_problem(&self, _feed: &str, _subject: &str) -> Option<String> {
+    /// Why this subject cannot be asked about (a key of the wrong length, a further value that is missing): nobody is asked,
+    /// the entry is not checkable. Carries no value. [`Provider::next`] says the same as a second guard.
+    fn lookup_problem(&self, _feed: &str, _subject: &str, _beside: &[String]) -> Option<String> {
         None
     }
 

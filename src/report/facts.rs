@@ -30,6 +30,8 @@ pub struct Night {
     pub message: Option<String>,
     /// What a person should know although nothing failed.
     pub warnings: Vec<String>,
+    /// Feeds that are asked by the keys of the ledger because the provider has no list.
+    pub by_key: Vec<&'static str>,
 }
 
 /// Counts of discrepancies: `open = previous_open + new + reopened - resolved`; acknowledged ones are among the open.

@@ -37,6 +37,8 @@ pub struct View {
     pub pending: Vec<PendingView>,
     pub coverage: Vec<CoverageView>,
     pub complete: bool,
+    /// What no reading can prove, where the provider has no list.
+    pub not_provable: Option<String>,
     pub records: i64,
     pub windows_sealed: i64,
     pub windows: i64,
@@ -175,7 +177,7 @@ pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced
         business_day: facts.night.business_day.to_string(),
         as_of: crate::day::format_instant(facts.night.as_of),
         verdict: words::verdict(facts.night.verdict),
-        verdict_means: words::verdict_means(facts.night.verdict),
+        verdict_means: words::verdict_means(facts.night.verdict, facts.windows_not_sealed() > 0),
         tone: tone(facts.night.verdict),
         message: facts.night.message.as_deref().map(words::shown),
         warnings: facts
@@ -209,6 +211,7 @@ pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced
         pending: pending(facts, locale),
         coverage: coverage(facts),
         complete: facts.windows_not_sealed() == 0,
+        not_provable: not_provable(facts),
         records: facts.coverage.iter().map(|feed| feed.rows).sum(),
         windows_sealed: facts.coverage.iter().map(|feed| feed.sealed).sum(),
         windows: facts.coverage.iter().map(|feed| feed.windows).sum(),
@@ -387,6 +390,22 @@ fn coverage(facts: &Facts) -> Vec<CoverageView> {
         reason: feed.reason.as_deref().map(words::shown),
     };
     facts.coverage.iter().map(view).collect()
+}
+
+/// Nothing asked by key can show what the ledger does not know; only a stated balance can hint at it.
+fn not_provable(facts: &Facts) -> Option<String> {
+    let feeds = facts.night.by_key.join(", ");
+    let hint = if facts.proofs.is_empty() {
+        "no balance is stated either"
+    } else {
+        "what a balance leaves unexplained is the only hint at it"
+    };
+    (!feeds.is_empty()).then(|| {
+        format!(
+            "{feeds}: the provider has no list and was asked about each key of the ledger. Not provable: that it holds nothing \
+             the ledger does not know; {hint}"
+        )
+    })
 }
 
 fn trend(facts: &Facts) -> Vec<BarView> {

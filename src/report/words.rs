@@ -20,9 +20,16 @@ pub fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-/// One sentence under the verdict.
-pub fn verdict_means(verdict: Verdict) -> &'static str {
+/// One sentence under the verdict. `unanswered`: something wanted has no answer yet. Where that leaves no gap in a listing it
+/// is about keys of the ledger, which are asked about one by one.
+pub fn verdict_means(verdict: Verdict, unanswered: bool) -> &'static str {
     match verdict {
+        Verdict::ReconciledWithWarnings if unanswered => {
+            "Both sides agree wherever there was an answer; not every key of the ledger got one."
+        }
+        Verdict::Discrepancies if unanswered => {
+            "Not every key of the ledger got an answer; of those that did, the differences below are real."
+        }
         Verdict::Reconciled => "Everything wanted was read to its end, and both sides agree.",
         Verdict::ReconciledWithPending => {
             "Everything wanted was read to its end, and both sides agree but for timing differences inside their grace."
@@ -117,7 +124,7 @@ mod tests {
             assert_ne!(kind(each.as_str()), each.as_str());
         }
         for each in Verdict::ALL {
-            assert!(!verdict(*each).is_empty() && verdict_means(*each).ends_with('.'));
+            assert!(!verdict(*each).is_empty() && verdict_means(*each, true).ends_with('.'));
         }
     }
 

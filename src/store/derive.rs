@@ -54,7 +54,11 @@ pub struct Sealed {
 impl Sealed {
     /// What a person should know of it, each with its place.
     pub fn sentences(&self, provider: &dyn Provider, ask: &Ask) -> BTreeSet<String> {
-        let place = ask.place(provider.lookup_extras(ask.feed).len());
+        // Said of each of a thousand keys it would be a thousand sentences about the provider.
+        let place = match shape_of(provider, ask.feed) {
+            Ok(Shape::Lookups) => ask.feed.to_owned(),
+            _ => ask.place(),
+        };
         let fields = self.unknown_fields.iter().map(|field| {
             let (feed, name) = (ask.feed, provider.name());
             format!("{feed}: the field {field:?} is not in the document of {name}")

@@ -245,6 +245,7 @@ fn rebuild(
             feed: feed.name,
             window: seal.window,
             subject: Some(seal.subject.clone()).filter(|subject| !subject.is_empty()),
+            beside: Vec::new(),
             account: seal.account.clone(),
             as_of: seal.as_of,
             zone: job.timezone,

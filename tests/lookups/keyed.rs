@@ -46,7 +46,7 @@ impl Provider for Keyed {
         LookupKey::XExternalId
     }
 
-    fn lookup_problem(&self, _feed: &str, subject: &str) -> Option<String> {
+    fn lookup_problem(&self, _feed: &str, subject: &str, _beside: &[String]) -> Option<String> {
         subject
             .contains('!')
             .then(|| "the ledger's `x_external_id` has a mark".into())

@@ -151,6 +151,7 @@ pub fn ask(feed: &'static str, day: u32, as_of: Instant) -> Ask {
             until: start_of_day(date(day + 1), ZONE),
         },
         subject: None,
+        beside: Vec::new(),
         account: String::new(),
         as_of,
         zone: ZONE,

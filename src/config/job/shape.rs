@@ -60,6 +60,7 @@ fn sample(feed: &'static str, shape: Shape) -> Ask {
         window,
         subject: matches!(shape, Shape::Children { .. } | Shape::Details { .. } | Shape::Lookups)
             .then(|| SAMPLE_KEY.to_owned()),
+        beside: Vec::new(),
         account: String::new(),
         as_of: window.until,
         zone,

@@ -1,7 +1,7 @@
 //! What Ayoconnect's refusals mean (section 7). Only an explicit failed status and the not-found code say anything about a
 //! payment; every HTTP error, time-out and unreadable body leaves it as it was.
 
-use super::{Ayoconnect, BINDINGS, Generation, wire};
+use super::{Ayoconnect, BINDINGS, Generation, LookupKey, wire};
 use crate::failure::Class;
 use crate::providers::read::{Raw, error_body, identity_text, unquoted};
 use crate::providers::{Ask, Judgement, Reply, judge_common, retry_after};
@@ -52,8 +52,12 @@ pub(super) fn judge(ayoconnect: &Ayoconnect, ask: &Ask, reply: &Reply) -> Judgem
             200..=299 => success(ayoconnect, ask, reply, code),
             other => refusal(ayoconnect, ask, reply, other, Some(code)),
         },
-        // HTML and empty bodies are tried again; JSON without a code is no answer to a lookup.
+        // HTML, empty and cut bodies are tried again; JSON without a code is no answer to a lookup.
         (200 | 201 | 203, None) => match judge_common(reply) {
+            Judgement::Page if error_body::<serde::de::IgnoredAny>(&reply.body).is_none() => Judgement::Retry {
+                after: None,
+                why: "a body that is not whole JSON".into(),
+            },
             Judgement::Page => {
                 refused("lookup failed: the answer has no `responseCode`; nothing follows about the record")
             }
@@ -67,29 +71,49 @@ pub(super) fn judge(ayoconnect: &Ayoconnect, ask: &Ask, reply: &Reply) -> Judgem
 fn success(ayoconnect: &Ayoconnect, ask: &Ask, reply: &Reply, code: Code) -> Judgement {
     match other_record(ayoconnect, ask, reply) {
         Some(judgement) => judgement,
-        // In progress, and perhaps without the record.
-        None if code.http == 202 && wire::head(ayoconnect, ask, 0, &reply.body).is_err() => in_progress(),
-        None => judge_common(reply),
+        None if !wire::is_without_record(ayoconnect, ask, &reply.body) => judge_common(reply),
+        // In progress, and so far without the record.
+        None if code.http == 202 => in_progress(),
+        // Asked again it would be the same.
+        None => Judgement::Refused {
+            class: Class::Config,
+            why: "lookup failed: the answer is a success without a record of the configured `api_generation`; nothing \
+                  follows about the payment"
+                .into(),
+        },
     }
 }
 
-/// An answer about another payment than the one asked for; generation 2 repeats no key.
+/// An answer about another record than the one asked for: under another key, or of another entry of the merchant's.
+/// Generation 2 repeats no key, so the merchant's reference is all there is to tell by.
 fn other_record(ayoconnect: &Ayoconnect, ask: &Ask, reply: &Reply) -> Option<Judgement> {
     #[derive(serde::Deserialize)]
     struct Echo<'a> {
         #[serde(borrow, rename = "originalReferenceNo")]
         payment: Option<Raw<'a>>,
         #[serde(borrow, rename = "partnerReferenceNo")]
-        binding: Option<Raw<'a>>,
+        partner: Option<Raw<'a>>,
+        #[serde(borrow, rename = "originalPartnerReferenceNo")]
+        original_partner: Option<Raw<'a>>,
     }
     let echo: Echo<'_> = error_body(&reply.body)?;
-    let (echoed, asked) = match (ask.feed, ayoconnect.0.generation) {
-        (BINDINGS, _) => (identity_text(echo.binding)?, ayoconnect.extra(ask, 0)),
-        (_, Generation::V3) => (identity_text(echo.payment)?, ayoconnect.key(ask)),
-        _ => return None,
+    let v3 = ask.feed != BINDINGS && ayoconnect.0.generation == Generation::V3;
+    let differs = |echoed: Option<Raw<'_>>, asked: &str| {
+        identity_text(echoed).is_some_and(|echoed| !echoed.is_empty() && !asked.is_empty() && echoed != asked)
     };
-    (!echoed.is_empty() && echoed != asked)
-        .then(|| refused("lookup failed: the answer is about another record than the one asked for; tell the provider"))
+    if v3 && differs(echo.payment, ayoconnect.key(ask)) {
+        return Some(refused(
+            "lookup failed: the answer is about another record than the one asked for; tell the provider",
+        ));
+    }
+    let reference = if v3 { echo.original_partner } else { echo.partner };
+    differs(reference, ayoconnect.extra(ask, LookupKey::Reference)).then(|| Judgement::Refused {
+        class: Class::Config,
+        why:
+            "lookup failed: what stands under this key bears another partnerReferenceNo than the ledger's `reference`; \
+              look for the right key in the ledger, or for its column in [ledger.columns]"
+                .into(),
+    })
 }
 
 /// `status`: the HTTP status, or the one the code names inside a success.

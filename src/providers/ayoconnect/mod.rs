@@ -42,21 +42,21 @@ fn build(section: &mut Section<'_>) -> Option<Built> {
 impl Ayoconnect {
     /// The key asked about: the flow's X-EXTERNAL-ID, or the payment's `referenceNo`.
     fn key<'a>(&self, ask: &'a Ask) -> &'a str {
-        let extras = self.lookup_extras(ask.feed).len();
-        lookups::key_of(ask.subject.as_deref().unwrap_or_default(), extras)
+        ask.subject.as_deref().unwrap_or_default()
     }
 
-    /// The further value of that place behind the key.
-    fn extra<'a>(&self, ask: &'a Ask, place: usize) -> &'a str {
-        let subject = ask.subject.as_deref().unwrap_or_default();
-        subject.split(lookups::SEPARATOR).nth(place + 1).unwrap_or_default()
+    /// A further value beside the key; empty when it is not known.
+    fn extra<'a>(&self, ask: &'a Ask, column: LookupKey) -> &'a str {
+        let extras = self.lookup_extras(ask.feed).iter().zip(&ask.beside);
+        let mut found = extras.filter(|(extra, _)| **extra == column);
+        found.next().map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
     /// Named already when the request is made: the flow's id is used again for questions about it. None: a new one for
     /// each attempt, made when it is signed.
     fn external_id<'a>(&self, ask: &'a Ask) -> Option<&'a str> {
         let flow = match (ask.feed, self.0.generation) {
-            (PAYMENTS, Generation::V3) => self.extra(ask, 0),
+            (PAYMENTS, Generation::V3) => self.extra(ask, LookupKey::XExternalId),
             _ => self.key(ask),
         };
         // Bindings are known by their flow only.
@@ -109,19 +109,19 @@ impl Provider for Ayoconnect {
         }
     }
 
-    /// A binding is read with the merchant's reference and the code of its session (in the column `reference_no`); a payment of
-    /// generation 3 with the id of its flow.
+    /// The merchant's reference, which the answer must bear; for a binding the code of its session (in the column
+    /// `reference_no`), for a payment of generation 3 the id of its flow.
     fn lookup_extras(&self, feed: &str) -> &'static [LookupKey] {
         match (feed, self.0.generation) {
             (BINDINGS, _) => &[LookupKey::Reference, LookupKey::ReferenceNo],
-            (_, Generation::V3) if self.0.external_id == ExternalId::Reuse => &[LookupKey::XExternalId],
-            _ => &[],
+            (_, Generation::V3) if self.0.external_id == ExternalId::Reuse => {
+                &[LookupKey::Reference, LookupKey::XExternalId]
+            }
+            _ => &[LookupKey::Reference],
         }
     }
 
-    fn lookup_problem(&self, feed: &str, subject: &str) -> Option<String> {
-        let extras = self.lookup_extras(feed).len();
-        let key = lookups::key_of(subject, extras);
+    fn lookup_problem(&self, feed: &str, key: &str, beside: &[String]) -> Option<String> {
         let wrong = |column: &str, rule: &str| Some(format!("the ledger's `{column}` {rule}"));
         let exact = "is not 32 letters and digits";
         match (feed, self.0.generation) {
@@ -135,9 +135,8 @@ impl Provider for Ayoconnect {
             }
             _ if !sign::is_external_id(key) => wrong("x_external_id", exact),
             (BINDINGS, _) => {
-                let mut parts = subject.split(lookups::SEPARATOR).skip(1);
-                let mut next = || parts.next().is_some_and(sign::is_external_id);
-                match (next(), next()) {
+                let fine = |place: usize| beside.get(place).is_some_and(|value| sign::is_external_id(value));
+                match (fine(0), fine(1)) {
                     (false, _) => wrong("reference", exact),
                     (_, false) => wrong("reference_no", "is not the 32 letters and digits of a binding's code"),
                     _ => None,
@@ -154,7 +153,7 @@ impl Provider for Ayoconnect {
     fn next(&self, ask: &Ask, heads: &[PageHead]) -> Step {
         let problem = match &ask.subject {
             None => Some("no key was given".to_owned()),
-            Some(subject) => self.lookup_problem(ask.feed, subject),
+            Some(subject) => self.lookup_problem(ask.feed, subject, &ask.beside),
         };
         lookups::next(problem, heads)
     }
@@ -165,8 +164,8 @@ impl Provider for Ayoconnect {
             (BINDINGS, _) => post(
                 &self.0.paths.binding,
                 &[
-                    ("partnerReferenceNo", self.extra(ask, 0)),
-                    ("authCode", self.extra(ask, 1)),
+                    ("partnerReferenceNo", self.extra(ask, LookupKey::Reference)),
+                    ("authCode", self.extra(ask, LookupKey::ReferenceNo)),
                     ("merchantId", merchant),
                 ],
             ),

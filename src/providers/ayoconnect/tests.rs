@@ -58,14 +58,18 @@ fn now() -> Instant {
     at("2026-01-14T19:30:00Z")
 }
 
-fn ask(feed: &'static str, subject: &str) -> Ask {
+/// `key|further|further`.
+fn ask(feed: &'static str, key: &str) -> Ask {
+    let mut parts = key.split('|').map(str::to_owned);
+    let subject = parts.next();
     Ask {
         feed,
         window: Window {
             from: at("2026-01-14T17:00:00Z"),
             until: at("2026-01-15T17:00:00Z"),
         },
-        subject: Some(subject.to_owned()),
+        subject,
+        beside: parts.collect(),
         account: String::new(),
         as_of: at("2026-01-15T19:00:00Z"),
         zone: chrono_tz::Asia::Jakarta,
@@ -172,6 +176,10 @@ fn keys_of_the_wrong_form_are_refused_before_anything_is_sent_and_never_repeated
     assert!(short.check_keys(&keys()).unwrap_err().contains("32 characters"));
 }
 
+fn problem(settings: &str, ask: &Ask) -> Option<String> {
+    provider(settings).lookup_problem(ask.feed, ask.subject.as_deref().unwrap(), &ask.beside)
+}
+
 #[test]
 fn keys_of_the_wrong_length_are_not_asked_about() {
     let bindings = format!("{V2}\nrecords = \"bindings\"");
@@ -186,11 +194,7 @@ fn keys_of_the_wrong_length_are_not_asked_about() {
         (&bindings, BINDINGS, format!("{FLOW}|{PARTNER}|"), false),
         (&bindings, BINDINGS, FLOW.to_owned(), false),
     ] {
-        assert_eq!(
-            provider(settings).lookup_problem(feed, &subject).is_none(),
-            fine,
-            "{subject}"
-        );
+        assert_eq!(problem(settings, &ask(feed, &subject)).is_none(), fine, "{subject}");
     }
 }
 
@@ -415,6 +419,57 @@ fn an_answer_about_another_payment_is_no_answer() {
     ));
     let parsed = provider(V3).parse(&ask(PAYMENTS, PAYMENT), 0, body(FLOW).as_bytes());
     assert_eq!((parsed.transactions.len(), parsed.unreadable.len()), (0, 1));
+}
+
+#[test]
+fn an_answer_that_bears_another_reference_than_the_ledger_is_no_answer() {
+    let v2 = |reference: &str| {
+        format!(r#"{{"responseCode":"2003600","referenceNo":"{PAYMENT}","partnerReferenceNo":{reference}}}"#)
+    };
+    let v3 = |reference: &str| {
+        format!(
+            r#"{{"responseCode":"2005500","originalReferenceNo":"{PAYMENT}","originalPartnerReferenceNo":{reference},"latestTransactionStatus":"00"}}"#
+        )
+    };
+    let asked = |settings: &str, key: &str, body: String| {
+        provider(settings).judge(&ask(PAYMENTS, &format!("{key}|{PARTNER}|{FLOW}")), &reply(200, &body))
+    };
+    for said in [format!("\"{PARTNER}\""), "null".to_owned(), "\"\"".to_owned()] {
+        assert_eq!(asked(V2, FLOW, v2(&said)), Judgement::Page, "{said}");
+        assert_eq!(asked(V3, PAYMENT, v3(&said)), Judgement::Page, "{said}");
+    }
+    for judged in [
+        asked(V2, FLOW, v2("\"another\"")),
+        asked(V3, PAYMENT, v3("\"another\"")),
+    ] {
+        assert!(
+            matches!(&judged, Judgement::Refused { class: Class::Config, why } if why.contains("partnerReferenceNo")),
+            "{judged:?}"
+        );
+    }
+}
+
+#[test]
+fn a_success_without_a_record_of_the_generation_is_not_asked_for_again() {
+    let v2 = format!(r#"{{"responseCode":"2003600","referenceNo":"{PAYMENT}"}}"#);
+    let v3 = r#"{"responseCode":"2005500","latestTransactionStatus":"00"}"#;
+    for (settings, body) in [(V2, v3), (V3, &v2), (V2, r#"{"responseCode":"2003600"}"#)] {
+        assert!(
+            matches!(
+                judge(settings, 200, body),
+                Judgement::Refused {
+                    class: Class::Config,
+                    ..
+                }
+            ),
+            "{body}"
+        );
+    }
+    // What cannot be read may be whole the next time.
+    assert!(matches!(
+        judge(V2, 200, r#"{"responseCode":"2003600","ref"#),
+        Judgement::Retry { .. }
+    ));
 }
 
 #[test]

@@ -50,16 +50,28 @@ fn open<'s>(ayoconnect: &Ayoconnect, ask: &Ask, body: &'s Body<'_>) -> Result<(R
     if !(200..=299).contains(&code.http) {
         return Err(bad("`responseCode` is no success"));
     }
-    // What makes it an answer about something: anything less is a success without a record.
-    let there = match (ask.feed, ayoconnect.0.generation) {
-        (BINDINGS, _) => answer.token_status.is_some(),
-        (_, Generation::V2) => answer.reference_no.is_some() || answer.amount.is_some(),
-        (_, Generation::V3) => answer.latest_status.is_some() || answer.transaction_amount.is_some(),
-    };
-    if !there {
+    if !has_record(ayoconnect, ask, &answer) {
         return Err(bad("the answer holds no record of the configured `api_generation`"));
     }
     Ok((body.object()?, answer))
+}
+
+/// Whether a body that can be read as a success says nothing about what was asked.
+pub(super) fn is_without_record(ayoconnect: &Ayoconnect, ask: &Ask, body: &[u8]) -> bool {
+    let read = lookups::body(body);
+    read.is_ok_and(|body| {
+        body.object::<Answer<'_>>()
+            .is_ok_and(|answer| !has_record(ayoconnect, ask, &answer))
+    })
+}
+
+/// What makes it an answer about something: anything less is a success without a record.
+fn has_record(ayoconnect: &Ayoconnect, ask: &Ask, answer: &Answer<'_>) -> bool {
+    match (ask.feed, ayoconnect.0.generation) {
+        (BINDINGS, _) => answer.token_status.is_some(),
+        (_, Generation::V2) => answer.reference_no.is_some() || answer.amount.is_some(),
+        (_, Generation::V3) => answer.latest_status.is_some() || answer.transaction_amount.is_some(),
+    }
 }
 
 pub(super) fn head(ayoconnect: &Ayoconnect, ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadPage> {
@@ -117,7 +129,7 @@ impl Page<'_, '_> {
     }
 
     fn warn(&mut self, what: &str) {
-        self.parsed.warnings.push(format!("{}: {what}", self.ask.feed));
+        self.parsed.warnings.push(what.to_owned());
     }
 
     fn read(&mut self) {
@@ -289,12 +301,6 @@ impl Page<'_, '_> {
     fn binding(&mut self) -> Result<(), Fault> {
         let currency = rupiah().ok_or_else(|| Fault::new("", "IDR is no currency"))?;
         let reference = field("partnerReferenceNo", self.answer.partner_reference).id()?;
-        if reference != self.ayoconnect.extra(self.ask, 0) {
-            return Err(Fault::new(
-                ".partnerReferenceNo",
-                "is not the binding that was asked about",
-            ));
-        }
         let word = field("tokenStatus", self.answer.token_status).word()?;
         let plain = word.to_ascii_uppercase().replace('_', " ");
         let status = match (self.ayoconnect.0.overrides.get(&word), plain.as_str()) {

@@ -37,6 +37,7 @@ fn ask(feed: &'static str) -> Ask {
             until: at("2026-01-15T17:00:00Z"),
         },
         subject: None,
+        beside: Vec::new(),
         account: String::new(),
         as_of: at("2026-01-15T19:00:00Z"),
         zone: chrono_tz::Asia::Bangkok,

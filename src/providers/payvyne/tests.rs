@@ -44,6 +44,7 @@ fn ask(subject: Option<&str>) -> Ask {
         feed: if subject.is_some() { SWEEP_TRANSACTIONS } else { SWEEPS },
         window: day("2025-03-04"),
         subject: subject.map(str::to_owned),
+        beside: Vec::new(),
         account: String::new(),
         as_of: day("2025-03-04").until,
         zone: LONDON,
@@ -406,6 +407,7 @@ fn a_sweep_without_a_readable_id_is_counted_in_its_own_window_only() {
 fn the_transactions_of_a_sweep_are_on_the_account_that_the_sweep_was_listed_with() {
     let sweep = &parse("", &[sweep_row("x", "", "GBP3", "")]).subjects[0];
     let ask = Ask {
+        beside: Vec::new(),
         account: sweep.account.clone(),
         ..ask(Some(&sweep.id))
     };

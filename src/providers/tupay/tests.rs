@@ -40,6 +40,7 @@ fn ask(feed: &'static str) -> Ask {
             until,
         },
         subject: None,
+        beside: Vec::new(),
         account: String::new(),
         as_of: until,
         zone: LIMA,

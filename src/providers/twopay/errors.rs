@@ -36,13 +36,21 @@ pub(super) fn judge(twopay: &Twopay, ask: &Ask, reply: &Reply) -> Judgement {
         return judge_common(reply);
     };
     match identity_text(answer.code).as_deref() {
+        // Asked again it would be the same.
+        Some("200") if !answer.data.is_some_and(|data| data.get().starts_with('{')) => Judgement::Refused {
+            class: Class::Protocol,
+            why: "lookup failed: a success without a `data` object; nothing follows about the record".into(),
+        },
         Some("200") => echoed(ask, &answer).unwrap_or_else(|| judge_common(reply)),
         Some("401") => failed(twopay, ask, reply.status, Some(&answer)),
         Some(_) => Judgement::Refused {
             class: Class::Protocol,
             why: "lookup failed: the body's `code` is neither 200 nor 401; nothing follows about the record".into(),
         },
-        None => judge_common(reply),
+        None => Judgement::Refused {
+            class: Class::Protocol,
+            why: "lookup failed: the answer has no `code`; nothing follows about the record".into(),
+        },
     }
 }
 

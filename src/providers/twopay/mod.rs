@@ -234,7 +234,7 @@ impl Provider for Twopay {
         self.key
     }
 
-    fn lookup_problem(&self, _feed: &str, subject: &str) -> Option<String> {
+    fn lookup_problem(&self, _feed: &str, subject: &str, _beside: &[String]) -> Option<String> {
         let problem = match subject {
             "" => "is empty",
             "." | ".." => "would change the path of the request",
@@ -253,7 +253,7 @@ impl Provider for Twopay {
         let problem = match (&ask.subject, Self::is_balance(ask.feed)) {
             (_, true) => None,
             (None, false) => Some("no key was given".to_owned()),
-            (Some(subject), false) => self.lookup_problem(ask.feed, subject),
+            (Some(subject), false) => self.lookup_problem(ask.feed, subject, &ask.beside),
         };
         lookups::next(problem, heads)
     }

@@ -42,6 +42,7 @@ fn ask(feed: &'static str, subject: Option<&str>) -> Ask {
             until: at("2026-01-16T05:00:00Z"),
         },
         subject: subject.map(str::to_owned),
+        beside: Vec::new(),
         account: String::new(),
         as_of: at("2026-01-16T07:30:00Z"),
         zone: chrono_tz::America::Bogota,
@@ -106,7 +107,7 @@ fn paths_are_joined_with_one_slash_and_keys_are_encoded() {
         );
     }
     for bad in ["", ".", "..", "a\nb"] {
-        assert!(provider("").lookup_problem(PAYINS, bad).is_some(), "{bad:?}");
+        assert!(provider("").lookup_problem(PAYINS, bad, &[]).is_some(), "{bad:?}");
     }
 }
 
@@ -300,6 +301,30 @@ fn an_answer_about_another_key_is_no_answer() {
     ));
     let taken = judge(&ask(PAYIN_BALANCE, None), "balance");
     assert!(matches!(taken, Judgement::Fail { class: Class::Config, ref why } if why.contains("payin_balance_path")));
+}
+
+#[test]
+fn a_success_that_holds_nothing_is_not_asked_for_again_and_a_cut_one_is() {
+    let judge = |body: &str| provider("").judge(&payout(), &reply(200, body));
+    for body in [
+        r#"{"code":200,"data":null}"#,
+        r#"{"code":200,"data":[]}"#,
+        r#"{"code":200}"#,
+        "{}",
+    ] {
+        assert!(
+            matches!(
+                judge(body),
+                Judgement::Refused {
+                    class: Class::Protocol,
+                    ..
+                }
+            ),
+            "{body}"
+        );
+    }
+    // Not whole: the walk reads it and asks again.
+    assert_eq!(judge(r#"{"code":200,"data":{"uniq"#), Judgement::Page);
 }
 
 #[test]

@@ -131,10 +131,9 @@ fn movement(
     let provider_status = word.unwrap_or_default();
     let (status, exactly) = meaning(twopay, &provider_status);
     if !exactly {
-        parsed.warnings.push(format!(
-            "{}: a status is written in another case than the document's",
-            ask.feed
-        ));
+        parsed
+            .warnings
+            .push("a status is written in another case than the document's".into());
     }
     let out = ask.feed == PAYOUTS;
     Ok(Transaction {

@@ -103,7 +103,7 @@ fn whole_requests_carry_the_documents_signatures() {
     assert_eq!(v2.path, "/api/v1.0/debit/status");
     assert_eq!(v2.query, format!("merchantId=TSTMER&XExternalId={FLOW}"));
     assert!(header(&v2, "X-SIGNATURE").unwrap().starts_with("ac1158d5"), "vector 2");
-    let v3 = signed(V3, &ask(PAYMENTS, &format!("{PAYMENT}|{FLOW}")));
+    let v3 = signed(V3, &ask(PAYMENTS, &format!("{PAYMENT}|{PARTNER}|{FLOW}")));
     assert!(header(&v3, "X-SIGNATURE").unwrap().starts_with("01536985"), "vector 4");
     let binding = signed(
         &format!("{V2}\nrecords = \"bindings\""),
@@ -174,11 +174,11 @@ fn the_flows_id_is_used_again_or_a_new_one_for_each_attempt() {
         header(&request, "X-EXTERNAL-ID").unwrap().to_owned()
     };
     assert_eq!(id(V2, FLOW), FLOW);
-    assert_eq!(id(V3, &format!("{PAYMENT}|{FLOW}")), FLOW);
+    assert_eq!(id(V3, &format!("{PAYMENT}|{PARTNER}|{FLOW}")), FLOW);
     for (settings, subject) in [
         (format!("{V2}\nstatus_external_id = \"fresh\""), FLOW.to_owned()),
         (format!("{V3}\nstatus_external_id = \"fresh\""), PAYMENT.to_owned()),
-        (V3.to_owned(), format!("{PAYMENT}|")),
+        (V3.to_owned(), format!("{PAYMENT}|{PARTNER}|")),
     ] {
         let one = id(&settings, &subject);
         assert!(sign::is_external_id(&one) && one != FLOW, "{one}");
@@ -192,11 +192,13 @@ fn the_flows_id_is_used_again_or_a_new_one_for_each_attempt() {
         );
         assert_ne!(header(&later, "X-EXTERNAL-ID"), Some(one.as_str()));
     }
-    assert_eq!(provider(V3).lookup_extras(PAYMENTS), [LookupKey::XExternalId]);
-    assert!(
-        provider(&format!("{V3}\nstatus_external_id = \"fresh\""))
-            .lookup_extras(PAYMENTS)
-            .is_empty()
+    assert_eq!(
+        provider(V3).lookup_extras(PAYMENTS),
+        [LookupKey::Reference, LookupKey::XExternalId]
+    );
+    assert_eq!(
+        provider(&format!("{V3}\nstatus_external_id = \"fresh\"")).lookup_extras(PAYMENTS),
+        [LookupKey::Reference]
     );
 }
 
