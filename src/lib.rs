@@ -22,7 +22,9 @@
 //! | [`run`] | the line above, for one job | no |
 //! | [`schedule`] | which nights are due | yes |
 //! | [`serve`] | the bell, the daemon | no |
-//! | [`alert`] | the heartbeat outside | no |
+//! | [`alert`] | who hears of a night that failed, is late or did not happen: heartbeat, mails to operators | no |
+//! | [`monitor`] | the state of the house for `status` and Prometheus; room on the disk | no |
+//! | [`journal`] | lines and priorities on stderr; what is said of a panic | no |
 //! | [`sandbox`], [`demo`] | the providers as loopback servers with planted differences, and a few nights over them | no |
 //!
 //! Invariants the rooms keep for each other:
@@ -40,9 +42,11 @@ pub mod day;
 pub mod demo;
 pub mod failure;
 pub mod fetch;
+pub mod journal;
 pub mod ledger;
 pub mod mail;
 pub mod money;
+pub mod monitor;
 pub mod providers;
 pub mod record;
 pub mod report;

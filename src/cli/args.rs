@@ -66,6 +66,9 @@ pub enum Command {
     Status {
         #[arg(long)]
         json: bool,
+        /// Exit with 1 when a job is late or failed, a mail was given up, or the disk has no room for the next night
+        #[arg(long)]
+        exit_code: bool,
     },
     /// The open items, and what people decided about them
     Discrepancies {
