@@ -24,6 +24,8 @@
 //! | [`serve`] | the bell, the daemon | no |
 //! | [`alert`] | who hears of a night that failed, is late or did not happen: heartbeat, mails to operators | no |
 //! | [`monitor`] | the state of the house for `status` and Prometheus; room on the disk | no |
+//! | [`erase`] | a person's data leaves the house and does not come back | no |
+//! | [`retention`] | what is kept for how long; the look at the database once a week | no |
 //! | [`journal`] | lines and priorities on stderr; what is said of a panic | no |
 //! | [`sandbox`], [`demo`] | the providers as loopback servers with planted differences, and a few nights over them | no |
 //!
@@ -40,6 +42,7 @@ pub mod compare;
 pub mod config;
 pub mod day;
 pub mod demo;
+pub mod erase;
 pub mod failure;
 pub mod fetch;
 pub mod journal;
@@ -50,6 +53,7 @@ pub mod monitor;
 pub mod providers;
 pub mod record;
 pub mod report;
+pub mod retention;
 pub mod run;
 pub mod sandbox;
 pub mod schedule;

@@ -176,6 +176,8 @@ pub async fn run_due(
     check_clock(&store, now())?;
     check_writable(&settings.out)?;
     let room = monitor::disk::foresee(&store, settings)?;
+    // Nothing may come in while those who were erased cannot be recognised.
+    store.erased()?;
 
     let house = House {
         settings,

@@ -24,7 +24,7 @@ use crate::fetch::Progress;
 use crate::monitor::{self, metrics};
 use crate::run::{Due, Options, run_due};
 use crate::store::{InstanceLock, Store};
-use crate::{alert, mail, schedule};
+use crate::{alert, mail, retention, schedule};
 
 /// What the unit's `TimeoutStopSec` is asked to wait, again and again, while a page is being finished.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
@@ -174,6 +174,11 @@ impl House {
         self.look_for_late_nights(stop, false).await;
         if let Some(mail) = &self.settings.mail {
             deliver_waiting(&self.settings, mail, stop).await;
+        }
+        match retention::keep_up(&self.settings, now()) {
+            Ok(said) => said.iter().for_each(|what| tracing::info!("{what}")),
+            Err(failure) if failure.class == Class::Partial => {}
+            Err(failure) => tracing::error!("{failure}"),
         }
     }
 

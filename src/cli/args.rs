@@ -108,10 +108,20 @@ pub enum Command {
         #[arg(long, value_parser = instant)]
         as_of: Option<Instant>,
     },
-    /// Remove a person's data (not in this version)
+    /// Remove a person's data from raw pages, records, reports and outbox; sums and counts stay
     Erase {
-        #[arg(long)]
+        /// Every text that holds this is masked; case counts
+        #[arg(long, value_name = "TEXT")]
         subject: String,
+        /// Say where it stands; change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove what is older than [retention] says
+    Prune {
+        /// Say what would go; change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// What only Ayoconnect knows
     Ayoconnect {

@@ -72,7 +72,8 @@ async fn dispatch(args: &Args) -> Result<u8, Failure> {
         Command::Backup { file } => books::backup(args, file),
         Command::Sandbox { port, script } => run::sandbox(*port, script.as_deref()).await,
         Command::Sql { check, job, as_of } => books::sql(args, check, job.as_deref(), *as_of),
-        Command::Erase { .. } => Err(not_yet("erase", "removes a person's data")),
+        Command::Erase { subject, dry_run } => books::erase(args, subject, *dry_run),
+        Command::Prune { dry_run } => books::prune(args, *dry_run),
         Command::Ayoconnect {
             what: AyoconnectCommand::BindLink(wanted),
         } => bind_link::bind_link(args, wanted).await,
@@ -82,14 +83,6 @@ async fn dispatch(args: &Args) -> Result<u8, Failure> {
         }
         Command::Man => args::man().map(|()| 0),
     }
-}
-
-/// For commands the interface names and this version does not have: plainly no, never a pretence.
-fn not_yet(name: &str, does: &str) -> Failure {
-    Failure::new(
-        Class::Usage,
-        format!("`reconciled {name}` ({does}) is not in this version; nothing was done and no data was touched"),
-    )
 }
 
 /// Settings and jobs, or every problem at once on stderr.

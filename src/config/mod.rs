@@ -215,8 +215,6 @@ pub struct Retention {
     pub mails_days: Option<i64>,
     /// Frozen report files, and the folders of those days under `out`.
     pub files_days: Option<i64>,
-    /// Bodies of archived pages.
-    pub pages_days: Option<i64>,
 }
 
 /// One job file (`INTERFACE.md` section 4).

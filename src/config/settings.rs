@@ -135,7 +135,6 @@ fn upkeep(root: &mut Section<'_>, folder: &Path) -> Upkeep {
             versions_days: days(section, "versions_days", 90),
             mails_days: days(section, "mails_days", 30),
             files_days: days(section, "files_days", 30),
-            pages_days: days(section, "pages_days", 180),
         })
     });
     let quick_check = table(root, "upkeep", |section| days(section, "quick_check_days", 0));

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
 use super::bytes::Pairs;
 use super::mask::{Remembered, Subjects, token};
-use crate::compare::discrepancy_number;
+use crate::compare::discrepancy_id;
 use crate::config::{Job, JobSource};
 use crate::day::{Instant, format_instant, parse_instant};
 use crate::failure::{Class, Failure};
@@ -21,10 +21,10 @@ use crate::window::Window;
 const OURS: &[&str] = &[
     "job", "feed", "kind", "becomes_kind", "from_kind", "to_kind", "state", "status", "verdict", "currency", "fee_currency",
     "direction", "line", "item", "event", "shape", "lane", "digest", "chain", "message_id", "body_sha256", "request_sha256",
-    "sha256", "discrepancy_id", "as_of", "at", "business_day", "provider", "name", "recipient", "from_at", "until_at",
+    "sha256", "discrepancy_id", "request", "as_of", "at", "business_day", "provider", "name", "recipient", "from_at", "until_at",
     "sealed_at", "begun_at", "started_at", "finished_at", "fetched_at", "occurred_at", "changed_at", "booked_at", "seen_at",
     "first_seen_at", "vanished_at", "superseded_at", "gone_at", "learned_at", "queued_at", "not_before", "sent_at",
-    "newest_booked_at", "erased_at", "pruned_at", "becomes_day", "first_seen_day", "last_seen_day", "resolved_day", "done_at",
+    "newest_booked_at", "erased_at", "becomes_day", "first_seen_day", "last_seen_day", "resolved_day", "done_at",
 ];
 
 /// What was found, by table; and what files on disk must have replaced.
@@ -130,7 +130,7 @@ fn discrepancies(tx: &Connection, found: &mut Found) -> Result<(), Failure> {
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     for (id, job, identity) in all {
-        let own = discrepancy_number(&job, &identity);
+        let own = discrepancy_id(&job, &identity);
         if own != id {
             tx.execute("UPDATE discrepancies SET discrepancy_id = ?2 WHERE discrepancy_id = ?1", [&id, &own])
                 .map_err(|error| refuse(error, "discrepancies"))?;
@@ -147,7 +147,6 @@ struct Page {
     feed: String,
     number: u32,
     request: String,
-    request_sha256: String,
     body_sha256: String,
     frame: Vec<u8>,
 }
@@ -156,31 +155,25 @@ fn pages(tx: &Connection, work: &Work<'_>, token: &str, found: &mut Found) -> Re
     let mut after = 0;
     while let Some(page) = next_page(tx, after)? {
         after = page.page_id;
-        if page.frame.is_empty() {
-            continue;
-        }
         let body = decompress(&page.frame).map_err(|failure| failure.at(format!("page {}", page.page_id)))?;
         let masked = work.subjects.mask_json(&body).into_owned();
         let request = Pairs::of(work.subject, token).apply(page.request.as_bytes()).into_owned();
-        // The request was masked with the other rows: its digest tells.
-        let request_changed = sha256(&request) != page.request_sha256 || request != page.request.as_bytes();
-        if masked == body && !request_changed {
+        if masked == body && request == page.request.as_bytes() {
             continue;
         }
         check_figures(tx, work, &page, &body, &masked)?;
         tx.execute(
             "INSERT INTO tombstones (page_id, body_sha256, request_sha256, erased_at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (page_id) DO UPDATE SET erased_at = excluded.erased_at",
-            params![page.page_id, page.body_sha256, page.request_sha256, format_instant(work.now)],
+            params![page.page_id, page.body_sha256, sha256(page.request.as_bytes()), format_instant(work.now)],
         )?;
         tx.execute(
-            "UPDATE pages SET body = ?2, body_sha256 = ?3, request = ?4, request_sha256 = ?5 WHERE page_id = ?1",
+            "UPDATE pages SET body = ?2, body_sha256 = ?3, request = ?4 WHERE page_id = ?1",
             params![
                 page.page_id,
                 compress(&masked)?,
                 sha256(&masked),
-                String::from_utf8_lossy(&request),
-                sha256(&request)
+                String::from_utf8_lossy(&request)
             ],
         )?;
         note(found, "pages", 1);
@@ -191,7 +184,7 @@ fn pages(tx: &Connection, work: &Work<'_>, token: &str, found: &mut Found) -> Re
 
 fn next_page(tx: &Connection, after: i64) -> Result<Option<Page>, Failure> {
     let mut statement = tx.prepare_cached(
-        "SELECT page_id, job, feed, number, request, request_sha256, body_sha256, body FROM pages
+        "SELECT page_id, job, feed, number, request, body_sha256, body FROM pages
           WHERE page_id > ?1 ORDER BY page_id LIMIT 1",
     )?;
     let read = |row: &rusqlite::Row<'_>| {
@@ -201,9 +194,8 @@ fn next_page(tx: &Connection, after: i64) -> Result<Option<Page>, Failure> {
             feed: row.get(2)?,
             number: row.get(3)?,
             request: row.get(4)?,
-            request_sha256: row.get(5)?,
-            body_sha256: row.get(6)?,
-            frame: row.get(7)?,
+            body_sha256: row.get(5)?,
+            frame: row.get(6)?,
         })
     };
     Ok(statement.query_row([after], read).optional()?)

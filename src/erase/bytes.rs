@@ -116,7 +116,9 @@ impl Pairs {
             file.read_to_end(&mut content).map_err(|error| broken(error.into()))?;
             let masked = self.apply(&content);
             changed |= matches!(masked, Cow::Owned(_));
-            writer.start_file(file.name().to_owned(), options).map_err(broken)?;
+            let name = file.name().map_err(broken)?.into_owned();
+            drop(file);
+            writer.start_file(name, options).map_err(broken)?;
             writer.write_all(&masked).map_err(|error| broken(error.into()))?;
         }
         let whole = writer.finish().map_err(broken)?.into_inner();
