@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::config::ProviderSetup;
 use crate::day::{format_instant, parse_instant};
+use crate::providers::{
+    Ask, BadPage, Books, Feed, Judgement, Keys, PageHead, Parsed, Provider, Relation, Reply, Request, Session, Step,
+};
 use crate::store::RunStart;
 
 const JOB: &str = r#"
@@ -96,6 +100,49 @@ impl Place {
     }
 }
 
+/// A provider with a mistake in it.
+struct Panics;
+
+impl Provider for Panics {
+    fn name(&self) -> &'static str {
+        "panics"
+    }
+
+    fn feeds(&self) -> Vec<Feed> {
+        panic!("4111111111111111")
+    }
+
+    fn sign(&self, _: &mut Request, _: Option<&Session>, _: &Keys, _: Instant) {}
+
+    fn next(&self, _: &Ask, _: &[PageHead]) -> Step {
+        Step::Done
+    }
+
+    fn request(&self, _: &Ask, _: u32, _: &[PageHead]) -> Request {
+        Request::get("/", "")
+    }
+
+    fn judge(&self, _: &Ask, _: &Reply) -> Judgement {
+        Judgement::Page
+    }
+
+    fn head(&self, _: &Ask, _: u32, _: &[u8]) -> Result<PageHead, BadPage> {
+        Ok(PageHead::default())
+    }
+
+    fn parse(&self, _: &Ask, _: u32, _: &[u8]) -> Parsed {
+        Parsed::default()
+    }
+
+    fn identity_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn relations(&self, _: &Books) -> Vec<Relation> {
+        Vec::new()
+    }
+}
+
 fn at(text: &str) -> Instant {
     parse_instant(text).unwrap()
 }
@@ -168,21 +215,19 @@ async fn two_instances_at_once_run_a_night_once() {
 async fn a_panic_in_one_job_is_a_failed_run_of_that_job_only_and_the_operators_hear_of_it_once() {
     let place = Place::new(&["good", "panics"]);
     let mut house = place.house();
-    let Some(job) = house.jobs.iter_mut().find(|job| job.name == "panics") else {
-        panic!("the job is there");
-    };
-    let JobSource::File(feed) = &mut job.source else {
-        panic!("it reads a file");
-    };
-    // A glob that is none: settings refuse it, so only this test gets here.
-    feed.table.date_format = Some("%Q%".to_owned());
-    job.report.reports = vec!["no such report".to_owned()];
+    let job = house.jobs.iter_mut().find(|job| job.name == "panics").expect("the job is there");
+    job.source = JobSource::Provider(ProviderSetup {
+        provider: Arc::new(Panics),
+        base_url: "http://127.0.0.1:9".parse().unwrap(),
+        secrets: BTreeMap::new(),
+        lane: "panics".to_owned(),
+        strict_balance: false,
+    });
     for _ in 0..2 {
         catch_up(&house, "2026-02-03T12:00:00Z").await;
     }
     let codes: Vec<(String, i64)> = place.runs().into_iter().map(|run| (run.0, run.3)).collect();
-    assert_eq!(codes.len(), 2, "{codes:?}");
-    assert_eq!(codes[0], ("good".to_owned(), 0));
+    assert_eq!(codes, [("good".to_owned(), 0), ("panics".to_owned(), 70)]);
     assert_eq!(place.subjects().iter().filter(|s| s.contains("FAILED – panics 2026-02-02")).count(), 1);
 }
 
