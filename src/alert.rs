@@ -127,3 +127,66 @@ fn late_text(settings: &Settings, due: &Due, since: Option<Instant>) -> String {
         settings.alerts.late_after.num_minutes(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::config::SecretRef;
+
+    /// Answers one request with that status; gives its first line.
+    async fn watch(status: u16, listener: &tokio::net::TcpListener) -> String {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = vec![0; 4096];
+        let read = stream.read(&mut bytes).await.unwrap();
+        let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8_lossy(&bytes[..read])
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    #[tokio::test]
+    async fn the_heartbeat_is_called_after_a_good_run_and_with_fail_after_every_other() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("url");
+        std::fs::write(
+            &path,
+            format!("http://{}/ping/s3cret\n", listener.local_addr().unwrap()),
+        )
+        .unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let alerts = Alerts {
+            heartbeat_url: SecretRef::parse("file:url"),
+            ..Alerts::default()
+        };
+        for (ok, status, line) in [
+            (true, 200, "GET /ping/s3cret HTTP/1.1"),
+            (false, 200, "GET /ping/s3cret/fail HTTP/1.1"),
+            (true, 500, "GET /ping/s3cret HTTP/1.1"),
+        ] {
+            let (said, seen) = tokio::join!(heartbeat(&alerts, folder.path(), ok), watch(status, &listener));
+            assert_eq!(seen, line);
+            assert_eq!(
+                said,
+                if status == 200 {
+                    Ok(())
+                } else {
+                    Err("the heartbeat was answered 500".to_owned())
+                }
+            );
+        }
+        drop(listener);
+        let why = heartbeat(&alerts, folder.path(), true).await.unwrap_err();
+        assert!(
+            !why.contains("s3cret") && why.contains("could not be delivered"),
+            "{why}"
+        );
+    }
+}

@@ -122,7 +122,12 @@ mod tests {
     /// Runs one of the ignored tests below in a process of its own.
     fn alone(name: &str) -> std::process::Output {
         std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &format!("journal::tests::{name}"), "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                &format!("journal::tests::{name}"),
+                "--ignored",
+                "--nocapture",
+            ])
             .output()
             .unwrap()
     }

@@ -45,7 +45,11 @@ pub async fn serve(
     let (mut bell, mut scheduler) = hang_bell().await?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::from)?;
     let mut tick = tokio::time::interval(tick_period());
-    let mut house = Arc::new(House { settings, jobs, progress: Told::default() });
+    let mut house = Arc::new(House {
+        settings,
+        jobs,
+        progress: Told::default(),
+    });
     house.write_metrics();
     let waiting = outlook(&house.jobs, now());
     notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&waiting)]);
@@ -94,21 +98,33 @@ pub fn ready(settings: &Settings, jobs: &[Job]) -> Result<(), Failure> {
     };
     for job in jobs {
         if let JobSource::Provider(setup) = &job.source {
-            setup.secrets.values().for_each(|secret| look(&job.name, secret, &settings.folder));
+            setup
+                .secrets
+                .values()
+                .for_each(|secret| look(&job.name, secret, &settings.folder));
         }
     }
     if let Some(Transport::Smtp { username, password, .. }) = settings.mail.as_ref().map(|mail| &mail.transport) {
         if let Some(SecretOrPlain::Secret(name)) = username {
             look("[mail] username", name, &settings.folder);
         }
-        password.iter().for_each(|secret| look("[mail] password", secret, &settings.folder));
+        password
+            .iter()
+            .for_each(|secret| look("[mail] password", secret, &settings.folder));
     }
-    settings.alerts.heartbeat_url.iter().for_each(|url| look("[alerts] heartbeat_url", url, &settings.folder));
+    settings
+        .alerts
+        .heartbeat_url
+        .iter()
+        .for_each(|url| look("[alerts] heartbeat_url", url, &settings.folder));
     if wrong.is_empty() {
         return Store::open(&settings.database).map(drop);
     }
     let all: Vec<String> = wrong.into_iter().collect();
-    Err(Failure::new(Class::Auth, format!("not every secret can be read, nothing was started: {}", all.join("; "))))
+    Err(Failure::new(
+        Class::Auth,
+        format!("not every secret can be read, nothing was started: {}", all.join("; ")),
+    ))
 }
 
 /// What every night needs, shared with the thread that runs it.
@@ -199,7 +215,9 @@ impl House {
                 .filter(|due| due.business_day == day)
                 .filter_map(|due| {
                     let job = self.jobs.iter().find(|job| job.name == due.job)?;
-                    tried.insert((due.job.clone(), due.as_of)).then_some(Due { job, as_of: due.as_of })
+                    tried
+                        .insert((due.job.clone(), due.as_of))
+                        .then_some(Due { job, as_of: due.as_of })
                 })
                 .collect();
             // A night that left no trace of itself (a full disk) is not tried twice on one bell.
@@ -213,7 +231,9 @@ impl House {
                 stop: stop.clone(),
             };
             let outcomes = run_due(&self.settings, &items, &options, &self.progress).await;
-            let ok = outcomes.as_ref().is_ok_and(|outcomes| outcomes.iter().all(|o| o.class.is_none()));
+            let ok = outcomes
+                .as_ref()
+                .is_ok_and(|outcomes| outcomes.iter().all(|o| o.class.is_none()));
             // Another instance at work is no failed night: that one tells how it ended.
             let busy = outcomes.as_ref().is_err_and(|failure| failure.class == Class::Partial);
             if !busy && let Err(why) = alert::heartbeat(&self.settings.alerts, &self.settings.folder, ok).await {
@@ -226,7 +246,9 @@ impl House {
                 }
                 match &outcome.message {
                     Some(message) => tracing::error!(exit_code = outcome.exit_code(), "{message}"),
-                    None => tracing::info!(job = outcome.job, business_day = %outcome.business_day, "{}", outcome.verdict),
+                    None => {
+                        tracing::info!(job = outcome.job, business_day = %outcome.business_day, "{}", outcome.verdict)
+                    }
                 }
             }
         }
@@ -278,7 +300,10 @@ struct Standing {
 impl Told {
     fn begin(&self, what: &str) {
         let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *standing = Standing { what: what.to_owned(), jobs: BTreeMap::new() };
+        *standing = Standing {
+            what: what.to_owned(),
+            jobs: BTreeMap::new(),
+        };
         drop(standing);
         notify(&[sd_notify::NotifyState::Status(what)]);
     }

@@ -53,7 +53,10 @@ impl House {
         house.write("jobs/bank.toml", JOB);
         house.write("reconciled.toml", SETTINGS);
         let row = "A,10.00,2026-03-05T10:00:00Z\n";
-        house.write("bank.csv", &format!("ref,amount,at\n{row}B,5.00,2026-03-05T10:00:00Z\n"));
+        house.write(
+            "bank.csv",
+            &format!("ref,amount,at\n{row}B,5.00,2026-03-05T10:00:00Z\n"),
+        );
         house.write("books.csv", &format!("ref,amount,at\n{row}"));
         house
     }
@@ -117,7 +120,10 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
             assert!(["counter", "gauge"].contains(&kind), "{line}");
             assert_eq!(kind == "counter", of.ends_with("_total"), "{line}");
             of.clone_into(&mut name);
-            let family = Family { kind: kind.to_owned(), samples: BTreeMap::new() };
+            let family = Family {
+                kind: kind.to_owned(),
+                samples: BTreeMap::new(),
+            };
             assert!(families.insert(name.clone(), family).is_none(), "{name} stands once");
         } else {
             let (labels, value) = sample(line, &name);
@@ -130,8 +136,15 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
 
 /// `name{a="b"} 1.5`
 fn sample(line: &str, family: &str) -> (String, String) {
-    let rest = line.strip_prefix(family).unwrap_or_else(|| panic!("{line} stands in the family {family}"));
-    assert!(family.starts_with("reconciled_") && family.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()));
+    let rest = line
+        .strip_prefix(family)
+        .unwrap_or_else(|| panic!("{line} stands in the family {family}"));
+    assert!(
+        family.starts_with("reconciled_")
+            && family
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
+    );
     let (labels, value) = match rest.strip_prefix('{') {
         None => (String::new(), rest),
         Some(inside) => {
@@ -148,8 +161,14 @@ fn sample(line: &str, family: &str) -> (String, String) {
     };
     let value = value.strip_prefix(' ').expect("one blank before the value");
     let digits = value.strip_prefix('-').unwrap_or(value);
-    assert!(!digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.'), "{line}");
-    assert!(digits.matches('.').count() <= 1 && !digits.starts_with('.') && !digits.ends_with('.'), "{line}");
+    assert!(
+        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.'),
+        "{line}"
+    );
+    assert!(
+        digits.matches('.').count() <= 1 && !digits.starts_with('.') && !digits.ends_with('.'),
+        "{line}"
+    );
     (labels, value.to_owned())
 }
 
@@ -160,17 +179,28 @@ fn after_each_run_the_file_for_prometheus_says_what_the_books_say() {
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let metrics = house.metrics();
     let value = |name: &str, labels: &str| {
-        let family = metrics.get(&format!("reconciled_{name}")).unwrap_or_else(|| panic!("{name} is missing"));
+        let family = metrics
+            .get(&format!("reconciled_{name}"))
+            .unwrap_or_else(|| panic!("{name} is missing"));
         family.value(labels).to_owned()
     };
     assert_eq!(value("runs_total", "job=\"bank\",verdict=\"discrepancies\""), "1");
     assert_eq!(value("last_run_verdict", "job=\"bank\",verdict=\"discrepancies\""), "1");
     assert_eq!(value("last_run_verdict", "job=\"bank\",verdict=\"reconciled\""), "0");
     assert_eq!(value("last_run_exit_code", "job=\"bank\""), "0");
-    assert_eq!(value("open_discrepancies", "job=\"bank\",kind=\"missing_in_ledger\",state=\"open\""), "1");
+    assert_eq!(
+        value(
+            "open_discrepancies",
+            "job=\"bank\",kind=\"missing_in_ledger\",state=\"open\""
+        ),
+        "1"
+    );
     assert_eq!(value("rows_total", "job=\"bank\""), "2");
     // The end of 2026-03-09.
-    assert_eq!(value("last_complete_business_day_timestamp_seconds", "job=\"bank\""), "1773100800.000");
+    assert_eq!(
+        value("last_complete_business_day_timestamp_seconds", "job=\"bank\""),
+        "1773100800.000"
+    );
     assert_eq!(value("outbox_mails", "state=\"pending\""), "0");
     assert_eq!(value("unsealed_windows", "job=\"bank\""), "0");
     assert!(value("database_bytes", "").parse::<u64>().unwrap() > 100_000);
@@ -204,7 +234,10 @@ fn status_says_by_fields_and_by_its_exit_code_whether_somebody_has_to_look() {
     let status = house.status();
     let job = &status["jobs"][0];
     // Its newest slot is long over and was never run.
-    assert_eq!((&status["ok"], &job["late"], &job["late_day"]), (&false.into(), &true.into(), &"2026-03-10".into()));
+    assert_eq!(
+        (&status["ok"], &job["late"], &job["late_day"]),
+        (&false.into(), &true.into(), &"2026-03-10".into())
+    );
     assert_eq!(job["last_complete_day"], "2026-03-09");
     assert_eq!(job["unsealed_windows"], 0);
     assert_eq!(status["outbox"]["pending"], 0);
@@ -219,7 +252,10 @@ fn status_says_by_fields_and_by_its_exit_code_whether_somebody_has_to_look() {
     house.run(&["run"]);
     let status = house.status();
     let troubles = status["troubles"].to_string();
-    assert!(troubles.contains("bank: the last run ended with exit code 65"), "{troubles}");
+    assert!(
+        troubles.contains("bank: the last run ended with exit code 65"),
+        "{troubles}"
+    );
 }
 
 #[test]
@@ -235,14 +271,20 @@ fn the_operators_get_one_mail_about_a_failed_night_beside_the_report() {
         let mail = mail_parser::MessageParser::default().parse(&bytes).unwrap();
         let to = mail.to().and_then(|to| to.first()?.address()).unwrap().to_owned();
         if to == "ops@example.com" {
-            said.push((mail.subject().unwrap().to_owned(), mail.body_text(0).unwrap().into_owned()));
+            said.push((
+                mail.subject().unwrap().to_owned(),
+                mail.body_text(0).unwrap().into_owned(),
+            ));
         }
     }
     let [(subject, text)] = said.as_slice() else {
         panic!("{said:?}");
     };
     assert_eq!(subject, "[reconciled] FAILED – bank 2026-03-09");
-    assert!(text.contains("the export bank.csv is missing") && text.contains("exit code 65"), "{text}");
+    assert!(
+        text.contains("the export bank.csv is missing") && text.contains("exit code 65"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -266,7 +308,42 @@ fn where_stderr_is_the_journal_every_line_has_its_priority() {
     let text = std::fs::read_to_string(said).unwrap();
     assert!(!text.is_empty());
     for line in text.lines() {
-        assert!(["<3>", "<4>", "<6>"].iter().any(|priority| line.starts_with(priority)), "{line}");
+        assert!(
+            ["<3>", "<4>", "<6>"].iter().any(|priority| line.starts_with(priority)),
+            "{line}"
+        );
     }
-    assert!(text.lines().last().unwrap().starts_with("<3>reconciled: bank: "), "{text}");
+    assert!(
+        text.lines().last().unwrap().starts_with("<3>reconciled: bank: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn every_problem_of_the_settings_for_operators_is_named_with_its_line() {
+    let house = House::new();
+    let settings = "[mail]\ntransport = \"folder\"\nfrom = \"R <r@example.com>\"\n[alerts]\nrecipients = [\"ops@elsewhere.com\", \"ops\"]\n\
+                    late_after = \"3\"\n[metrics]\ntextfile = \"metrics.txt\"\n[retention]\nmails_days = 3\npages = 1\n[upkeep]\nquick_check_days = -1\n";
+    house.write("reconciled.toml", settings);
+    let checked = house.run(&["check"]);
+    assert_eq!(checked.status.code(), Some(78));
+    let said = String::from_utf8(checked.stderr).unwrap();
+    for expected in [
+        "reconciled.toml:5: an address in `alerts.recipients` lies outside [mail] allowed_domains",
+        "reconciled.toml:5: an address in `alerts.recipients` has no @",
+        "reconciled.toml:6: `alerts.late_after` is \"3\"",
+        "reconciled.toml:8: `metrics.textfile` must be a file whose name ends in .prom",
+        "reconciled.toml:10: `retention.mails_days` is 3; it must be from 30 to 36500",
+        "reconciled.toml:11: `retention.pages` is not a setting",
+        "reconciled.toml:13: `upkeep.quick_check_days` is -1; it must be from 0 to 36500",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    assert!(!said.contains("elsewhere"), "{said}");
+    house.write("reconciled.toml", "[alerts]\nrecipients = [\"ops@example.com\"]\n");
+    let said = String::from_utf8(house.run(&["check"]).stderr).unwrap();
+    assert!(
+        said.contains("reconciled.toml:2: `alerts.recipients` needs a [mail] section"),
+        "{said}"
+    );
 }

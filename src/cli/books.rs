@@ -7,8 +7,8 @@ use reconciled::compare;
 use reconciled::day::{Instant, last_day_over};
 use reconciled::failure::{Class, Failure};
 use reconciled::report as reports;
-use reconciled::{erase as erasing, retention};
 use reconciled::store::{Store, backup as copies, replay as replays, verify as checks};
+use reconciled::{erase as erasing, retention};
 
 use super::args::Args;
 use super::{choose, database, load, say};
@@ -135,7 +135,10 @@ pub fn erase(args: &Args, subject: &str, dry_run: bool) -> Result<u8, Failure> {
         say("the text stands nowhere; it is remembered as erased all the same\n");
     }
     for path in &erased.copies {
-        say(&format!("{} was kept by an upgrade and may still hold it: remove it\n", path.display()));
+        say(&format!(
+            "{} was kept by an upgrade and may still hold it: remove it\n",
+            path.display()
+        ));
     }
     say("out of reach of this program: the merchant's ledger, mails that were sent, backups, the journal\n");
     Ok(0)

@@ -143,17 +143,29 @@ fn troubles(picture: &Picture) -> Vec<String> {
     for state in &picture.jobs {
         if let Some(due) = &state.late {
             let at = format_instant(due.as_of);
-            troubles.push(format!("{}: the night for {} was due at {at} and is late", state.job, due.business_day));
+            troubles.push(format!(
+                "{}: the night for {} was due at {at} and is late",
+                state.job, due.business_day
+            ));
         }
         if let Some(last) = state.last.as_ref().filter(|last| last.exit_code != 0) {
-            troubles.push(format!("{}: the last run ended with exit code {}", state.job, last.exit_code));
+            troubles.push(format!(
+                "{}: the last run ended with exit code {}",
+                state.job, last.exit_code
+            ));
         }
     }
     if picture.outbox.failed > 0 {
-        troubles.push(format!("{} mails were given up; `mails` in the database says why", picture.outbox.failed));
+        troubles.push(format!(
+            "{} mails were given up; `mails` in the database says why",
+            picture.outbox.failed
+        ));
     }
     if !picture.disk.suffices() {
-        troubles.push(format!("the disk has no room for the next night ({} needed)", bytes(picture.disk.needed_bytes)));
+        troubles.push(format!(
+            "the disk has no room for the next night ({} needed)",
+            bytes(picture.disk.needed_bytes)
+        ));
     }
     troubles
 }

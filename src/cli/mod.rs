@@ -218,8 +218,12 @@ fn start_log(args: &Args) {
             Ok(fields) => log.with(fields).try_init(),
             // The socket is out of reach, the stream is not: priorities go in front of the lines.
             Err(_) => {
-                let format = tracing_subscriber::fmt::format().with_ansi(false).without_time().with_target(false);
-                log.with(lines.with_ansi(false).event_format(journal::Prefixed(format))).try_init()
+                let format = tracing_subscriber::fmt::format()
+                    .with_ansi(false)
+                    .without_time()
+                    .with_target(false);
+                log.with(lines.with_ansi(false).event_format(journal::Prefixed(format)))
+                    .try_init()
             }
         },
         args::LogFormat::Text => {

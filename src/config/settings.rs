@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::section::is_loopback;
 use super::{
-    Alerts, Http, Mail, Problem, Retention, SecretOrPlain, SecretRef, Section, Settings, SmtpTls, Source, Transport, Upkeep,
-    address, file,
+    Alerts, Http, Mail, Problem, Retention, SecretOrPlain, SecretRef, Section, Settings, SmtpTls, Source, Transport,
+    Upkeep, address, file,
 };
 
 /// Where settings are looked for when none are named, in this order.

@@ -19,12 +19,63 @@ use crate::window::Window;
 /// Columns that hold words, digests and times of ours, never a person's data. Everything else that is text is looked into, so
 /// that a new column is looked into unless somebody says here that it need not be.
 const OURS: &[&str] = &[
-    "job", "feed", "kind", "becomes_kind", "from_kind", "to_kind", "state", "status", "verdict", "currency", "fee_currency",
-    "direction", "line", "item", "event", "shape", "lane", "digest", "chain", "message_id", "body_sha256", "request_sha256",
-    "sha256", "discrepancy_id", "request", "as_of", "at", "business_day", "provider", "name", "recipient", "from_at", "until_at",
-    "sealed_at", "begun_at", "started_at", "finished_at", "fetched_at", "occurred_at", "changed_at", "booked_at", "seen_at",
-    "first_seen_at", "vanished_at", "superseded_at", "gone_at", "learned_at", "queued_at", "not_before", "sent_at",
-    "newest_booked_at", "erased_at", "becomes_day", "first_seen_day", "last_seen_day", "resolved_day", "done_at",
+    "job",
+    "feed",
+    "kind",
+    "becomes_kind",
+    "from_kind",
+    "to_kind",
+    "state",
+    "status",
+    "verdict",
+    "currency",
+    "fee_currency",
+    "direction",
+    "line",
+    "item",
+    "event",
+    "shape",
+    "lane",
+    "digest",
+    "chain",
+    "message_id",
+    "body_sha256",
+    "request_sha256",
+    "sha256",
+    "discrepancy_id",
+    "request",
+    "as_of",
+    "at",
+    "business_day",
+    "provider",
+    "name",
+    "recipient",
+    "from_at",
+    "until_at",
+    "sealed_at",
+    "begun_at",
+    "started_at",
+    "finished_at",
+    "fetched_at",
+    "occurred_at",
+    "changed_at",
+    "booked_at",
+    "seen_at",
+    "first_seen_at",
+    "vanished_at",
+    "superseded_at",
+    "gone_at",
+    "learned_at",
+    "queued_at",
+    "not_before",
+    "sent_at",
+    "newest_booked_at",
+    "erased_at",
+    "becomes_day",
+    "first_seen_day",
+    "last_seen_day",
+    "resolved_day",
+    "done_at",
 ];
 
 /// What was found, by table; and what files on disk must have replaced.
@@ -52,7 +103,10 @@ pub struct Work<'w> {
 /// USAGE where the text is part of what the books are made of (a status, an amount, a date): nothing may change then.
 pub fn mask(tx: &Transaction<'_>, work: &Work<'_>) -> Result<Found, Failure> {
     let token = token(&work.remembered.digest);
-    let mut found = Found { pairs: Pairs::of(work.subject, &token), ..Found::default() };
+    let mut found = Found {
+        pairs: Pairs::of(work.subject, &token),
+        ..Found::default()
+    };
     tx.execute(
         "INSERT INTO erased_subjects (digest, fingerprint, bytes, erased_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
         params![
@@ -81,7 +135,10 @@ fn note(found: &mut Found, table: &str, rows: usize) {
 
 /// Every text column of every table that is not ours.
 fn rows(tx: &Connection, subject: &str, token: &str, found: &mut Found) -> Result<(), Failure> {
-    let json = serde_json::to_string(subject).unwrap_or_default().trim_matches('"').to_owned();
+    let json = serde_json::to_string(subject)
+        .unwrap_or_default()
+        .trim_matches('"')
+        .to_owned();
     let mut statement = tx.prepare(
         "SELECT t.name, c.name FROM sqlite_schema AS t JOIN pragma_table_xinfo(t.name) AS c
           WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND c.type = 'TEXT' AND c.hidden = 0
@@ -106,8 +163,15 @@ fn rows(tx: &Connection, subject: &str, token: &str, found: &mut Found) -> Resul
             .map(|column| format!("instr({0}, ?1) > 0 OR instr({0}, ?2) > 0", quoted(column)))
             .collect();
         // Names come from this program's own schema, never from data.
-        let sql = format!("UPDATE {} SET {} WHERE {}", quoted(&table), sets.join(", "), holds.join(" OR "));
-        let changed = tx.execute(&sql, params![subject, json, token]).map_err(|error| refuse(error, &table))?;
+        let sql = format!(
+            "UPDATE {} SET {} WHERE {}",
+            quoted(&table),
+            sets.join(", "),
+            holds.join(" OR ")
+        );
+        let changed = tx
+            .execute(&sql, params![subject, json, token])
+            .map_err(|error| refuse(error, &table))?;
         note(found, &table, changed);
     }
     Ok(())
@@ -120,22 +184,31 @@ fn refuse(error: rusqlite::Error, table: &str) -> Failure {
     }
     Failure::new(
         Class::Usage,
-        format!("the text is also part of words or keys that the table {table} is made of; nothing was erased: name a longer text"),
+        format!(
+            "the text is also part of words or keys that the table {table} is made of; nothing was erased: name a longer text"
+        ),
     )
 }
 
 /// The id of a discrepancy follows from its identity: where that was masked, the id follows, in its events and files too.
 fn discrepancies(tx: &Connection, found: &mut Found) -> Result<(), Failure> {
-    let mut statement = tx.prepare("SELECT discrepancy_id, job, identity FROM discrepancies WHERE instr(identity, 'erased-') > 0")?;
+    let mut statement =
+        tx.prepare("SELECT discrepancy_id, job, identity FROM discrepancies WHERE instr(identity, 'erased-') > 0")?;
     let all: Vec<(String, String, String)> = statement
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     for (id, job, identity) in all {
         let own = discrepancy_id(&job, &identity);
         if own != id {
-            tx.execute("UPDATE discrepancies SET discrepancy_id = ?2 WHERE discrepancy_id = ?1", [&id, &own])
-                .map_err(|error| refuse(error, "discrepancies"))?;
-            tx.execute("UPDATE discrepancy_events SET discrepancy_id = ?2 WHERE discrepancy_id = ?1", [&id, &own])?;
+            tx.execute(
+                "UPDATE discrepancies SET discrepancy_id = ?2 WHERE discrepancy_id = ?1",
+                [&id, &own],
+            )
+            .map_err(|error| refuse(error, "discrepancies"))?;
+            tx.execute(
+                "UPDATE discrepancy_events SET discrepancy_id = ?2 WHERE discrepancy_id = ?1",
+                [&id, &own],
+            )?;
             found.pairs.and(&id, &own);
         }
     }
@@ -158,7 +231,9 @@ fn pages(tx: &Connection, work: &Work<'_>, token: &str, found: &mut Found) -> Re
         after = page.page_id;
         let body = decompress(&page.frame).map_err(|failure| failure.at(format!("page {}", page.page_id)))?;
         let masked = work.subjects.mask_json(&body).into_owned();
-        let request = Pairs::of(work.subject, token).apply(page.request.as_bytes()).into_owned();
+        let request = Pairs::of(work.subject, token)
+            .apply(page.request.as_bytes())
+            .into_owned();
         if masked == body && request == page.request.as_bytes() {
             continue;
         }
@@ -166,7 +241,12 @@ fn pages(tx: &Connection, work: &Work<'_>, token: &str, found: &mut Found) -> Re
         tx.execute(
             "INSERT INTO tombstones (page_id, body_sha256, request_sha256, erased_at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (page_id) DO UPDATE SET erased_at = excluded.erased_at",
-            params![page.page_id, page.body_sha256, sha256(page.request.as_bytes()), format_instant(work.now)],
+            params![
+                page.page_id,
+                page.body_sha256,
+                sha256(page.request.as_bytes()),
+                format_instant(work.now)
+            ],
         )?;
         tx.execute(
             "UPDATE pages SET body = ?2, body_sha256 = ?3, request = ?4 WHERE page_id = ?1",
@@ -221,11 +301,15 @@ fn check_figures(tx: &Connection, work: &Work<'_>, page: &Page, body: &[u8], mas
         .query_row([page.page_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
     let instant = |text: &str| parse_instant(text).unwrap_or_default();
     let mut statement = tx.prepare_cached("SELECT name, value FROM calibrations WHERE job = ?1")?;
-    let calibration: BTreeMap<String, String> =
-        statement.query_map([&job.name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let calibration: BTreeMap<String, String> = statement
+        .query_map([&job.name], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
     let ask = Ask {
         feed: feed.name,
-        window: Window { from: instant(&from), until: instant(&until) },
+        window: Window {
+            from: instant(&from),
+            until: instant(&until),
+        },
         subject: Some(subject).filter(|subject| !subject.is_empty()),
         account,
         as_of: instant(&as_of),
@@ -233,7 +317,10 @@ fn check_figures(tx: &Connection, work: &Work<'_>, page: &Page, body: &[u8], mas
         calibration: Arc::new(calibration),
     };
     let mut masked_ask = ask.clone();
-    masked_ask.subject.iter_mut().for_each(|subject| work.subjects.mask(subject));
+    masked_ask
+        .subject
+        .iter_mut()
+        .for_each(|subject| work.subjects.mask(subject));
     work.subjects.mask(&mut masked_ask.account);
     let read = |ask: &Ask, body: &[u8]| figures(&setup.provider.parse(ask, page.number, body));
     if read(&ask, body) == read(&masked_ask, masked) {
@@ -254,12 +341,25 @@ fn figures(parsed: &Parsed) -> Vec<String> {
     let rows = parsed.transactions.iter().map(|(row, t)| {
         format!(
             "{row} {} {} {} {} {:?} {:?} {} {} {:?} {:?}",
-            t.direction, t.kind, t.currency, t.amount_minor, t.fee_minor, t.fee_currency, t.status, t.is_final, t.occurred_at,
+            t.direction,
+            t.kind,
+            t.currency,
+            t.amount_minor,
+            t.fee_minor,
+            t.fee_currency,
+            t.status,
+            t.is_final,
+            t.occurred_at,
             t.changed_at
         )
     });
-    let balances = parsed.balances.iter().map(|(row, b)| format!("{row} {} {} {}", b.item, b.currency, b.amount_minor));
-    rows.chain(balances).chain([format!("{} unreadable", parsed.unreadable.len())]).collect()
+    let balances = parsed
+        .balances
+        .iter()
+        .map(|(row, b)| format!("{row} {} {} {}", b.item, b.currency, b.amount_minor));
+    rows.chain(balances)
+        .chain([format!("{} unreadable", parsed.unreadable.len())])
+        .collect()
 }
 
 fn files(tx: &Connection, found: &mut Found) -> Result<(), Failure> {

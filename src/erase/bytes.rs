@@ -31,7 +31,14 @@ impl Pairs {
         let json = serde_json::to_string(subject).unwrap_or_default();
         let json = json.trim_matches('"').to_owned();
         let url = crate::providers::encode(subject);
-        let forms = [subject.to_owned(), subject.replace('"', "\"\""), html, json, url.replace("%20", "+"), url];
+        let forms = [
+            subject.to_owned(),
+            subject.replace('"', "\"\""),
+            html,
+            json,
+            url.replace("%20", "+"),
+            url,
+        ];
         let mut pairs = Self::default();
         for form in forms {
             pairs.and(&form, token);
@@ -87,7 +94,11 @@ impl Pairs {
                 PartType::Message(_) | PartType::Multipart(_) => continue,
             };
             let zip = part.attachment_name().is_some_and(|name| name.ends_with(".zip"));
-            let masked = if zip { self.apply_to_zip(content)? } else { owned(self.apply(content)) };
+            let masked = if zip {
+                self.apply_to_zip(content)?
+            } else {
+                owned(self.apply(content))
+            };
             if let Some(masked) = masked {
                 let [header, body, end] = [part.offset_header, part.offset_body, part.offset_end].map(|at| at as usize);
                 replace_part(&mut out, header, body, end, &masked);
@@ -101,7 +112,12 @@ impl Pairs {
     }
 
     fn apply_to_zip(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-        let broken = |_| Failure::new(Class::Internal, "a zip in a mail could not be written anew; nothing was erased");
+        let broken = |_| {
+            Failure::new(
+                Class::Internal,
+                "a zip in a mail could not be written anew; nothing was erased",
+            )
+        };
         let Ok(mut archive) = zip::ZipArchive::new(Cursor::new(bytes)) else {
             return Ok(None);
         };
@@ -139,8 +155,14 @@ fn replace_part(out: &mut Vec<u8>, header: usize, body: usize, end: usize, conte
     let headers = String::from_utf8_lossy(out.get(header..body).unwrap_or_default()).into_owned();
     let mut written = String::new();
     for line in headers.split_inclusive("\r\n") {
-        let is = line.get(..ENCODING.len()).is_some_and(|name| name.eq_ignore_ascii_case(ENCODING));
-        written.push_str(if is { "Content-Transfer-Encoding: base64\r\n" } else { line });
+        let is = line
+            .get(..ENCODING.len())
+            .is_some_and(|name| name.eq_ignore_ascii_case(ENCODING));
+        written.push_str(if is {
+            "Content-Transfer-Encoding: base64\r\n"
+        } else {
+            line
+        });
     }
     if !headers.to_ascii_lowercase().contains(ENCODING) {
         written.insert_str(0, "Content-Transfer-Encoding: base64\r\n");

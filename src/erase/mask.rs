@@ -36,8 +36,16 @@ impl Subjects {
     pub fn new(key: &[u8], remembered: &[Remembered]) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);
         let drawn = hmac::sign(&key, b"fingerprint base");
-        let base = drawn.as_ref().iter().take(8).fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
-        let mut subjects = Self { key, base: base % (PRIME - 512) + 257, by_length: BTreeMap::new() };
+        let base = drawn
+            .as_ref()
+            .iter()
+            .take(8)
+            .fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
+        let mut subjects = Self {
+            key,
+            base: base % (PRIME - 512) + 257,
+            by_length: BTreeMap::new(),
+        };
         for one in remembered {
             subjects.add(one);
         }
@@ -151,7 +159,13 @@ impl Subjects {
         all
     }
 
-    fn find_of_length(&self, text: &[u8], length: usize, list: &[(u64, String)], all: &mut Vec<(usize, usize, String)>) {
+    fn find_of_length(
+        &self,
+        text: &[u8],
+        length: usize,
+        list: &[(u64, String)],
+        all: &mut Vec<(usize, usize, String)>,
+    ) {
         if text.len() < length {
             return;
         }
@@ -222,7 +236,9 @@ mod tests {
     fn every_part_is_found_wherever_it_stands_and_case_is_kept() {
         let subjects = subjects(&["Maria Quispe", "maría@example.pe", "4711"]);
         let token = |text: &str| token(&subjects.remember(text).digest);
-        let masked = subjects.mask_text("Maria QuispeMaria Quispe, maria quispe; maría@example.pe!").unwrap();
+        let masked = subjects
+            .mask_text("Maria QuispeMaria Quispe, maria quispe; maría@example.pe!")
+            .unwrap();
         let (name, mail) = (token("Maria Quispe"), token("maría@example.pe"));
         assert_eq!(masked, format!("{name}{name}, maria quispe; {mail}!"));
         assert_eq!(subjects.mask_text("nobody here, 471 1"), None);
@@ -232,7 +248,8 @@ mod tests {
     #[test]
     fn json_stays_json_and_everything_else_stays_as_it_came() {
         let subjects = subjects(&["María \"M\"", "301990417"]);
-        let body = r#"{"a": "x Mar\u00eda \"M\" y", "id": 301990417, "amount": 301990417.00, "n": -301990417, "b":[1,"2"]}"#;
+        let body =
+            r#"{"a": "x Mar\u00eda \"M\" y", "id": 301990417, "amount": 301990417.00, "n": -301990417, "b":[1,"2"]}"#;
         let masked = subjects.mask_json(body.as_bytes());
         let value: serde_json::Value = serde_json::from_slice(&masked).unwrap();
         let name = token(&subjects.remember("María \"M\"").digest);
@@ -240,7 +257,10 @@ mod tests {
         assert_eq!(value["a"], format!("x {name} y"));
         assert_eq!(value["id"], id);
         let text = String::from_utf8(masked.into_owned()).unwrap();
-        assert!(text.ends_with(r#", "amount": 301990417.00, "n": -301990417, "b":[1,"2"]}"#), "{text}");
+        assert!(
+            text.ends_with(r#", "amount": 301990417.00, "n": -301990417, "b":[1,"2"]}"#),
+            "{text}"
+        );
         assert!(matches!(subjects.mask_json(b"{\"a\": \"b\"}"), Cow::Borrowed(_)));
     }
 

@@ -57,11 +57,18 @@ pub fn erase(settings: &Settings, jobs: &[Job], subject: &str, dry_run: bool, no
     let store = Store::open(&settings.database)?;
     let (mut subjects, remembered) = remember(&store, subject, dry_run)?;
     if mask::token(&remembered.digest).contains(subject) {
-        let why = "the text is part of what stands in the place of erased texts; nothing was erased: name a longer text";
+        let why =
+            "the text is part of what stands in the place of erased texts; nothing was erased: name a longer text";
         return Err(Failure::new(Class::Usage, why));
     }
     subjects.add(&remembered);
-    let work = books::Work { subject, remembered: &remembered, subjects: &subjects, jobs, now };
+    let work = books::Work {
+        subject,
+        remembered: &remembered,
+        subjects: &subjects,
+        jobs,
+        now,
+    };
     let mut found = books::Found::default();
     let written = store.write(|tx| {
         found = books::mask(tx, &work)?;
@@ -74,7 +81,10 @@ pub fn erase(settings: &Settings, jobs: &[Job], subject: &str, dry_run: bool, no
         Err(failure) if dry_run && failure.message.ends_with(DRY) => {}
         other => other?,
     }
-    let mut erased = Erased { tables: found.tables.clone(), ..Erased::default() };
+    let mut erased = Erased {
+        tables: found.tables.clone(),
+        ..Erased::default()
+    };
     for folder in folders(settings) {
         walk(&folder, &found.pairs, dry_run, &mut erased.files)?;
     }
@@ -95,7 +105,10 @@ pub fn erase(settings: &Settings, jobs: &[Job], subject: &str, dry_run: bool, no
         if let Some(difference) = store::replay(&store, job)?.differences.first() {
             return Err(Failure::new(
                 Class::Internal,
-                format!("after the erasure the rows of {} differ from the masked pages ({} {}); restore a backup and report this", job.name, difference.table, difference.what),
+                format!(
+                    "after the erasure the rows of {} differ from the masked pages ({} {}); restore a backup and report this",
+                    job.name, difference.table, difference.what
+                ),
             ));
         }
     }
@@ -135,7 +148,8 @@ pub fn subjects(store: &Store) -> Result<Option<Subjects>, Failure> {
 
 fn remembered(store: &Store) -> Result<Vec<Remembered>, Failure> {
     store.read(|books| {
-        let mut statement = books.prepare_cached("SELECT digest, fingerprint, bytes FROM erased_subjects ORDER BY digest")?;
+        let mut statement =
+            books.prepare_cached("SELECT digest, fingerprint, bytes FROM erased_subjects ORDER BY digest")?;
         let rows = statement.query_map([], |row| {
             Ok(Remembered {
                 digest: row.get(0)?,
@@ -176,13 +190,25 @@ fn read_key(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
 
 fn make_key(path: &Path, dry_run: bool) -> Result<Vec<u8>, Failure> {
     let mut key = vec![0; KEY_BYTES];
-    let refused = |why: String| Failure::new(Class::LocalIo, format!("the key {} cannot be made ({why}); nothing was erased", path.display()));
-    ring::rand::SystemRandom::new().fill(&mut key).map_err(|_| refused("no random numbers".to_owned()))?;
+    let refused = |why: String| {
+        Failure::new(
+            Class::LocalIo,
+            format!("the key {} cannot be made ({why}); nothing was erased", path.display()),
+        )
+    };
+    ring::rand::SystemRandom::new()
+        .fill(&mut key)
+        .map_err(|_| refused("no random numbers".to_owned()))?;
     if !dry_run {
-        let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| {
-            std::io::Write::write_all(&mut file, &key)?;
-            file.sync_all()
-        });
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .and_then(|mut file| {
+                std::io::Write::write_all(&mut file, &key)?;
+                file.sync_all()
+            });
         written.map_err(|error| refused(error.kind().to_string()))?;
     }
     Ok(key)
@@ -200,14 +226,21 @@ fn folders(settings: &Settings) -> Vec<PathBuf> {
 /// Writes anew every file below a folder that holds the text. Links are not followed.
 fn walk(folder: &Path, pairs: &Pairs, dry_run: bool, written: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let failed = |path: &Path, error: &std::io::Error| {
-        let why = format!("{} cannot be read or written ({}); run the same command again", path.display(), error.kind());
+        let why = format!(
+            "{} cannot be read or written ({}); run the same command again",
+            path.display(),
+            error.kind()
+        );
         Failure::new(Class::LocalIo, why)
     };
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|error| failed(folder, &error))?,
     };
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(|error| failed(folder, &error))?;
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| failed(folder, &error))?;
     paths.sort();
     for path in paths {
         let meta = fs::symlink_metadata(&path).map_err(|error| failed(&path, &error))?;
@@ -235,9 +268,13 @@ fn walk(folder: &Path, pairs: &Pairs, dry_run: bool, written: &mut Vec<PathBuf>)
 
 fn put(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".erase-").suffix(".part").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".erase-")
+        .suffix(".part")
+        .tempfile_in(folder)?;
     std::io::Write::write_all(&mut file, bytes)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
     file.as_file().sync_all()?;
     file.persist(path).map(drop).map_err(|refused| refused.error)
 }

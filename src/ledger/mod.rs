@@ -146,7 +146,11 @@ impl<'l> Reader<'l> {
                 ));
             }
         };
-        Ok(Self { mapping, leg, erased: None })
+        Ok(Self {
+            mapping,
+            leg,
+            erased: None,
+        })
     }
 
     /// The digest alone, cheaper than the rows where that is possible.

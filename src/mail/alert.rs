@@ -50,9 +50,22 @@ pub fn queue_alert(store: &Store, settings: &Settings, alert: &Alert<'_>, now: I
             .message_id(Some(message_id.clone()))
             .header(compose::AutoSubmitted("auto-generated".to_owned()))
             .header(compose::SuppressAnswers("All".to_owned()))
-            .header(compose::ListId(format!("<{}.reconciled.{}>", alert.job, from.email.domain())))
-            .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(alert.text.to_owned()))
-            .map_err(|_| Failure::new(Class::Internal, "the alert could not be composed: the headers were refused"))?;
+            .header(compose::ListId(format!(
+                "<{}.reconciled.{}>",
+                alert.job,
+                from.email.domain()
+            )))
+            .singlepart(
+                SinglePart::builder()
+                    .header(ContentType::TEXT_PLAIN)
+                    .body(alert.text.to_owned()),
+            )
+            .map_err(|_| {
+                Failure::new(
+                    Class::Internal,
+                    "the alert could not be composed: the headers were refused",
+                )
+            })?;
         mails.push(outbox::NewMail {
             message_id,
             job: alert.job.to_owned(),

@@ -245,7 +245,9 @@ fn said_before(store: &Store, letter: &Letter<'_>, recipient: &str, ids: &Ids) -
                 AND substr(message_id, 1, length(?4)) <> ?4 ORDER BY mail_id",
         )?;
         let day = letter.business_day.to_string();
-        let said = statement.query_map([letter.job.name.as_str(), &day, recipient, alert::PREFIX], |row| row.get(0))?;
+        let said = statement.query_map([letter.job.name.as_str(), &day, recipient, alert::PREFIX], |row| {
+            row.get(0)
+        })?;
         Ok(said.collect::<Result<_, _>>()?)
     })?;
     let part = |id: &str, nth: usize| id.trim_start_matches('<').split(['.', '@']).nth(nth).map(str::to_owned);

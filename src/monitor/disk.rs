@@ -69,7 +69,11 @@ pub fn look(store: Option<&Store>, settings: &Settings) -> Result<Disk, Failure>
             .query_row([], |row| row.get(0))?)
     })?;
     let growth_bytes = database_bytes / nights.unsigned_abs().max(1);
-    let copy = if settings.published.is_some() { database_bytes } else { 0 };
+    let copy = if settings.published.is_some() {
+        database_bytes
+    } else {
+        0
+    };
     Ok(Disk {
         database_bytes,
         log_bytes: store.wal_bytes(),
@@ -141,7 +145,14 @@ mod tests {
         };
         assert!(!full.suffices());
         assert_eq!(full.nights_left(), Some(0));
-        assert_eq!(Disk { growth_bytes: 0, ..disk }.nights_left(), None);
+        assert_eq!(
+            Disk {
+                growth_bytes: 0,
+                ..disk
+            }
+            .nights_left(),
+            None
+        );
     }
 
     #[test]

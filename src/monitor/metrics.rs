@@ -63,7 +63,13 @@ fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// The exposition format, families in a fixed order.
 pub fn render(picture: &Picture) -> String {
     let mut text = Text(String::new());
-    text.one("build_info", Type::Gauge, "Version of the program.", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    text.one(
+        "build_info",
+        Type::Gauge,
+        "Version of the program.",
+        &[("version", env!("CARGO_PKG_VERSION"))],
+        1,
+    );
     runs(&mut text, &picture.jobs);
     last_runs(&mut text, &picture.jobs);
     books(&mut text, &picture.jobs);
@@ -92,7 +98,10 @@ fn runs(text: &mut Text, jobs: &[JobState]) {
 }
 
 fn last_runs(text: &mut Text, jobs: &[JobState]) {
-    let lasts = || jobs.iter().filter_map(|job| Some((job.job.as_str(), job.last.as_ref()?)));
+    let lasts = || {
+        jobs.iter()
+            .filter_map(|job| Some((job.job.as_str(), job.last.as_ref()?)))
+    };
     text.family("last_run_verdict", Type::Gauge, "1 for the verdict of the last run.");
     for (job, last) in lasts() {
         for verdict in Verdict::ALL {
@@ -101,17 +110,31 @@ fn last_runs(text: &mut Text, jobs: &[JobState]) {
         }
     }
     let figures: [(&str, &str, fn(&super::LastRun) -> String); 7] = [
-        ("last_run_exit_code", "Exit code of the last run (sysexits).", |last| last.exit_code.to_string()),
-        ("last_run_timestamp_seconds", "When the last run ended.", |last| seconds_of(last.finished_at)),
+        ("last_run_exit_code", "Exit code of the last run (sysexits).", |last| {
+            last.exit_code.to_string()
+        }),
+        ("last_run_timestamp_seconds", "When the last run ended.", |last| {
+            seconds_of(last.finished_at)
+        }),
         ("last_run_duration_seconds", "How long the last run took.", |last| {
             decimal((last.finished_at - last.started_at).max(TimeDelta::zero()))
         }),
-        ("last_run_requests", "HTTP requests of the last run.", |last| last.requests.to_string()),
-        ("last_run_rows", "Rows read by the last run.", |last| last.rows.to_string()),
-        ("last_run_unreadable_rows", "Rows put aside after the last run.", |last| last.unreadable.to_string()),
-        ("last_run_pending", "Timing differences inside their grace after the last run.", |last| {
-            last.pending.to_string()
+        ("last_run_requests", "HTTP requests of the last run.", |last| {
+            last.requests.to_string()
         }),
+        ("last_run_rows", "Rows read by the last run.", |last| {
+            last.rows.to_string()
+        }),
+        (
+            "last_run_unreadable_rows",
+            "Rows put aside after the last run.",
+            |last| last.unreadable.to_string(),
+        ),
+        (
+            "last_run_pending",
+            "Timing differences inside their grace after the last run.",
+            |last| last.pending.to_string(),
+        ),
     ];
     for (name, help, value) in figures {
         text.family(name, Type::Gauge, help);
@@ -122,10 +145,18 @@ fn last_runs(text: &mut Text, jobs: &[JobState]) {
 }
 
 fn books(text: &mut Text, jobs: &[JobState]) {
-    text.family("open_discrepancies", Type::Gauge, "Open discrepancies by kind; acknowledged ones apart.");
+    text.family(
+        "open_discrepancies",
+        Type::Gauge,
+        "Open discrepancies by kind; acknowledged ones apart.",
+    );
     for job in jobs {
         for ((kind, state), number) in &job.open {
-            text.sample("open_discrepancies", &[("job", &job.job), ("kind", kind), ("state", state)], number);
+            text.sample(
+                "open_discrepancies",
+                &[("job", &job.job), ("kind", kind), ("state", state)],
+                number,
+            );
         }
     }
     let figures: [(&str, &str, fn(&JobState) -> Option<String>); 5] = [
@@ -134,16 +165,24 @@ fn books(text: &mut Text, jobs: &[JobState]) {
             "End of the last business day that was read, compared and reported whole.",
             |job| job.complete_until.map(seconds_of),
         ),
-        ("unsealed_windows", "Windows that were not read to their end.", |job| Some(job.unsealed.to_string())),
+        ("unsealed_windows", "Windows that were not read to their end.", |job| {
+            Some(job.unsealed.to_string())
+        }),
         (
             "oldest_unsealed_window_timestamp_seconds",
             "Begin of the oldest window that was not read to its end; absent when all are.",
             |job| job.oldest_unsealed.map(seconds_of),
         ),
-        ("next_run_timestamp_seconds", "When the schedule next names a run.", |job| job.next_run_at.map(seconds_of)),
-        ("late", "1 when a night is not finished [alerts] late_after after it was due.", |job| {
-            Some(u8::from(job.late.is_some()).to_string())
-        }),
+        (
+            "next_run_timestamp_seconds",
+            "When the schedule next names a run.",
+            |job| job.next_run_at.map(seconds_of),
+        ),
+        (
+            "late",
+            "1 when a night is not finished [alerts] late_after after it was due.",
+            |job| Some(u8::from(job.late.is_some()).to_string()),
+        ),
     ];
     for (name, help, value) in figures {
         text.family(name, Type::Gauge, help);
@@ -157,21 +196,55 @@ fn books(text: &mut Text, jobs: &[JobState]) {
 
 fn house(text: &mut Text, picture: &Picture) {
     let (outbox, disk) = (&picture.outbox, &picture.disk);
-    text.family("outbox_mails", Type::Gauge, "Mails that wait to be sent, and mails given up.");
+    text.family(
+        "outbox_mails",
+        Type::Gauge,
+        "Mails that wait to be sent, and mails given up.",
+    );
     text.sample("outbox_mails", &[("state", "pending")], outbox.pending);
     text.sample("outbox_mails", &[("state", "failed")], outbox.failed);
     if let Some(oldest) = outbox.oldest_pending {
         let help = "When the oldest mail that waits was queued.";
-        text.one("outbox_oldest_pending_timestamp_seconds", Type::Gauge, help, &[], seconds_of(oldest));
+        text.one(
+            "outbox_oldest_pending_timestamp_seconds",
+            Type::Gauge,
+            help,
+            &[],
+            seconds_of(oldest),
+        );
     }
-    text.one("database_bytes", Type::Gauge, "Size of the database file.", &[], disk.database_bytes);
-    text.one("database_log_bytes", Type::Gauge, "Size of its write-ahead log.", &[], disk.log_bytes);
+    text.one(
+        "database_bytes",
+        Type::Gauge,
+        "Size of the database file.",
+        &[],
+        disk.database_bytes,
+    );
+    text.one(
+        "database_log_bytes",
+        Type::Gauge,
+        "Size of its write-ahead log.",
+        &[],
+        disk.log_bytes,
+    );
     let help = "What the database grew by per night, on average.";
     text.one("database_growth_bytes", Type::Gauge, help, &[], disk.growth_bytes);
     if let Some(free) = disk.free_bytes {
-        text.one("disk_free_bytes", Type::Gauge, "Free for this user where the database lies.", &[], free);
+        text.one(
+            "disk_free_bytes",
+            Type::Gauge,
+            "Free for this user where the database lies.",
+            &[],
+            free,
+        );
     }
-    text.one("disk_needed_bytes", Type::Gauge, "What the next night needs at least.", &[], disk.needed_bytes);
+    text.one(
+        "disk_needed_bytes",
+        Type::Gauge,
+        "What the next night needs at least.",
+        &[],
+        disk.needed_bytes,
+    );
 }
 
 fn seconds_of(at: Instant) -> String {
@@ -189,7 +262,10 @@ struct Text(String);
 
 impl Text {
     fn family(&mut self, name: &str, kind: Type, help: &str) {
-        let _ = writeln!(self.0, "# HELP reconciled_{name} {help}\n# TYPE reconciled_{name} {kind}");
+        let _ = writeln!(
+            self.0,
+            "# HELP reconciled_{name} {help}\n# TYPE reconciled_{name} {kind}"
+        );
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {

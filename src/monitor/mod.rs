@@ -145,10 +145,14 @@ fn job_state(books: &Connection, settings: &Settings, job: &Job, now: Instant) -
         state.open.insert((row.get(0)?, row.get(1)?), count(row.get(2)?));
     }
     let day: Option<String> = books
-        .prepare_cached("SELECT max(business_day) FROM runs WHERE job = ?1 AND exit_code = 0 AND finished_at IS NOT NULL")?
+        .prepare_cached(
+            "SELECT max(business_day) FROM runs WHERE job = ?1 AND exit_code = 0 AND finished_at IS NOT NULL",
+        )?
         .query_row([name], |row| row.get(0))?;
     state.last_complete_day = day.and_then(|day| day.parse().ok());
-    state.complete_until = state.last_complete_day.map(|day| start_of_day(next_day(day), job.timezone));
+    state.complete_until = state
+        .last_complete_day
+        .map(|day| start_of_day(next_day(day), job.timezone));
     let (unsealed, oldest): (i64, Option<String>) = books
         .prepare_cached("SELECT count(*), min(from_at) FROM windows WHERE job = ?1 AND state <> 'sealed'")?
         .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -163,7 +167,8 @@ fn last_run(books: &Connection, job: &str) -> Result<Option<LastRun>, Failure> {
           WHERE job = ?1 AND finished_at IS NOT NULL ORDER BY run_id DESC LIMIT 1",
     )?;
     let read = |row: &rusqlite::Row<'_>| {
-        let instant = |at: usize| Ok::<_, rusqlite::Error>(parse_instant(&row.get::<_, String>(at)?).unwrap_or_default());
+        let instant =
+            |at: usize| Ok::<_, rusqlite::Error>(parse_instant(&row.get::<_, String>(at)?).unwrap_or_default());
         Ok(LastRun {
             verdict: row.get::<_, Option<String>>(0)?.unwrap_or_else(|| "failed".to_owned()),
             exit_code: row.get::<_, Option<u8>>(1)?.unwrap_or_default(),
@@ -199,7 +204,9 @@ fn outbox(books: &Connection) -> Result<Outbox, Failure> {
 /// LOCAL-IO for the database.
 pub fn done(store: &Store, jobs: &[Job]) -> Result<BTreeMap<String, Option<Instant>>, Failure> {
     store.read(|books| {
-        let each = jobs.iter().map(|job| Ok((job.name.clone(), done_of(books, &job.name)?)));
+        let each = jobs
+            .iter()
+            .map(|job| Ok((job.name.clone(), done_of(books, &job.name)?)));
         each.collect()
     })
 }

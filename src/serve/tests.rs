@@ -64,7 +64,11 @@ impl Place {
     fn house(&self) -> House {
         let (settings, jobs) = crate::config::load(Some(&self.0.path().join("reconciled.toml"))).unwrap();
         drop(Store::open(&settings.database).unwrap());
-        House { settings, jobs, progress: Told::default() }
+        House {
+            settings,
+            jobs,
+            progress: Told::default(),
+        }
     }
 
     /// Every run: job, business day, as-of, exit code.
@@ -155,8 +159,14 @@ async fn catch_up(house: &House, now: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn through_both_clock_changes_each_business_day_is_run_once_and_reported_by_itself() {
     for (begin, days) in [
-        ("2026-03-27T12:00:00Z", ["2026-03-26", "2026-03-27", "2026-03-28", "2026-03-29", "2026-03-30"]),
-        ("2026-10-23T12:00:00Z", ["2026-10-22", "2026-10-23", "2026-10-24", "2026-10-25", "2026-10-26"]),
+        (
+            "2026-03-27T12:00:00Z",
+            ["2026-03-26", "2026-03-27", "2026-03-28", "2026-03-29", "2026-03-30"],
+        ),
+        (
+            "2026-10-23T12:00:00Z",
+            ["2026-10-22", "2026-10-23", "2026-10-24", "2026-10-25", "2026-10-26"],
+        ),
     ] {
         let place = Place::new(&["bank"]);
         let begin = at(begin);
@@ -167,7 +177,10 @@ async fn through_both_clock_changes_each_business_day_is_run_once_and_reported_b
         }
         assert_eq!(place.days(), days);
         for day in days {
-            let report = place.0.path().join(format!("out/{day}/bank/{day}_bank_discrepancies.csv"));
+            let report = place
+                .0
+                .path()
+                .join(format!("out/{day}/bank/{day}_bank_discrepancies.csv"));
             assert!(report.exists(), "{}", report.display());
         }
     }
@@ -178,19 +191,34 @@ async fn missed_nights_are_caught_up_oldest_first_each_with_its_own_report() {
     let place = Place::new(&["one", "two"]);
     catch_up(&place.house(), "2026-02-02T12:00:00Z").await;
     catch_up(&place.house(), "2026-02-06T12:00:00Z").await;
-    let runs: Vec<String> = place.runs().into_iter().map(|run| format!("{} {}", run.1, run.0)).collect();
+    let runs: Vec<String> = place
+        .runs()
+        .into_iter()
+        .map(|run| format!("{} {}", run.1, run.0))
+        .collect();
     let expected: Vec<String> = ["2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04", "2026-02-05"]
         .iter()
         .flat_map(|day| [format!("{day} one"), format!("{day} two")])
         .collect();
     assert_eq!(runs, expected);
-    assert!(place.0.path().join("out/2026-02-03/two/2026-02-03_two_summary.csv").exists());
+    assert!(
+        place
+            .0
+            .path()
+            .join("out/2026-02-03/two/2026-02-03_two_summary.csv")
+            .exists()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_jumps_back_runs_nothing_twice_and_one_that_jumps_ahead_leaves_no_day_out() {
     let place = Place::new(&["bank"]);
-    for now in ["2026-02-03T12:00:00Z", "2026-02-01T12:00:00Z", "2026-02-03T12:00:00Z", "2026-02-05T01:00:00Z"] {
+    for now in [
+        "2026-02-03T12:00:00Z",
+        "2026-02-01T12:00:00Z",
+        "2026-02-03T12:00:00Z",
+        "2026-02-05T01:00:00Z",
+    ] {
         catch_up(&place.house(), now).await;
     }
     assert_eq!(place.days(), ["2026-02-02", "2026-02-03"]);
@@ -215,7 +243,11 @@ async fn two_instances_at_once_run_a_night_once() {
 async fn a_panic_in_one_job_is_a_failed_run_of_that_job_only_and_the_operators_hear_of_it_once() {
     let place = Place::new(&["good", "panics"]);
     let mut house = place.house();
-    let job = house.jobs.iter_mut().find(|job| job.name == "panics").expect("the job is there");
+    let job = house
+        .jobs
+        .iter_mut()
+        .find(|job| job.name == "panics")
+        .expect("the job is there");
     job.source = JobSource::Provider(ProviderSetup {
         provider: Arc::new(Panics),
         base_url: "http://127.0.0.1:9".parse().unwrap(),
@@ -228,7 +260,14 @@ async fn a_panic_in_one_job_is_a_failed_run_of_that_job_only_and_the_operators_h
     }
     let codes: Vec<(String, i64)> = place.runs().into_iter().map(|run| (run.0, run.3)).collect();
     assert_eq!(codes, [("good".to_owned(), 0), ("panics".to_owned(), 70)]);
-    assert_eq!(place.subjects().iter().filter(|s| s.contains("FAILED – panics 2026-02-02")).count(), 1);
+    assert_eq!(
+        place
+            .subjects()
+            .iter()
+            .filter(|s| s.contains("FAILED – panics 2026-02-02"))
+            .count(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,7 +277,12 @@ async fn a_night_that_ended_early_rests_is_tried_again_before_the_next_one_and_i
     let store = Store::open(&house.settings.database).unwrap();
     let cut = |finished: &str| {
         let (finished_at, as_of) = (at(finished), at("2026-02-03T02:30:00Z"));
-        let start = RunStart { job: "bank", as_of, business_day: "2026-02-02".parse().unwrap(), started_at: finished_at };
+        let start = RunStart {
+            job: "bank",
+            as_of,
+            business_day: "2026-02-02".parse().unwrap(),
+            started_at: finished_at,
+        };
         crate::store::begin_run(&store, &start).unwrap();
         store
             .write(|tx| {
@@ -256,7 +300,11 @@ async fn a_night_that_ended_early_rests_is_tried_again_before_the_next_one_and_i
     cut("2026-02-03T02:40:00Z");
     assert!(due("2026-02-03T02:54:00Z").is_empty(), "it rests");
     assert_eq!(due("2026-02-03T02:56:00Z"), ["2026-02-02"]);
-    assert_eq!(due("2026-02-04T02:56:00Z"), ["2026-02-02", "2026-02-03"], "oldest first");
+    assert_eq!(
+        due("2026-02-04T02:56:00Z"),
+        ["2026-02-02", "2026-02-03"],
+        "oldest first"
+    );
     for _ in 1..8 {
         cut("2026-02-03T02:40:00Z");
     }
@@ -270,16 +318,30 @@ async fn a_late_night_is_told_to_the_operators_once_and_shows_in_the_metrics() {
     catch_up(&house, "2026-02-02T03:00:00Z").await;
     let store = Store::open(&house.settings.database).unwrap();
     let late = |now: &str| alert::late(&store, &house.settings, &house.jobs, at(now)).unwrap();
-    assert_eq!(late("2026-02-03T05:29:00Z"), 0, "due at 02:30, three hours are not over");
+    assert_eq!(
+        late("2026-02-03T05:29:00Z"),
+        0,
+        "due at 02:30, three hours are not over"
+    );
     assert_eq!(late("2026-02-03T05:31:00Z"), 1);
     assert_eq!(late("2026-02-03T09:00:00Z"), 0, "told already");
-    assert_eq!(late("2026-02-04T09:00:00Z"), 0, "the same night is still the oldest that is missing");
+    assert_eq!(
+        late("2026-02-04T09:00:00Z"),
+        0,
+        "the same night is still the oldest that is missing"
+    );
     metrics::write(&house.settings, &house.jobs, at("2026-02-03T05:31:00Z")).unwrap();
     let text = std::fs::read_to_string(place.0.path().join("reconciled.prom")).unwrap();
     assert!(text.contains("\nreconciled_late{job=\"bank\"} 1\n"), "{text}");
-    let (mail, http, folder) = (house.settings.mail.as_ref().unwrap(), &house.settings.http, &house.settings.folder);
+    let (mail, http, folder) = (
+        house.settings.mail.as_ref().unwrap(),
+        &house.settings.http,
+        &house.settings.folder,
+    );
     let stop = CancellationToken::new();
-    mail::deliver_until(&stop, &store, mail, http, folder, at("2026-02-03T05:31:00Z")).await.unwrap();
+    mail::deliver_until(&stop, &store, mail, http, folder, at("2026-02-03T05:31:00Z"))
+        .await
+        .unwrap();
     assert_eq!(place.subjects(), ["[reconciled] LATE – bank 2026-02-02"]);
 }
 
@@ -290,7 +352,10 @@ async fn nothing_is_ready_while_a_secret_cannot_be_read() {
     house.settings.alerts.heartbeat_url = SecretRef::parse("file:nowhere");
     let failure = ready(&house.settings, &house.jobs).unwrap_err();
     assert_eq!(failure.class, Class::Auth);
-    assert!(failure.message.contains("[alerts] heartbeat_url: the secret file"), "{failure}");
+    assert!(
+        failure.message.contains("[alerts] heartbeat_url: the secret file"),
+        "{failure}"
+    );
     house.settings.alerts.heartbeat_url = None;
     ready(&house.settings, &house.jobs).unwrap();
     drop(Arc::new(house));
@@ -305,5 +370,8 @@ fn the_status_line_says_where_each_job_stands() {
     told.page("tupay-pe", "deposits", 500);
     told.page("tupay-pe", "deposits", 41);
     told.sealed("tupay-pe", "deposits");
-    assert_eq!(told.sentence(), "running 1 jobs for 2026-03-04: tupay-pe 1 of 7 windows, 541 rows");
+    assert_eq!(
+        told.sentence(),
+        "running 1 jobs for 2026-03-04: tupay-pe 1 of 7 windows, 541 rows"
+    );
 }

@@ -228,11 +228,14 @@ impl Store {
     /// Puts the file's name before what went wrong with it.
     fn named(&self, mut failure: Failure) -> Failure {
         if failure.message.starts_with("the disk is full") {
-            let free = crate::monitor::disk::free_bytes(&self.path).map_or("an unknown number of bytes".to_owned(), |free| {
-                crate::monitor::disk::bytes(free)
-            });
-            failure.message.push_str(&format!("; {free} are free there, the database has {}",
-                crate::monitor::disk::bytes(std::fs::metadata(&self.path).map_or(0, |meta| meta.len()))));
+            let free = crate::monitor::disk::free_bytes(&self.path)
+                .map_or("an unknown number of bytes".to_owned(), |free| {
+                    crate::monitor::disk::bytes(free)
+                });
+            failure.message.push_str(&format!(
+                "; {free} are free there, the database has {}",
+                crate::monitor::disk::bytes(std::fs::metadata(&self.path).map_or(0, |meta| meta.len()))
+            ));
         }
         match failure.class {
             Class::LocalIo if !failure.message.contains(&*self.path.to_string_lossy()) => {
