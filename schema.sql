@@ -80,10 +80,35 @@ CREATE TABLE pages (
   http_status  INTEGER NOT NULL,              -- status of the answer
   body_sha256  TEXT    NOT NULL,              -- of the stored bytes, uncompressed
   body         BLOB    NOT NULL,              -- the answer as a zstd frame
-  chain        TEXT    NOT NULL               -- SHA-256 over the previous page's chain and this row: a changed or missing
+  chain        TEXT    NOT NULL               -- SHA-256 over the previous page's chain and this row's digests: a changed or missing
                                               -- page breaks every chain value after it (`reconciled verify`)
 ) STRICT;
 CREATE INDEX pages_by_window ON pages (window, number);
+
+-- Pages whose text was changed after all: a person's data was masked (`reconciled erase`). The chain of pages counts with the
+-- digests that stand here, and so survives.
+CREATE TABLE tombstones (
+  page_id        INTEGER PRIMARY KEY REFERENCES pages (page_id), -- the page
+  body_sha256    TEXT NOT NULL,               -- of the body as it was first stored
+  request_sha256 TEXT NOT NULL,               -- of the request as it was first stored
+  erased_at      TEXT NOT NULL                -- wall clock: when a person's data was masked last
+) STRICT;
+
+-- What was erased, so that it is recognised in the provider's next answer and in the next ledger. Not the text: a digest under
+-- a key that lies beside the database (`<database>.erased-key`) and is in no copy of it.
+CREATE TABLE erased_subjects (
+  digest      TEXT PRIMARY KEY,               -- HMAC-SHA256; its first 12 digits stand in the text's place (`erased-…`)
+  fingerprint INTEGER NOT NULL,               -- the same for a quick look, likewise under the key
+  bytes       INTEGER NOT NULL,               -- length of the text
+  erased_at   TEXT NOT NULL                   -- wall clock: when first
+) STRICT, WITHOUT ROWID;
+
+-- What keeps the house in order, and when it was done last.
+CREATE TABLE upkeep (
+  what    TEXT PRIMARY KEY,                   -- `quick_check`, `prune`; `versions_before`: older versions were removed
+  done_at TEXT NOT NULL,                      -- wall clock; for `versions_before` the instant before which
+  result  TEXT NOT NULL                       -- in words
+) STRICT, WITHOUT ROWID;
 
 -- Which page stood where in each reading of a window: the position of a walk, and what a later replay reads.
 CREATE TABLE readings (

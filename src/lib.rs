@@ -22,7 +22,11 @@
 //! | [`run`] | the line above, for one job | no |
 //! | [`schedule`] | which nights are due | yes |
 //! | [`serve`] | the bell, the daemon | no |
-//! | [`alert`] | the heartbeat outside | no |
+//! | [`alert`] | who hears of a night that failed, is late or did not happen: heartbeat, mails to operators | no |
+//! | [`monitor`] | the state of the house for `status` and Prometheus; room on the disk | no |
+//! | [`erase`] | a person's data leaves the house and does not come back | no |
+//! | [`retention`] | what is kept for how long; the look at the database once a week | no |
+//! | [`journal`] | lines and priorities on stderr; what is said of a panic | no |
 //! | [`sandbox`], [`demo`] | the providers as loopback servers with planted differences, and a few nights over them | no |
 //!
 //! Invariants the rooms keep for each other:
@@ -38,14 +42,18 @@ pub mod compare;
 pub mod config;
 pub mod day;
 pub mod demo;
+pub mod erase;
 pub mod failure;
 pub mod fetch;
+pub mod journal;
 pub mod ledger;
 pub mod mail;
 pub mod money;
+pub mod monitor;
 pub mod providers;
 pub mod record;
 pub mod report;
+pub mod retention;
 pub mod run;
 pub mod sandbox;
 pub mod schedule;

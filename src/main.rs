@@ -5,5 +5,6 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    reconciled::journal::install_panic_hook();
+    ExitCode::from(reconciled::journal::guarded(cli::main))
 }

@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
+use crate::alert;
 use crate::compare::{self, LedgerLeg};
 use crate::config::{Job, JobSource, ProviderSetup, Settings};
 use crate::day::{BusinessDay, Instant, last_day_over};
@@ -20,6 +21,7 @@ use crate::failure::{Class, Failure};
 use crate::fetch::{self, Progress};
 use crate::ledger;
 use crate::mail;
+use crate::monitor;
 use crate::providers::Shape;
 use crate::record::Verdict;
 use crate::report;
@@ -173,6 +175,9 @@ pub async fn run_due(
     let store = Store::open(&settings.database)?;
     check_clock(&store, now())?;
     check_writable(&settings.out)?;
+    let room = monitor::disk::foresee(&store, settings)?;
+    // Nothing may come in while those who were erased cannot be recognised.
+    store.erased()?;
 
     let house = House {
         settings,
@@ -184,6 +189,9 @@ pub async fn run_due(
     for stage in stages(due) {
         let lanes = stage.into_values().map(|lane| house.run_lane(lane));
         outcomes.extend(join_all(lanes).await.into_iter().flatten());
+    }
+    for outcome in &mut outcomes {
+        outcome.warnings.extend(room.clone());
     }
     house.finish(&mut outcomes).await;
     let order: BTreeMap<&str, usize> = due.iter().enumerate().map(|(i, d)| (d.job.name.as_str(), i)).collect();
@@ -510,6 +518,11 @@ impl House<'_> {
         }
         for failure in &failures {
             outcomes.iter_mut().for_each(|outcome| outcome.fail(failure));
+        }
+        if self.options.mail
+            && let Err(failure) = alert::failed(self.store, self.settings, outcomes, now())
+        {
+            tracing::error!("no mail tells the operators: {failure}");
         }
         if self.options.mail
             && let Some(mail) = &self.settings.mail

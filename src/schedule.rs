@@ -116,6 +116,11 @@ pub fn due(jobs: &[Job], last: &BTreeMap<String, Option<Instant>>, now: Instant)
     due.into_iter().map(|(due, _)| due).collect()
 }
 
+/// The oldest night of a job that should have been done `patience` ago and is not.
+pub fn late(job: &Job, done: Option<Instant>, now: Instant, patience: TimeDelta) -> Option<Due> {
+    due_of(job, done, now - patience).into_iter().next()
+}
+
 fn due_of(job: &Job, done: Option<Instant>, now: Instant) -> Vec<Due> {
     let Some(slots) = Slots::of(job) else {
         return Vec::new();

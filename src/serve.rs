@@ -4,57 +4,67 @@
 //! matter). What is due is [`schedule::due`] over the runs table; the night itself is [`run::run_due`], under the same
 //! instance lock as `reconciled run`, so a double start is harmless.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job as Bell, JobScheduler};
 use tokio_util::sync::CancellationToken;
 
-use crate::alert;
-use crate::config::{Job, Problem, Settings};
-use crate::day::{Instant, parse_instant};
+use crate::config::{Job, JobSource, Problem, SecretOrPlain, SecretRef, Settings, Transport};
+use crate::day::Instant;
 use crate::failure::{Class, Failure};
-use crate::fetch::Quiet;
-use crate::mail;
+use crate::fetch::Progress;
+use crate::monitor::{self, metrics};
 use crate::run::{Due, Options, run_due};
-use crate::schedule;
-use crate::store::Store;
+use crate::store::{InstanceLock, Store};
+use crate::{alert, mail, retention, schedule};
 
-/// A night that ended early (75) is tried again, but not every minute.
-const TRY_AGAIN_AFTER: TimeDelta = TimeDelta::minutes(15);
+/// What the unit's `TimeoutStopSec` is asked to wait, again and again, while a page is being finished.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+/// How often the state is told while a night runs, where no watchdog asks for it.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs until `stop` is cancelled. `reload` reads the settings again on SIGHUP: all or nothing.
 ///
 /// # Errors
-/// What makes serving pointless: the database cannot be used, the bell cannot be hung.
+/// What makes serving pointless: a credential or the database cannot be used, the bell cannot be hung.
 pub async fn serve(
-    mut settings: Settings,
-    mut jobs: Vec<Job>,
+    settings: Settings,
+    jobs: Vec<Job>,
     reload: impl Fn() -> Result<(Settings, Vec<Job>), Vec<Problem>>,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
-    drop(Store::open(&settings.database)?);
-    let (bell, mut scheduler) = hang_bell().await?;
+    ready(&settings, &jobs)?;
+    let (mut bell, mut scheduler) = hang_bell().await?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::from)?;
-    let mut watchdog = tokio::time::interval(watchdog_period());
-    let mut bell = bell;
-    notify(&[
-        sd_notify::NotifyState::Ready,
-        sd_notify::NotifyState::Status(&outlook(&jobs, now())),
-    ]);
-    tracing::info!(jobs = jobs.len(), "serving");
+    let mut tick = tokio::time::interval(tick_period());
+    let mut house = Arc::new(House {
+        settings,
+        jobs,
+        progress: Told::default(),
+    });
+    house.write_metrics();
+    let waiting = outlook(&house.jobs, now());
+    notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&waiting)]);
+    tracing::info!(jobs = house.jobs.len(), "serving");
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
-            _ = hangup.recv() => match reload() {
-                Ok((new_settings, new_jobs)) => {
-                    (settings, jobs) = (new_settings, new_jobs);
-                    tracing::info!(jobs = jobs.len(), "settings reloaded");
+            _ = tick.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
+            _ = hangup.recv() => match reload().map(|(settings, jobs)| (ready(&settings, &jobs), settings, jobs)) {
+                Ok((Ok(()), settings, jobs)) => {
+                    house = Arc::new(House { settings, jobs, progress: Told::default() });
+                    tracing::info!(jobs = house.jobs.len(), "settings reloaded");
+                    notify(&[sd_notify::NotifyState::Status(&outlook(&house.jobs, now()))]);
                 }
+                Ok((Err(failure), ..)) => tracing::error!("{failure}; the old settings stay in force"),
                 Err(problems) => {
                     for problem in &problems {
                         tracing::error!("{problem}");
@@ -63,16 +73,8 @@ pub async fn serve(
                 }
             },
             Some(()) = bell.recv() => {
-                let night = night(&settings, &jobs, &stop);
-                tokio::pin!(night);
-                loop {
-                    tokio::select! {
-                        () = &mut night => break,
-                        _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
-                    }
-                }
-                while bell.try_recv().is_ok() {}
-                notify(&[sd_notify::NotifyState::Status(&outlook(&jobs, now()))]);
+                attend(&house, &stop, &mut tick, &mut bell).await;
+                notify(&[sd_notify::NotifyState::Status(&outlook(&house.jobs, now()))]);
             }
         }
     }
@@ -83,85 +85,265 @@ pub async fn serve(
     Ok(())
 }
 
-/// One bell: everything due is run, then mails whose patience is over are sent.
-async fn night(settings: &Settings, jobs: &[Job], stop: &CancellationToken) {
-    if let Err(failure) = run_what_is_due(settings, jobs, stop).await {
-        match failure.class {
-            Class::Partial => tracing::warn!("{failure}; the next bell tries again"),
-            _ => tracing::error!("{failure}"),
+/// Everything that must be good before anybody relies on this: the database opens, every secret can be read.
+///
+/// # Errors
+/// CONFIG or AUTH with each secret that cannot be read; LOCAL-IO and CONFIG for the database.
+pub fn ready(settings: &Settings, jobs: &[Job]) -> Result<(), Failure> {
+    let mut wrong = BTreeSet::new();
+    let mut look = |who: &str, secret: &SecretRef, folder: &Path| {
+        if let Err(why) = secret.read(folder) {
+            wrong.insert(format!("{who}: {why}"));
+        }
+    };
+    for job in jobs {
+        if let JobSource::Provider(setup) = &job.source {
+            setup
+                .secrets
+                .values()
+                .for_each(|secret| look(&job.name, secret, &settings.folder));
         }
     }
-    if let (Some(mail), false) = (&settings.mail, stop.is_cancelled()) {
-        deliver_waiting(settings, mail, stop).await;
+    if let Some(Transport::Smtp { username, password, .. }) = settings.mail.as_ref().map(|mail| &mail.transport) {
+        if let Some(SecretOrPlain::Secret(name)) = username {
+            look("[mail] username", name, &settings.folder);
+        }
+        password
+            .iter()
+            .for_each(|secret| look("[mail] password", secret, &settings.folder));
+    }
+    settings
+        .alerts
+        .heartbeat_url
+        .iter()
+        .for_each(|url| look("[alerts] heartbeat_url", url, &settings.folder));
+    if wrong.is_empty() {
+        return Store::open(&settings.database).map(drop);
+    }
+    let all: Vec<String> = wrong.into_iter().collect();
+    Err(Failure::new(
+        Class::Auth,
+        format!("not every secret can be read, nothing was started: {}", all.join("; ")),
+    ))
+}
+
+/// What every night needs, shared with the thread that runs it.
+struct House {
+    settings: Settings,
+    jobs: Vec<Job>,
+    progress: Told,
+}
+
+/// One bell: the night runs in a thread of its own, so that this loop keeps telling systemd that it lives, and where the night
+/// stands. A bell that rings meanwhile asks only whether a night is late.
+async fn attend(
+    house: &Arc<House>,
+    stop: &CancellationToken,
+    tick: &mut tokio::time::Interval,
+    bell: &mut mpsc::Receiver<()>,
+) {
+    let runtime = tokio::runtime::Handle::current();
+    let (own, token) = (Arc::clone(house), stop.clone());
+    let mut night = tokio::task::spawn_blocking(move || runtime.block_on(own.night(&token)));
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = &mut night => {
+                if let Err(error) = ended
+                    && error.is_panic()
+                {
+                    // Jobs catch their own; this one lies in the house around them.
+                    std::panic::resume_unwind(error.into_panic());
+                }
+                return;
+            }
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                notify(&[sd_notify::NotifyState::Stopping, sd_notify::NotifyState::Status("stopping: finishing the page at hand")]);
+            }
+            _ = tick.tick() => {
+                notify(&[sd_notify::NotifyState::Watchdog]);
+                if stopping {
+                    let patience = u32::try_from(STOP_PATIENCE.as_micros()).unwrap_or(u32::MAX);
+                    notify(&[sd_notify::NotifyState::ExtendTimeoutUsec(patience)]);
+                } else {
+                    notify(&[sd_notify::NotifyState::Status(&house.progress.sentence())]);
+                }
+            }
+            Some(()) = bell.recv(), if !stopping => house.look_for_late_nights(stop, true).await,
+        }
     }
 }
 
-async fn run_what_is_due(settings: &Settings, jobs: &[Job], stop: &CancellationToken) -> Result<(), Failure> {
-    let last = {
-        let store = Store::open_read_only(&settings.database)?;
-        done(&store, jobs, now())?
-    };
-    let due = schedule::due(jobs, &last, now());
-    // Oldest business day first; jobs of the same day go together.
-    let mut by_day: BTreeMap<_, Vec<Due<'_>>> = BTreeMap::new();
-    for item in &due {
-        if let Some(job) = jobs.iter().find(|job| job.name == item.job) {
-            by_day
-                .entry(item.business_day)
-                .or_default()
-                .push(Due { job, as_of: item.as_of });
+impl House {
+    /// Everything due is run, mails whose patience is over are sent, the upkeep is done.
+    async fn night(&self, stop: &CancellationToken) {
+        if let Err(failure) = self.catch_up(now, stop).await {
+            match failure.class {
+                Class::Partial => tracing::warn!("{failure}; the next bell tries again"),
+                _ => tracing::error!("{failure}"),
+            }
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+        self.look_for_late_nights(stop, false).await;
+        if let Some(mail) = &self.settings.mail {
+            deliver_waiting(&self.settings, mail, stop).await;
+        }
+        match retention::keep_up(&self.settings, now()) {
+            Ok(said) => said.iter().for_each(|what| tracing::info!("{what}")),
+            Err(failure) if failure.class == Class::Partial => {}
+            Err(failure) => tracing::error!("{failure}"),
         }
     }
-    for (day, items) in by_day {
-        if stop.is_cancelled() {
-            return Ok(());
-        }
-        notify(&[sd_notify::NotifyState::Status(&format!(
-            "running {} jobs for {day}",
-            items.len()
-        ))]);
-        let options = Options {
-            as_of: None,
-            mail: true,
-            stop: stop.clone(),
-        };
-        let outcomes = run_due(settings, &items, &options, &Quiet).await;
-        let ok = outcomes
-            .as_ref()
-            .is_ok_and(|outcomes| outcomes.iter().all(|o| o.class.is_none()));
-        if let Err(why) = alert::heartbeat(&settings.alerts, &settings.folder, ok).await {
-            tracing::warn!("{why}");
-        }
-        for outcome in outcomes? {
-            match &outcome.message {
-                Some(message) => tracing::error!(exit_code = outcome.exit_code(), "{message}"),
-                None => tracing::info!(job = outcome.job, business_day = %outcome.business_day, "{}", outcome.verdict),
+
+    /// Runs what is due, oldest business day first, one day after the other: what is due is asked anew after each, for
+    /// another instance may have been faster.
+    async fn catch_up(&self, clock: impl Fn() -> Instant, stop: &CancellationToken) -> Result<(), Failure> {
+        let mut tried = BTreeSet::new();
+        loop {
+            let due = {
+                let store = Store::open_read_only(&self.settings.database)?;
+                what_is_due(&store, &self.jobs, clock())?
+            };
+            let Some(day) = due.iter().map(|due| due.business_day).min() else {
+                return Ok(());
+            };
+            let items: Vec<Due<'_>> = due
+                .iter()
+                .filter(|due| due.business_day == day)
+                .filter_map(|due| {
+                    let job = self.jobs.iter().find(|job| job.name == due.job)?;
+                    tried
+                        .insert((due.job.clone(), due.as_of))
+                        .then_some(Due { job, as_of: due.as_of })
+                })
+                .collect();
+            // A night that left no trace of itself (a full disk) is not tried twice on one bell.
+            if items.is_empty() || stop.is_cancelled() {
+                return Ok(());
+            }
+            self.progress.begin(&format!("running {} jobs for {day}", items.len()));
+            let options = Options {
+                as_of: None,
+                mail: true,
+                stop: stop.clone(),
+            };
+            let outcomes = run_due(&self.settings, &items, &options, &self.progress).await;
+            let ok = outcomes
+                .as_ref()
+                .is_ok_and(|outcomes| outcomes.iter().all(|o| o.class.is_none()));
+            // Another instance at work is no failed night: that one tells how it ended.
+            let busy = outcomes.as_ref().is_err_and(|failure| failure.class == Class::Partial);
+            if !busy && let Err(why) = alert::heartbeat(&self.settings.alerts, &self.settings.folder, ok).await {
+                tracing::warn!("{why}");
+            }
+            self.write_metrics();
+            for outcome in outcomes? {
+                for warning in &outcome.warnings {
+                    tracing::warn!(job = outcome.job, "{warning}");
+                }
+                match &outcome.message {
+                    Some(message) => tracing::error!(exit_code = outcome.exit_code(), "{message}"),
+                    None => {
+                        tracing::info!(job = outcome.job, business_day = %outcome.business_day, "{}", outcome.verdict)
+                    }
+                }
             }
         }
     }
-    Ok(())
+
+    /// Tells the operators of late nights. `running`: this process holds the instance lock for its night.
+    async fn look_for_late_nights(&self, stop: &CancellationToken, running: bool) {
+        let queued = Store::open(&self.settings.database)
+            .and_then(|store| alert::late(&store, &self.settings, &self.jobs, now()).map(|queued| (store, queued)));
+        match (queued, &self.settings.mail) {
+            (Err(failure), _) => tracing::error!("late nights could not be told: {failure}"),
+            (Ok((store, 1..)), Some(mail)) if running => {
+                let (http, folder) = (&self.settings.http, &self.settings.folder);
+                if let Err(failure) = mail::deliver_until(stop, &store, mail, http, folder, now()).await {
+                    tracing::error!("{failure}");
+                }
+                self.write_metrics();
+            }
+            _ => {}
+        }
+    }
+
+    fn write_metrics(&self) {
+        if let Err(failure) = metrics::write(&self.settings, &self.jobs, now()) {
+            tracing::warn!("{failure}");
+        }
+    }
 }
 
-/// The as-of instant of each job's last night that need not be run again. A night cut short (75) counts as done for a
-/// while only; one that was killed has no end and does not count.
-fn done(store: &Store, jobs: &[Job], now: Instant) -> Result<BTreeMap<String, Option<Instant>>, Failure> {
-    store.read(|conn| {
-        let mut found = conn.prepare(
-            "SELECT max(as_of) FROM runs
-              WHERE job = ?1 AND finished_at IS NOT NULL AND (exit_code <> 75 OR finished_at > ?2)",
-        )?;
-        let since = crate::day::format_instant(now - TRY_AGAIN_AFTER);
-        let mut last = BTreeMap::new();
-        for job in jobs {
-            let at: Option<String> = found.query_row((&job.name, &since), |row| row.get(0))?;
-            last.insert(job.name.clone(), at.as_deref().and_then(parse_instant));
+/// What is due now, and not resting after a night that ended early.
+fn what_is_due(store: &Store, jobs: &[Job], now: Instant) -> Result<Vec<schedule::Due>, Failure> {
+    let mut due = schedule::due(jobs, &monitor::done(store, jobs)?, now);
+    let resting = monitor::resting(store, now)?;
+    due.retain(|due| !resting.contains(&due.job));
+    Ok(due)
+}
+
+/// Where the night stands, for `STATUS=`.
+#[derive(Default)]
+struct Told(Mutex<Standing>);
+
+#[derive(Default)]
+struct Standing {
+    what: String,
+    /// Job -> conversations known, read to their end, rows.
+    jobs: BTreeMap<String, (u64, u64, u64)>,
+}
+
+impl Told {
+    fn begin(&self, what: &str) {
+        let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *standing = Standing {
+            what: what.to_owned(),
+            jobs: BTreeMap::new(),
+        };
+        drop(standing);
+        notify(&[sd_notify::NotifyState::Status(what)]);
+    }
+
+    fn note(&self, job: &str, change: impl FnOnce(&mut (u64, u64, u64))) {
+        let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(standing.jobs.entry(job.to_owned()).or_default());
+    }
+
+    /// `running 2 jobs for 2026-03-04: tupay-pe 3 of 7 windows, 41200 rows`
+    fn sentence(&self) -> String {
+        let standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs: Vec<String> = standing
+            .jobs
+            .iter()
+            .map(|(job, (windows, sealed, rows))| format!("{job} {sealed} of {windows} windows, {rows} rows"))
+            .collect();
+        match jobs.is_empty() {
+            true => standing.what.clone(),
+            false => format!("{}: {}", standing.what, jobs.join("; ")),
         }
-        Ok(last)
-    })
+    }
+}
+
+impl Progress for Told {
+    fn windows(&self, job: &str, total: u64) {
+        self.note(job, |(windows, _, _)| *windows = total);
+    }
+
+    fn sealed(&self, job: &str, _feed: &str) {
+        self.note(job, |(_, sealed, _)| *sealed += 1);
+    }
+
+    fn page(&self, job: &str, _feed: &str, rows: u64) {
+        self.note(job, |(_, _, read)| *read += rows);
+    }
 }
 
 async fn deliver_waiting(settings: &Settings, mail: &crate::config::Mail, stop: &CancellationToken) {
-    let Ok(_lock) = crate::store::InstanceLock::take(&settings.database) else {
+    let Ok(_lock) = InstanceLock::take(&settings.database) else {
         return;
     };
     let delivered = match Store::open(&settings.database) {
@@ -196,9 +378,9 @@ async fn hang_bell() -> Result<(mpsc::Receiver<()>, JobScheduler), Failure> {
     Ok((bell, scheduler))
 }
 
-/// Half of what systemd allows; a quiet hour where no watchdog is asked for.
-fn watchdog_period() -> Duration {
-    sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |limit| limit / 2)
+/// Half of what systemd's watchdog allows, and often enough to show where a night stands.
+fn tick_period() -> Duration {
+    sd_notify::watchdog_enabled().map_or(TELL_EVERY, |limit| (limit / 2).min(TELL_EVERY))
 }
 
 fn outlook(jobs: &[Job], now: Instant) -> String {
@@ -221,3 +403,6 @@ fn now() -> Instant {
     let now = Utc::now();
     DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now)
 }
+
+#[cfg(test)]
+mod tests;

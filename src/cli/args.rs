@@ -66,6 +66,9 @@ pub enum Command {
     Status {
         #[arg(long)]
         json: bool,
+        /// Exit with 1 when a job is late or failed, a mail was given up, or the disk has no room for the next night
+        #[arg(long)]
+        exit_code: bool,
     },
     /// The open items, and what people decided about them
     Discrepancies {
@@ -105,10 +108,20 @@ pub enum Command {
         #[arg(long, value_parser = instant)]
         as_of: Option<Instant>,
     },
-    /// Remove a person's data (not in this version)
+    /// Remove a person's data from raw pages, records, reports and outbox; sums and counts stay
     Erase {
-        #[arg(long)]
+        /// Every text that holds this is masked; case counts
+        #[arg(long, value_name = "TEXT")]
         subject: String,
+        /// Say where it stands; change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove what is older than [retention] says
+    Prune {
+        /// Say what would go; change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// What only Ayoconnect knows
     Ayoconnect {

@@ -8,6 +8,7 @@ use reconciled::day::{Instant, last_day_over};
 use reconciled::failure::{Class, Failure};
 use reconciled::report as reports;
 use reconciled::store::{Store, backup as copies, replay as replays, verify as checks};
+use reconciled::{erase as erasing, retention};
 
 use super::args::Args;
 use super::{choose, database, load, say};
@@ -115,6 +116,46 @@ pub fn backup(args: &Args, file: &Path) -> Result<u8, Failure> {
     let store = Store::open_read_only(&path)?;
     copies::backup(&store, file)?;
     say(&format!("{}\n", file.display()));
+    Ok(0)
+}
+
+/// `reconciled erase --subject TEXT [--dry-run]`.
+pub fn erase(args: &Args, subject: &str, dry_run: bool) -> Result<u8, Failure> {
+    let (settings, jobs) = load(args)?;
+    database(args)?;
+    let erased = erasing::erase(&settings, &jobs, subject, dry_run, chrono::Utc::now())?;
+    let would = if dry_run { "would be " } else { "" };
+    for (table, rows) in &erased.tables {
+        say(&format!("{table}: {rows} {would}masked\n"));
+    }
+    for path in &erased.files {
+        say(&format!("{} {would}written anew\n", path.display()));
+    }
+    if erased.tables.is_empty() && erased.files.is_empty() {
+        say("the text stands nowhere; it is remembered as erased all the same\n");
+    }
+    for path in &erased.copies {
+        say(&format!(
+            "{} was kept by an upgrade and may still hold it: remove it\n",
+            path.display()
+        ));
+    }
+    say("out of reach of this program: the merchant's ledger, mails that were sent, backups, the journal\n");
+    Ok(0)
+}
+
+/// `reconciled prune [--dry-run]`.
+pub fn prune(args: &Args, dry_run: bool) -> Result<u8, Failure> {
+    let (settings, _) = load(args)?;
+    database(args)?;
+    let pruned = retention::prune(&settings, dry_run, chrono::Utc::now())?;
+    let would = if dry_run { "would be " } else { "" };
+    for (what, number) in &pruned {
+        say(&format!("{what}: {number} {would}removed\n"));
+    }
+    if pruned.is_empty() {
+        say("nothing is older than [retention] says\n");
+    }
     Ok(0)
 }
 

@@ -6,8 +6,9 @@ use reconciled::compare;
 use reconciled::config::Job;
 use reconciled::day::{day_of, format_instant};
 use reconciled::failure::{Class, Failure};
+use reconciled::monitor::disk::bytes;
+use reconciled::monitor::{self, Picture};
 use reconciled::record::Kind;
-use reconciled::schedule::next_slot;
 use reconciled::store::{InstanceLock, Store};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ToSql};
@@ -64,27 +65,46 @@ fn table(header: &[&str], lines: &[Map<String, Value>]) -> String {
     format!("{table}\n")
 }
 
-/// `reconciled status [--json]`.
-pub fn status(args: &Args, as_json: bool) -> Result<u8, Failure> {
+/// `reconciled status [--json] [--exit-code]`.
+pub fn status(args: &Args, as_json: bool, exit_code: bool) -> Result<u8, Failure> {
     let (settings, jobs) = load(args)?;
     let store = if settings.database.exists() {
         Some(Store::open_read_only(&settings.database)?)
     } else {
         None
     };
+    let picture = monitor::look(store.as_ref(), &settings, &jobs, Utc::now())?;
     let mut lines = Vec::new();
-    for job in &jobs {
+    for (job, state) in jobs.iter().zip(&picture.jobs) {
         let mut line = match &store {
             Some(store) => store.read(|conn| last_run(conn, job))?,
             None => Map::new(),
         };
         line.insert("job".into(), json!(job.name));
-        let next = next_slot(job, Utc::now()).map(format_instant);
-        line.insert("next_run_at".into(), json!(next));
+        line.insert("next_run_at".into(), json!(state.next_run_at.map(format_instant)));
+        line.insert("late".into(), json!(state.late.is_some()));
+        let due = state.late.as_ref();
+        line.insert("late_day".into(), json!(due.map(|due| due.business_day.to_string())));
+        line.insert("due_at".into(), json!(due.map(|due| format_instant(due.as_of))));
+        line.insert("unsealed_windows".into(), json!(state.unsealed));
+        let oldest = state.oldest_unsealed.map(format_instant);
+        line.insert("oldest_unsealed_at".into(), json!(oldest));
         lines.push(line);
     }
+    let troubles = troubles(&picture);
     if as_json {
-        say_json(&json!({ "schema": 1, "jobs": lines }));
+        say_json(&json!({
+            "schema": 1, "ok": troubles.is_empty(), "troubles": troubles, "jobs": lines,
+            "outbox": {
+                "pending": picture.outbox.pending, "failed": picture.outbox.failed,
+                "oldest_pending_at": picture.outbox.oldest_pending.map(format_instant),
+            },
+            "disk": {
+                "database_bytes": picture.disk.database_bytes, "log_bytes": picture.disk.log_bytes,
+                "free_bytes": picture.disk.free_bytes, "needed_bytes": picture.disk.needed_bytes,
+                "nights_left": picture.disk.nights_left(),
+            },
+        }));
     } else {
         let header = [
             "job",
@@ -103,8 +123,51 @@ pub fn status(args: &Args, as_json: bool) -> Result<u8, Failure> {
         {
             say(&format!("{}\n", cell(&line["message"])));
         }
+        let (outbox, disk) = (&picture.outbox, &picture.disk);
+        say(&format!(
+            "outbox: {} waiting, {} given up; database {}, {} free\n",
+            outbox.pending,
+            outbox.failed,
+            bytes(disk.database_bytes),
+            disk.free_bytes.map_or("unknown".to_owned(), bytes),
+        ));
+        troubles.iter().for_each(|trouble| say(&format!("{trouble}\n")));
     }
-    Ok(0)
+    Ok(u8::from(exit_code && !troubles.is_empty()))
+}
+
+/// What a person has to look at: one sentence each, empty when all is well. Open discrepancies are the accountants' work
+/// and no trouble of the house.
+fn troubles(picture: &Picture) -> Vec<String> {
+    let mut troubles = Vec::new();
+    for state in &picture.jobs {
+        if let Some(due) = &state.late {
+            let at = format_instant(due.as_of);
+            troubles.push(format!(
+                "{}: the night for {} was due at {at} and is late",
+                state.job, due.business_day
+            ));
+        }
+        if let Some(last) = state.last.as_ref().filter(|last| last.exit_code != 0) {
+            troubles.push(format!(
+                "{}: the last run ended with exit code {}",
+                state.job, last.exit_code
+            ));
+        }
+    }
+    if picture.outbox.failed > 0 {
+        troubles.push(format!(
+            "{} mails were given up; `mails` in the database says why",
+            picture.outbox.failed
+        ));
+    }
+    if !picture.disk.suffices() {
+        troubles.push(format!(
+            "the disk has no room for the next night ({} needed)",
+            bytes(picture.disk.needed_bytes)
+        ));
+    }
+    troubles
 }
 
 /// The newest run of a job with its last complete business day: the newest day of a run that ended with exit code 0.

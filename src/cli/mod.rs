@@ -11,11 +11,11 @@ mod serve;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::Parser;
 use reconciled::config::{self, Job, Problem, Settings};
 use reconciled::failure::{Class, Failure};
+use reconciled::journal::{self, Priority};
 use tokio_util::sync::CancellationToken;
 
 use args::{Args, AyoconnectCommand, Command};
@@ -24,13 +24,12 @@ use args::{Args, AyoconnectCommand, Command};
 const SHUTDOWN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Parses, runs, and turns what happened into an exit code.
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
             let _ = error.print();
-            let code = if error.use_stderr() { Class::Usage.code() } else { 0 };
-            return ExitCode::from(code);
+            return if error.use_stderr() { Class::Usage.code() } else { 0 };
         }
     };
     start_log(&args);
@@ -45,7 +44,7 @@ pub fn main() -> ExitCode {
                 "reconciled: the runtime cannot start ({}): too few threads or files allowed?",
                 error.kind()
             ));
-            return ExitCode::from(Class::LocalIo.code());
+            return Class::LocalIo.code();
         }
     };
     let code = match runtime.block_on(dispatch(&args)) {
@@ -56,7 +55,7 @@ pub fn main() -> ExitCode {
         }
     };
     runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
-    ExitCode::from(code)
+    code
 }
 
 async fn dispatch(args: &Args) -> Result<u8, Failure> {
@@ -65,7 +64,7 @@ async fn dispatch(args: &Args) -> Result<u8, Failure> {
         Command::Run(options) => run::run(args, options).await,
         Command::Serve => serve::serve(args).await,
         Command::Check { jobs, online } => check::check(args, jobs, *online).await,
-        Command::Status { json } => look::status(args, *json),
+        Command::Status { json, exit_code } => look::status(args, *json, *exit_code),
         Command::Discrepancies { what, filter } => look::discrepancies(args, what.as_ref(), filter),
         Command::Report { job, day } => books::report(args, job, *day),
         Command::Replay { jobs } => books::replay(args, jobs),
@@ -73,7 +72,8 @@ async fn dispatch(args: &Args) -> Result<u8, Failure> {
         Command::Backup { file } => books::backup(args, file),
         Command::Sandbox { port, script } => run::sandbox(*port, script.as_deref()).await,
         Command::Sql { check, job, as_of } => books::sql(args, check, job.as_deref(), *as_of),
-        Command::Erase { .. } => Err(not_yet("erase", "removes a person's data")),
+        Command::Erase { subject, dry_run } => books::erase(args, subject, *dry_run),
+        Command::Prune { dry_run } => books::prune(args, *dry_run),
         Command::Ayoconnect {
             what: AyoconnectCommand::BindLink(wanted),
         } => bind_link::bind_link(args, wanted).await,
@@ -83,14 +83,6 @@ async fn dispatch(args: &Args) -> Result<u8, Failure> {
         }
         Command::Man => args::man().map(|()| 0),
     }
-}
-
-/// For commands the interface names and this version does not have: plainly no, never a pretence.
-fn not_yet(name: &str, does: &str) -> Failure {
-    Failure::new(
-        Class::Usage,
-        format!("`reconciled {name}` ({does}) is not in this version; nothing was done and no data was touched"),
-    )
 }
 
 /// Settings and jobs, or every problem at once on stderr.
@@ -172,9 +164,9 @@ fn says_what_comes(failure: &Failure) -> bool {
         .any(|words| failure.message.contains(words))
 }
 
-/// A line on stderr; where nobody listens any more, the work goes on.
+/// A line on stderr about something that is wrong.
 fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    journal::tell(Priority::Error, line);
 }
 
 /// Results go to stdout; a closed pipe ends the writing, not the work.
@@ -204,9 +196,12 @@ fn stop_on_signal() -> CancellationToken {
     token
 }
 
-/// The log: readable on a terminal, JSON when asked; HTTP internals stay quiet because they print headers.
+/// The log: readable on a terminal, JSON when asked, fields and priorities where the journal listens; HTTP internals stay
+/// quiet because they print headers.
 fn start_log(args: &Args) {
     use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
     let level = match (args.quiet, args.verbose) {
         (true, _) => "error",
         (false, 0) => "warn",
@@ -214,16 +209,27 @@ fn start_log(args: &Args) {
         (false, 2) => "debug",
         (false, _) => "trace",
     };
-    let filter = format!("warn,reconciled={level}");
-    let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(EnvFilter::new(filter));
+    let filter = EnvFilter::new(format!("warn,reconciled={level}"));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = tracing_subscriber::registry().with(filter);
     let started = match args.log_format {
-        args::LogFormat::Json => builder.json().try_init(),
+        args::LogFormat::Json => log.with(lines.json()).try_init(),
+        args::LogFormat::Text if journal::is_stderr() => match tracing_journald::layer() {
+            Ok(fields) => log.with(fields).try_init(),
+            // The socket is out of reach, the stream is not: priorities go in front of the lines.
+            Err(_) => {
+                let format = tracing_subscriber::fmt::format()
+                    .with_ansi(false)
+                    .without_time()
+                    .with_target(false);
+                log.with(lines.with_ansi(false).event_format(journal::Prefixed(format)))
+                    .try_init()
+            }
+        },
         args::LogFormat::Text => {
             use std::io::IsTerminal;
             let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(colours).with_target(false).try_init()
+            log.with(lines.with_ansi(colours).with_target(false)).try_init()
         }
     };
     if started.is_err() {

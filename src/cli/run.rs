@@ -6,6 +6,7 @@ use std::path::Path;
 use reconciled::config::{Job, JobSource, ProviderSetup, Settings};
 use reconciled::day::{Instant, format_instant, last_day_over};
 use reconciled::failure::{Class, Failure};
+use reconciled::monitor::metrics;
 use reconciled::providers::Shape;
 use reconciled::run::{JobOutcome, Options, run_jobs};
 use reconciled::store::{self, Store, runs};
@@ -36,8 +37,8 @@ pub async fn sandbox(port: Option<u16>, script: Option<&Path>) -> Result<u8, Fai
 
 /// `reconciled run`.
 pub async fn run(args: &Args, wanted: &RunArgs) -> Result<u8, Failure> {
-    let (settings, jobs) = load_to_run(args)?;
-    let jobs = choose(jobs, &wanted.jobs)?;
+    let (settings, all) = load_to_run(args)?;
+    let jobs = choose(all.clone(), &wanted.jobs)?;
     if wanted.dry_run {
         return dry_run(&settings, &jobs, wanted);
     }
@@ -54,6 +55,9 @@ pub async fn run(args: &Args, wanted: &RunArgs) -> Result<u8, Failure> {
         .is_ok_and(|outcomes| outcomes.iter().all(|o| o.class.is_none()));
     if let Err(why) = alert::heartbeat(&settings.alerts, &settings.folder, ok).await {
         tracing::warn!("{why}");
+    }
+    if let Err(failure) = metrics::write(&settings, &all, chrono::Utc::now()) {
+        tracing::warn!("{failure}");
     }
     let outcomes = outcomes?;
     let class = Class::worst(outcomes.iter().filter_map(|outcome| outcome.class));

@@ -92,6 +92,7 @@ pub struct Settings {
     pub mail: Option<Mail>,
     pub http: Http,
     pub alerts: Alerts,
+    pub upkeep: Upkeep,
 }
 
 /// `[mail]`.
@@ -166,9 +167,54 @@ impl Default for Http {
 }
 
 /// `[alerts]`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Alerts {
     pub heartbeat_url: Option<SecretRef>,
+    /// Operators: one mail per job and night that failed or is late. Empty: nobody.
+    pub recipients: Vec<String>,
+    /// A night is late when it is not finished this long after its slot.
+    pub late_after: TimeDelta,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            heartbeat_url: None,
+            recipients: Vec::new(),
+            late_after: TimeDelta::hours(3),
+        }
+    }
+}
+
+/// `[metrics]`, `[retention]` and `[upkeep]`: what keeps the house in order over years.
+#[derive(Clone, Debug)]
+pub struct Upkeep {
+    /// File for the textfile collector of the Prometheus node exporter; None: none is written.
+    pub textfile: Option<PathBuf>,
+    /// Days between two quick checks of the database by `serve`; 0: never.
+    pub quick_check_days: i64,
+    pub retention: Retention,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            textfile: None,
+            quick_check_days: 7,
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// `[retention]`: how many days are kept; None: for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Versions of records that a later one replaced.
+    pub versions_days: Option<i64>,
+    /// Frozen bytes of mails that were sent or given up.
+    pub mails_days: Option<i64>,
+    /// Frozen report files, and the folders of those days under `out`.
+    pub files_days: Option<i64>,
 }
 
 /// One job file (`INTERFACE.md` section 4).

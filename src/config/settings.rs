@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::section::is_loopback;
 use super::{
-    Alerts, Http, Mail, Problem, SecretOrPlain, SecretRef, Section, Settings, SmtpTls, Source, Transport, address, file,
+    Alerts, Http, Mail, Problem, Retention, SecretOrPlain, SecretRef, Section, Settings, SmtpTls, Source, Transport,
+    Upkeep, address, file,
 };
 
 /// Where settings are looked for when none are named, in this order.
@@ -78,11 +79,8 @@ fn read(root: &mut Section<'_>, path: &Path, folder: PathBuf) -> Option<Settings
     }
     let mail = table(root, "mail", |section| mail(section, &folder));
     let http = table(root, "http", |section| Some(http(section, &folder)));
-    let alerts = table(root, "alerts", |section| {
-        Some(Alerts {
-            heartbeat_url: section.secret("heartbeat_url"),
-        })
-    });
+    let alerts = table(root, "alerts", |section| Some(alerts(section, mail.as_ref())));
+    let upkeep = upkeep(root, &folder);
     Some(Settings {
         file: path.to_owned(),
         database: database?,
@@ -93,8 +91,76 @@ fn read(root: &mut Section<'_>, path: &Path, folder: PathBuf) -> Option<Settings
         mail,
         http: http.unwrap_or_default(),
         alerts: alerts.unwrap_or_default(),
+        upkeep,
         folder,
     })
+}
+
+fn alerts(section: &mut Section<'_>, mail: Option<&Mail>) -> Alerts {
+    let usual = Alerts::default();
+    let late_after = section.duration("late_after");
+    let heartbeat_url = section.secret("heartbeat_url");
+    let mut recipients = Vec::new();
+    let named = section.has("recipients").then(|| section.line_of("recipients"));
+    for (text, line) in section.list_lines("recipients").unwrap_or_default() {
+        let domain = address::domain_of(&text);
+        match (address::check(&text), mail) {
+            (Err(why), _) => section.problem_at(line, format!("an address in `alerts.recipients` {why}")),
+            (Ok(()), Some(mail)) if !mail.allowed_domains.contains(&domain) => section.problem_at(
+                line,
+                "an address in `alerts.recipients` lies outside [mail] allowed_domains; correct it or allow its domain"
+                    .to_owned(),
+            ),
+            _ => recipients.push(text),
+        }
+    }
+    if let (Some(line), None, false) = (named, mail, recipients.is_empty()) {
+        section.problem_at(line, "`alerts.recipients` needs a [mail] section to send by".to_owned());
+    }
+    Alerts {
+        heartbeat_url,
+        recipients,
+        late_after: late_after
+            .and_then(|after| chrono::TimeDelta::from_std(after).ok())
+            .unwrap_or(usual.late_after),
+    }
+}
+
+fn upkeep(root: &mut Section<'_>, folder: &Path) -> Upkeep {
+    let usual = Upkeep::default();
+    let textfile = table(root, "metrics", |section| textfile(section, folder));
+    let days = |section: &mut Section<'_>, key: &str, least: i64| section.integer(key, least..=36_500);
+    let retention = table(root, "retention", |section| {
+        Some(Retention {
+            versions_days: days(section, "versions_days", 90),
+            mails_days: days(section, "mails_days", 30),
+            files_days: days(section, "files_days", 30),
+        })
+    });
+    let quick_check = table(root, "upkeep", |section| days(section, "quick_check_days", 0));
+    Upkeep {
+        textfile,
+        quick_check_days: quick_check.unwrap_or(usual.quick_check_days),
+        retention: retention.unwrap_or_default(),
+    }
+}
+
+/// The collector reads files that end in `.prom` and no others.
+fn textfile(section: &mut Section<'_>, folder: &Path) -> Option<PathBuf> {
+    let (text, line) = section.text_line("textfile")?;
+    let path = folder.join(&text);
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) && !name.starts_with('.');
+    if !plain || !name.ends_with(".prom") || name.len() > 200 {
+        section.problem_at(
+            line,
+            "`metrics.textfile` must be a file whose name ends in .prom (letters, digits, `.`, `_`, `-`); the collector \
+             reads no other"
+                .to_owned(),
+        );
+        return None;
+    }
+    Some(path)
 }
 
 /// Reads an optional table with `read` and takes over its problems.

@@ -203,13 +203,21 @@ fn archived(talk: &Talk<'_>, request: &Request, reply: Reply, head: PageHead) ->
         Cow::Owned(masked) => masked,
         Cow::Borrowed(_) => reply.body,
     };
-    Page {
+    let mut page = Page {
         head,
         body,
         status: reply.status,
         fetched_at: wall_now(),
         request: describe(request),
+    };
+    // Read before the first request of the night, and good then.
+    if let Some(Ok(Some(erased))) = talk.store.map(Store::erased) {
+        if let Cow::Owned(masked) = erased.mask_json(&page.body) {
+            page.body = masked;
+        }
+        erased.mask(&mut page.request);
     }
+    page
 }
 
 /// The session or signature was refused: once anew, with a corrected clock where the answer shows ours to be wrong; then it

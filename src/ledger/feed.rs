@@ -36,7 +36,7 @@ pub fn import_feed(
 }
 
 fn take(store: &Store, job: &Job, feed: &FileFeed, folder: &Path, as_of: Instant) -> Result<Import, Refusal> {
-    let mut reader = Reader::open(&feed.table, folder, Some(job.timezone))?;
+    let mut reader = Reader::open(&feed.table, folder, Some(job.timezone))?.masking(store.erased()?);
     let last = store.read(|connection| Last::find(connection, &job.name, &feed.feed))?;
     if let Some(last) = &last
         && reader.digest()? == last.digest

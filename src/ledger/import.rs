@@ -25,7 +25,7 @@ const WAITING: usize = 4;
 /// # Errors
 /// Whatever the refusal, the entries of the last import stay as they are.
 pub fn import(store: &Store, job: &Job, ledger: &Ledger, folder: &Path, as_of: Instant) -> Result<Import, Refusal> {
-    let mut reader = Reader::open(ledger, folder, Some(job.timezone))?;
+    let mut reader = Reader::open(ledger, folder, Some(job.timezone))?.masking(store.erased()?);
     let last = store.read(|connection| Last::find(connection, &job.name, ""))?;
     // Cheaper than reading everything, and when a night is run again all there is to do.
     let expected = match &last {

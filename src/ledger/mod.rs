@@ -17,9 +17,12 @@
 use std::fmt;
 use std::path::Path;
 
+use std::sync::Arc;
+
 use chrono_tz::Tz;
 
 use crate::config::Ledger;
+use crate::erase::mask::Subjects;
 use crate::failure::{Class, Failure};
 use crate::record::{LedgerEntry, Unreadable};
 
@@ -119,6 +122,8 @@ pub fn read(ledger: &Ledger, folder: &Path, sink: Sink<'_>) -> Result<String, Re
 pub(crate) struct Reader<'l> {
     mapping: map::Mapping<'l>,
     leg: Leg,
+    /// Masked in every row.
+    erased: Option<Arc<Subjects>>,
 }
 
 enum Leg {
@@ -141,7 +146,11 @@ impl<'l> Reader<'l> {
                 ));
             }
         };
-        Ok(Self { mapping, leg })
+        Ok(Self {
+            mapping,
+            leg,
+            erased: None,
+        })
     }
 
     /// The digest alone, cheaper than the rows where that is possible.
@@ -158,8 +167,26 @@ impl<'l> Reader<'l> {
         }
     }
 
+    /// Masks what was erased from the books in every row that is read.
+    pub(crate) fn masking(mut self, erased: Option<Arc<Subjects>>) -> Self {
+        self.erased = erased;
+        self
+    }
+
     /// Every row, and the digest of exactly what was read.
     pub(crate) fn rows(&self, sink: Sink<'_>) -> Result<String, Refusal> {
+        let Some(erased) = &self.erased else {
+            return self.rows_as_they_are(sink);
+        };
+        self.rows_as_they_are(&mut |row| {
+            sink(row.map(|mut entry| {
+                mask(erased, &mut entry);
+                entry
+            }))
+        })
+    }
+
+    fn rows_as_they_are(&self, sink: Sink<'_>) -> Result<String, Refusal> {
         match &self.leg {
             Leg::Files(files) => {
                 let mut digest = self.mapping.digest();
@@ -188,4 +215,17 @@ impl<'l> Reader<'l> {
             Leg::Query(query) => vec![query.name.clone()],
         }
     }
+}
+
+fn mask(erased: &Subjects, entry: &mut LedgerEntry) {
+    erased.mask(&mut entry.reference);
+    let optional = [
+        &mut entry.ledger_id,
+        &mut entry.provider_id,
+        &mut entry.account,
+        &mut entry.ledger_status,
+        &mut entry.x_external_id,
+        &mut entry.reference_no,
+    ];
+    optional.into_iter().flatten().for_each(|text| erased.mask(text));
 }

@@ -272,7 +272,7 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
 }
 
 /// Seconds since 1970 as the type that lettre takes; nobody looks at a clock.
-fn system_time(at: Instant) -> SystemTime {
+pub(super) fn system_time(at: Instant) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(at.timestamp()).unwrap_or(0))
 }
 
@@ -285,7 +285,7 @@ macro_rules! header {
     ($(#[$meta:meta])* $type:ident, $name:literal) => {
         $(#[$meta])*
         #[derive(Clone)]
-        struct $type(String);
+        pub(super) struct $type(pub(super) String);
 
         impl Header for $type {
             fn name() -> HeaderName {

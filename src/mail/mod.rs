@@ -20,10 +20,12 @@ use crate::report::view::{View, view};
 use crate::report::{Night, Produced, facts, index};
 use crate::store::{Store, files, outbox};
 
+mod alert;
 mod compose;
 mod deliver;
 mod smtp;
 
+pub use alert::{Alert, queue_alert};
 pub use deliver::{Delivery, Undelivered, check_online, deliver};
 
 use compose::{Envelope, Ids};
@@ -119,6 +121,9 @@ pub async fn deliver_until(
     folder: &Path,
     now: Instant,
 ) -> Result<Delivery, Failure> {
+    // A late night's alert leaves while the night still runs: two rounds at once would send a mail twice.
+    static ROUND: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _round = ROUND.lock().await;
     let hurry = async {
         stop.cancelled().await;
         tokio::time::sleep(HURRY).await;
@@ -249,10 +254,13 @@ enum Before {
 fn said_before(store: &Store, letter: &Letter<'_>, recipient: &str, ids: &Ids) -> Result<Before, Failure> {
     let said: Vec<String> = store.read(|conn| {
         let mut statement = conn.prepare(
-            "SELECT message_id FROM mails WHERE job = ?1 AND business_day = ?2 AND recipient = ?3 ORDER BY mail_id",
+            "SELECT message_id FROM mails WHERE job = ?1 AND business_day = ?2 AND recipient = ?3
+                AND substr(message_id, 1, length(?4)) <> ?4 ORDER BY mail_id",
         )?;
         let day = letter.business_day.to_string();
-        let said = statement.query_map([letter.job.name.as_str(), &day, recipient], |row| row.get(0))?;
+        let said = statement.query_map([letter.job.name.as_str(), &day, recipient, alert::PREFIX], |row| {
+            row.get(0)
+        })?;
         Ok(said.collect::<Result<_, _>>()?)
     })?;
     let part = |id: &str, nth: usize| id.trim_start_matches('<').split(['.', '@']).nth(nth).map(str::to_owned);

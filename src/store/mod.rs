@@ -9,11 +9,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use crate::day::Instant;
+use crate::erase::mask::Subjects;
 use crate::failure::{Class, Failure};
 
 pub mod backup;
@@ -54,6 +55,8 @@ pub struct Store {
     readers: Mutex<Vec<Connection>>,
     writer: Option<Mutex<Connection>>,
     patience: Patience,
+    /// What was erased and must not come back, read once.
+    erased: OnceLock<Option<Arc<Subjects>>>,
     /// Set when a commit failed at the disk: what the kernel kept is then unknown, and nothing more is acknowledged.
     broken: AtomicBool,
     // Declared last: closing it while a connection is open would drop that connection's locks.
@@ -91,6 +94,7 @@ impl Store {
             readers: Mutex::new(Vec::new()),
             writer: writer.map(Mutex::new),
             patience,
+            erased: OnceLock::new(),
             broken: AtomicBool::new(false),
             _descriptor: descriptor,
         }
@@ -137,6 +141,31 @@ impl Store {
         // Returns a row that says how far it came; a reader in the way is no failure.
         writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
+    }
+
+    /// Writes the whole file anew, so that nothing of what was deleted is left in it or in its log. False: a reader keeps the log.
+    pub fn write_anew(&self) -> Result<bool, Failure> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let writer = self.writer()?;
+        let rewritten = writer
+            .execute_batch("VACUUM")
+            .and_then(|()| writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)));
+        match rewritten {
+            Ok(kept) => Ok(kept == 0 && self.wal_bytes() == 0),
+            Err(error) => Err(self.named(error.into())),
+        }
+    }
+
+    /// What was erased from these books and is masked in everything that comes; None: nothing.
+    ///
+    /// # Errors
+    /// CONFIG when the key is gone by which it is recognised.
+    pub fn erased(&self) -> Result<Option<Arc<Subjects>>, Failure> {
+        if let Some(known) = self.erased.get() {
+            return Ok(known.clone());
+        }
+        let known = crate::erase::subjects(self)?.map(Arc::new);
+        Ok(self.erased.get_or_init(|| known).clone())
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Connection>, Failure> {
@@ -197,7 +226,17 @@ impl Store {
     }
 
     /// Puts the file's name before what went wrong with it.
-    fn named(&self, failure: Failure) -> Failure {
+    fn named(&self, mut failure: Failure) -> Failure {
+        if failure.message.starts_with("the disk is full") {
+            let free = crate::monitor::disk::free_bytes(&self.path)
+                .map_or("an unknown number of bytes".to_owned(), |free| {
+                    crate::monitor::disk::bytes(free)
+                });
+            failure.message.push_str(&format!(
+                "; {free} are free there, the database has {}",
+                crate::monitor::disk::bytes(std::fs::metadata(&self.path).map_or(0, |meta| meta.len()))
+            ));
+        }
         match failure.class {
             Class::LocalIo if !failure.message.contains(&*self.path.to_string_lossy()) => {
                 failure.at(self.path.display())

@@ -143,7 +143,7 @@ fn insert(
         number: page.number,
         fetched_at: &format_instant(page.fetched_at),
         as_of: &format_instant(place.ask.as_of),
-        request: &page.request,
+        request_sha256: &sha256(page.request.as_bytes()),
         http_status: page.http_status,
         body_sha256: digest,
     };
@@ -162,7 +162,7 @@ fn insert(
         link.number,
         link.fetched_at,
         link.as_of,
-        link.request,
+        page.request,
         link.http_status,
         link.body_sha256,
         frame,
@@ -171,7 +171,8 @@ fn insert(
     Ok(tx.last_insert_rowid())
 }
 
-/// What of a page is chained: every column but the body, which its hash stands for.
+/// What of a page is chained: every column; for request and body their digests, so that the chain survives when a person's
+/// data is masked in them.
 pub(super) struct Link<'a> {
     pub job: &'a str,
     pub feed: &'a str,
@@ -179,7 +180,7 @@ pub(super) struct Link<'a> {
     pub number: u32,
     pub fetched_at: &'a str,
     pub as_of: &'a str,
-    pub request: &'a str,
+    pub request_sha256: &'a str,
     pub http_status: u16,
     pub body_sha256: &'a str,
 }
@@ -201,7 +202,7 @@ impl Link<'_> {
             &number,
             self.fetched_at,
             self.as_of,
-            self.request,
+            self.request_sha256,
             &status,
             self.body_sha256,
         ] {
@@ -235,17 +236,17 @@ pub(super) fn of_pass(connection: &Connection, reading: &OpenReading) -> Result<
 }
 
 /// SHA-256 in lower-case hexadecimal digits.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
 /// One zstd frame that knows its content's length.
-pub(super) fn compress(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+pub(crate) fn compress(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
     zstd::bulk::compress(bytes, LEVEL).map_err(|_| Failure::new(Class::Internal, "a body could not be compressed"))
 }
 
 /// The content of a frame that [`compress`] made; `LOCAL-IO` when the bytes are damaged.
-pub(super) fn decompress(frame: &[u8]) -> Result<Vec<u8>, Failure> {
+pub(crate) fn decompress(frame: &[u8]) -> Result<Vec<u8>, Failure> {
     let length = zstd::bulk::Decompressor::<'static>::upper_bound(frame)
         .filter(|length| *length <= LONGEST_BODY)
         .ok_or_else(|| damaged("a body"))?;

@@ -38,7 +38,8 @@ SELECT t.feed || ' ' || t.provider_id || ' version ' || s.version, 'is stored bu
 UNION ALL
 SELECT t.feed || ' ' || t.provider_id || ' version ' || s.version, 'stands on a page but is not stored'
   FROM main.superseded_versions AS s JOIN main.transactions AS t USING (transaction_id)
- WHERE NOT EXISTS (
+ WHERE s.seen_at >= coalesce((SELECT done_at FROM books.upkeep WHERE what = 'versions_before'), '') -- older ones were pruned
+   AND NOT EXISTS (
     SELECT 1 FROM books.transactions AS o JOIN books.superseded_versions AS r USING (transaction_id)
      WHERE o.job = t.job AND o.feed = t.feed AND o.account = t.account AND o.provider_id = t.provider_id
    AND o.subject = t.subject AND r.version = s.version);

@@ -108,8 +108,9 @@ fn references(books: &Connection) -> Result<Vec<Finding>, Failure> {
 /// Every page against its hash, and the chain over all of them.
 fn pages(books: &Connection) -> Result<Vec<Finding>, Failure> {
     let mut statement = books.prepare(
-        "SELECT page_id, job, feed, window, number, fetched_at, as_of, request, http_status, body_sha256, chain, body
-           FROM pages ORDER BY page_id",
+        "SELECT page_id, job, feed, window, number, fetched_at, as_of, request, http_status, p.body_sha256, chain, body,
+                t.body_sha256, t.request_sha256
+           FROM pages AS p LEFT JOIN tombstones AS t USING (page_id) ORDER BY page_id",
     )?;
     let mut rows = statement.query([])?;
     let mut findings = Vec::new();
@@ -119,6 +120,10 @@ fn pages(books: &Connection) -> Result<Vec<Finding>, Failure> {
         let page_id: i64 = row.get(0)?;
         let (job, feed, fetched_at, as_of, request) = (text(1)?, text(2)?, text(5)?, text(6)?, text(7)?);
         let (body_sha256, chain) = (text(9)?, text(10)?);
+        // A tombstone keeps the digests of what was first stored: with those the chain was made.
+        let first_body: Option<String> = row.get(12)?;
+        let first_request: Option<String> = row.get(13)?;
+        let request_sha256 = first_request.unwrap_or_else(|| sha256(request.as_bytes()));
         let link = Link {
             job: &job,
             feed: &feed,
@@ -126,9 +131,9 @@ fn pages(books: &Connection) -> Result<Vec<Finding>, Failure> {
             number: row.get(4)?,
             fetched_at: &fetched_at,
             as_of: &as_of,
-            request: &request,
+            request_sha256: &request_sha256,
             http_status: row.get(8)?,
-            body_sha256: &body_sha256,
+            body_sha256: first_body.as_deref().unwrap_or(&body_sha256),
         };
         let place = || format!("page {page_id} ({job} {feed} page {})", link.number);
         let whole =

@@ -194,6 +194,7 @@ pub fn settings(dir: &Path, mail: Option<Mail>) -> Settings {
         mail,
         http: Http::default(),
         alerts: Alerts::default(),
+        upkeep: reconciled::config::Upkeep::default(),
     }
 }
 

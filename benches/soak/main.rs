@@ -1,0 +1,184 @@
+//! Thirty years on one database: a job of TuPay's sandbox, night after night, with a clock that is handed in. Does a night cost
+//! more because the books are old?
+//!
+//! `cargo bench --bench soak` (11,000 nights) or `cargo bench --bench soak -- 2000 /dev/shm`: nights, and the folder in which a
+//! temporary one is made (fsync costs nothing on a tmpfs; the ratio is about the work, not the disk). Every night plans, fetches
+//! over loopback, archives, imports the whole ledger, compares, reports and mails into a folder. Printed per thousand nights:
+//! time a night, bytes a night, and both against the first thousand.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Instant as Stopwatch;
+
+use chrono::TimeDelta;
+use reconciled::config::{self, Job, Settings};
+use reconciled::day::{Instant, parse_instant};
+use reconciled::fetch::Quiet;
+use reconciled::run::{JobOutcome, Options, run_jobs};
+use reconciled::sandbox::{self, Service, Setup, World, ledger};
+use reconciled::store::{self, Store};
+use tokio_util::sync::CancellationToken;
+
+/// Thirty years.
+const NIGHTS: u64 = 11_000;
+/// Nights between two lines.
+const STRETCH: u64 = 1000;
+const FIRST: &str = "1996-01-01";
+
+const JOB: &str = r#"
+schedule = "0 0 12 * * *"
+timezone = "America/Lima"
+recipients = ["accounting@example.com"]
+[provider]
+kind = "tupay"
+base_url = "{base_url}"
+access_key = "file:access-key"
+secret_key = "file:secret-key"
+expected_merchant_id = 456
+max_rps = 1000
+[fetch]
+start = 1996-01-01
+lookback_days = 3
+requests_per_minute = 60000
+[ledger]
+kind = "csv"
+path = "tupay-pe.csv"
+[ledger.columns]
+ledger_id = "id"
+reference = "order_id"
+direction = "kind"
+amount = "amount"
+currency = "currency"
+status = "state"
+booked_at = "booked_at"
+provider_id = "psp_id"
+fee = "fee"
+[ledger.direction]
+in = ["deposit"]
+out = ["payout"]
+[ledger.status]
+settled = ["paid"]
+open = ["pending"]
+failed = ["failed"]
+"#;
+
+// The copy for analysts is as long as the database is large, by what it is: measured apart in the other benchmark.
+const SETTINGS: &str = "published = \"\"\n[mail]\ntransport = \"folder\"\nfrom = \"R <r@example.com>\"\n";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let nights = arguments.first().and_then(|n| n.parse().ok()).unwrap_or(NIGHTS);
+    let place = arguments.get(1).map_or_else(std::env::temp_dir, Into::into);
+    let folder = tempfile::Builder::new().prefix("soak-").tempdir_in(place).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(soak(folder.path(), nights));
+}
+
+fn write(dir: &Path, name: &str, text: &str) {
+    let path = dir.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+async fn soak(dir: &Path, nights: u64) {
+    let setup = Setup {
+        seed: 1,
+        first_day: FIRST.parse().unwrap(),
+        days: nights + 2,
+        volume: 1,
+    };
+    let begun = Stopwatch::now();
+    let world = Arc::new(Mutex::new(World::new(setup)));
+    println!(
+        "{nights} nights; the world took {:.1} s to make",
+        begun.elapsed().as_secs_f64()
+    );
+    let sandboxes = sandbox::start(world.clone(), Vec::new(), None).await.unwrap();
+    write(dir, "reconciled.toml", SETTINGS);
+    write(
+        dir,
+        "jobs/tupay-pe.toml",
+        &JOB.replace("{base_url}", &sandboxes.base_url(Service::Tupay)),
+    );
+    {
+        let world = world.lock().unwrap();
+        write(dir, "access-key", &world.doors.tupay.access_key);
+        write(dir, "secret-key", &world.doors.tupay.secret_key);
+    }
+    let (settings, jobs) = config::load(Some(&dir.join("reconciled.toml"))).unwrap_or_else(|p| panic!("{p:?}"));
+    // Noon in Lima after the first day.
+    let first = parse_instant(&format!("{FIRST}T17:00:00Z")).unwrap();
+    println!(
+        "{:>7} {:>10} {:>8} {:>12} {:>8} {:>9} {:>6}",
+        "nights", "ms/night", "x first", "KB/night", "x first", "file MB", "open"
+    );
+    let (mut size, mut base) = (0.0, None);
+    for stretch in 0..nights.div_ceil(STRETCH) {
+        let mut spent = 0.0;
+        let (from, until) = (stretch * STRETCH, ((stretch + 1) * STRETCH).min(nights));
+        let mut open = 0;
+        for night in from..until {
+            let now = first + TimeDelta::days(1 + night as i64);
+            let export = {
+                let mut world = world.lock().unwrap();
+                world.set_now(now);
+                ledger::export(&world, "tupay-pe", now)
+            };
+            write(dir, "tupay-pe.csv", &export);
+            // A file that is minutes old is not waited for.
+            age(&dir.join("tupay-pe.csv"));
+            let outcome = one_night(&settings, &jobs, now, &mut spent).await;
+            open = outcome.open;
+        }
+        let bytes = std::fs::metadata(&settings.database).unwrap().len() as f64;
+        let count = (until - from) as f64;
+        let (time, grown) = (spent * 1000.0 / count, (bytes - size) / 1024.0 / count);
+        size = bytes;
+        let (first_time, first_grown) = *base.get_or_insert((time, grown));
+        println!(
+            "{until:>7} {time:>10.1} {:>8.2} {grown:>12.1} {:>8.2} {:>9.1} {open:>6}",
+            time / first_time,
+            grown / first_grown,
+            bytes / 1e6
+        );
+    }
+    let store = Store::open_read_only(&settings.database).unwrap();
+    let begun = Stopwatch::now();
+    let findings = store::verify(&store, &jobs).unwrap();
+    println!(
+        "verify: {} findings in {:.1} s",
+        findings.len(),
+        begun.elapsed().as_secs_f64()
+    );
+    assert!(findings.is_empty(), "{:?}", findings.first());
+}
+
+fn age(path: &Path) {
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
+    std::fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
+}
+
+async fn one_night(settings: &Settings, jobs: &[Job], as_of: Instant, spent: &mut f64) -> JobOutcome {
+    let options = Options {
+        as_of: Some(as_of),
+        mail: true,
+        stop: CancellationToken::new(),
+    };
+    let begun = Stopwatch::now();
+    let mut outcomes = run_jobs(settings, jobs, &options, &Quiet).await.unwrap();
+    *spent += begun.elapsed().as_secs_f64();
+    let outcome = outcomes.pop().unwrap();
+    assert!(outcome.class.is_none(), "{as_of}: {:?}", outcome.message);
+    outcome
+}

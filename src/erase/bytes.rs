@@ -1,0 +1,177 @@
+//! Produced bytes: CSVs, pages, mails. A text is looked for in every form these files give it.
+
+use std::borrow::Cow;
+use std::io::{Cursor, Read, Write};
+
+use base64::Engine;
+use mail_parser::{MessageParser, MimeHeaders, PartType};
+
+use crate::failure::{Class, Failure};
+
+/// What is replaced by what.
+#[derive(Clone, Debug, Default)]
+pub struct Pairs(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Pairs {
+    /// A text in all its forms: as it is, in a quoted CSV cell, in HTML, in JSON, in a URL.
+    pub fn of(subject: &str, token: &str) -> Self {
+        let mut html = String::new();
+        for c in subject.chars() {
+            // As the template engine writes them.
+            match c {
+                '&' => html.push_str("&amp;"),
+                '<' => html.push_str("&lt;"),
+                '>' => html.push_str("&gt;"),
+                '"' => html.push_str("&quot;"),
+                '\'' => html.push_str("&#x27;"),
+                '/' => html.push_str("&#x2f;"),
+                c => html.push(c),
+            }
+        }
+        let json = serde_json::to_string(subject).unwrap_or_default();
+        let json = json.trim_matches('"').to_owned();
+        let url = crate::providers::encode(subject);
+        let forms = [
+            subject.to_owned(),
+            subject.replace('"', "\"\""),
+            html,
+            json,
+            url.replace("%20", "+"),
+            url,
+        ];
+        let mut pairs = Self::default();
+        for form in forms {
+            pairs.and(&form, token);
+        }
+        pairs
+    }
+
+    /// One more, as it is.
+    pub fn and(&mut self, from: &str, to: &str) {
+        if !from.is_empty() && !self.0.iter().any(|(known, _)| known == from.as_bytes()) {
+            self.0.push((from.into(), to.into()));
+        }
+    }
+
+    /// The bytes with everything replaced; borrowed where nothing is found.
+    pub fn apply<'b>(&self, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+        let mut out = Cow::Borrowed(bytes);
+        for (from, to) in &self.0 {
+            let finder = memchr::memmem::Finder::new(from);
+            if finder.find(&out).is_none() {
+                continue;
+            }
+            let (mut replaced, mut kept) = (Vec::with_capacity(out.len()), 0);
+            for at in finder.find_iter(&out) {
+                replaced.extend_from_slice(&out[kept..at]);
+                replaced.extend_from_slice(to);
+                kept = at + from.len();
+            }
+            replaced.extend_from_slice(&out[kept..]);
+            out = Cow::Owned(replaced);
+        }
+        out
+    }
+
+    /// A mail with everything replaced, in its encoded parts and in zip files too; None: it holds nothing.
+    ///
+    /// # Errors
+    /// INTERNAL for a zip that cannot be written.
+    pub fn apply_to_mail(&self, message: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(parsed) = MessageParser::default().parse(message) else {
+            return Ok(match self.apply(message) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(masked) => Some(masked),
+            });
+        };
+        let mut out = message.to_vec();
+        let mut changed = false;
+        // From the last part to the first: what stands before keeps its place.
+        for part in parsed.parts.iter().rev() {
+            let content: &[u8] = match &part.body {
+                PartType::Text(text) | PartType::Html(text) => text.as_bytes(),
+                PartType::Binary(bytes) | PartType::InlineBinary(bytes) => bytes,
+                PartType::Message(_) | PartType::Multipart(_) => continue,
+            };
+            let zip = part.attachment_name().is_some_and(|name| name.ends_with(".zip"));
+            let masked = if zip {
+                self.apply_to_zip(content)?
+            } else {
+                owned(self.apply(content))
+            };
+            if let Some(masked) = masked {
+                let [header, body, end] = [part.offset_header, part.offset_body, part.offset_end].map(|at| at as usize);
+                replace_part(&mut out, header, body, end, &masked);
+                changed = true;
+            }
+        }
+        if let Cow::Owned(masked) = self.apply(&out) {
+            return Ok(Some(masked));
+        }
+        Ok(changed.then_some(out))
+    }
+
+    fn apply_to_zip(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+        let broken = |_| {
+            Failure::new(
+                Class::Internal,
+                "a zip in a mail could not be written anew; nothing was erased",
+            )
+        };
+        let Ok(mut archive) = zip::ZipArchive::new(Cursor::new(bytes)) else {
+            return Ok(None);
+        };
+        let options = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Deflated)
+            .last_modified_time(zip::DateTime::default())
+            .unix_permissions(0o640);
+        let (mut writer, mut changed) = (zip::ZipWriter::new(Cursor::new(Vec::new())), false);
+        for at in 0..archive.len() {
+            let mut file = archive.by_index(at).map_err(broken)?;
+            let mut content = Vec::new();
+            file.read_to_end(&mut content).map_err(|error| broken(error.into()))?;
+            let masked = self.apply(&content);
+            changed |= matches!(masked, Cow::Owned(_));
+            let name = file.name().map_err(broken)?.into_owned();
+            drop(file);
+            writer.start_file(name, options).map_err(broken)?;
+            writer.write_all(&masked).map_err(|error| broken(error.into()))?;
+        }
+        let whole = writer.finish().map_err(broken)?.into_inner();
+        Ok(changed.then_some(whole))
+    }
+}
+
+fn owned(bytes: Cow<'_, [u8]>) -> Option<Vec<u8>> {
+    match bytes {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(bytes) => Some(bytes),
+    }
+}
+
+/// Writes a part's content in base64 and says so in its headers.
+fn replace_part(out: &mut Vec<u8>, header: usize, body: usize, end: usize, content: &[u8]) {
+    const ENCODING: &str = "content-transfer-encoding:";
+    let headers = String::from_utf8_lossy(out.get(header..body).unwrap_or_default()).into_owned();
+    let mut written = String::new();
+    for line in headers.split_inclusive("\r\n") {
+        let is = line
+            .get(..ENCODING.len())
+            .is_some_and(|name| name.eq_ignore_ascii_case(ENCODING));
+        written.push_str(if is {
+            "Content-Transfer-Encoding: base64\r\n"
+        } else {
+            line
+        });
+    }
+    if !headers.to_ascii_lowercase().contains(ENCODING) {
+        written.insert_str(0, "Content-Transfer-Encoding: base64\r\n");
+    }
+    let encoded = base64::engine::general_purpose::STANDARD.encode(content);
+    for line in encoded.as_bytes().chunks(76) {
+        written.push_str(&String::from_utf8_lossy(line));
+        written.push_str("\r\n");
+    }
+    let end = end.min(out.len()).max(header);
+    out.splice(header..end, written.into_bytes());
+}
