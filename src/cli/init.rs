@@ -421,7 +421,7 @@ fn next_steps(places: &Places, files: &[(PathBuf, String)], form: SecretForm) ->
         true => "sudo systemctl enable --now reconciled.service\n     \
                  (or, with a timer instead: sudo systemctl enable --now reconciled-run.timer)"
             .to_owned(),
-        false => format!("reconciled --config {} run", config.display()),
+        false => check.replace("check --online", "run"),
     };
     let _ = writeln!(text, "4. Let the nights come:\n     {start}");
     text
