@@ -63,7 +63,13 @@ fn secret_problems(settings: &Settings, jobs: &[Job]) -> (Vec<Problem>, usize) {
         }
         wanted.extend(password.iter().map(|secret| (settings.file.as_path(), secret)));
     }
-    wanted.extend(settings.alerts.heartbeat_url.iter().map(|secret| (settings.file.as_path(), secret)));
+    wanted.extend(
+        settings
+            .alerts
+            .heartbeat_url
+            .iter()
+            .map(|secret| (settings.file.as_path(), secret)),
+    );
     for job in jobs {
         if let JobSource::Provider(setup) = &job.source {
             wanted.extend(setup.secrets.values().map(|secret| (job.file.as_path(), secret)));
