@@ -108,6 +108,13 @@ pub enum Command {
         #[arg(long, value_parser = instant)]
         as_of: Option<Instant>,
     },
+    /// Write a commented configuration for chosen providers and say what comes next; overwrites nothing
+    Init(InitArgs),
+    /// Tell operators that a unit failed: journal and heartbeat (called by systemd's OnFailure=)
+    Alert {
+        /// Name of the unit that failed
+        unit: String,
+    },
     /// Remove a person's data from raw pages, records, reports and outbox; sums and counts stay
     Erase {
         /// Every text that holds this is masked; case counts
@@ -131,7 +138,39 @@ pub enum Command {
     /// Print shell completions
     Completions { shell: clap_complete::Shell },
     /// Print the manual page
-    Man,
+    Man {
+        /// Write one page per command into this folder instead
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+pub struct InitArgs {
+    /// Where reconciled.toml and jobs/ go; /etc/reconciled for the package's units
+    pub dir: PathBuf,
+    /// A kind of provider, file for exports; may be given several times [default: all]
+    #[arg(long, value_name = "KIND")]
+    pub provider: Vec<String>,
+    /// Folder of database, ledgers and mail [default: beside the settings; of /etc/reconciled: /var/lib/reconciled]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Folder of what analysts and accountants read [default: that of --state; of /etc/reconciled: /var/lib/reconciled-shared]
+    #[arg(long, value_name = "DIR")]
+    pub shared: Option<PathBuf>,
+    /// How the jobs refer to their secrets
+    #[arg(long, value_enum, default_value = "credential")]
+    pub secrets: SecretForm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SecretForm {
+    /// Files that systemd hands over, or a folder named by $CREDENTIALS_DIRECTORY
+    Credential,
+    /// Environment variables
+    Env,
+    /// Files beside the settings
+    File,
 }
 
 #[derive(clap::Args, Debug)]
@@ -233,21 +272,41 @@ pub fn completions(shell: clap_complete::Shell) {
     super::say(&String::from_utf8_lossy(&bytes));
 }
 
-/// Prints the manual page, subcommands included.
-pub fn man() -> Result<(), Failure> {
-    let mut bytes = Vec::new();
+/// Prints the manual page, subcommands included; into a folder: one page per command, as `man reconciled-run` finds them.
+pub fn man(dir: Option<&std::path::Path>) -> Result<(), Failure> {
     let mut command = Args::command();
     command.build();
+    let mut pages = Vec::new();
+    pages_of(&command, &mut pages)?;
+    let Some(dir) = dir else {
+        for (_, page) in pages {
+            super::say(&page);
+        }
+        return Ok(());
+    };
+    for (name, page) in pages {
+        let path = dir.join(format!("{name}.1"));
+        std::fs::write(&path, page).map_err(|error| {
+            let why = format!("{} cannot be written: {}", path.display(), error.kind());
+            Failure::new(Class::LocalIo, why)
+        })?;
+    }
+    Ok(())
+}
+
+fn pages_of(command: &clap::Command, pages: &mut Vec<(String, String)>) -> Result<(), Failure> {
+    let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
+    let mut bytes = Vec::new();
+    // No date: the same version gives the same page.
     clap_mangen::Man::new(command.clone())
+        .title(name.clone())
         .render(&mut bytes)
         .map_err(Failure::from)?;
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        clap_mangen::Man::new(sub.clone())
-            .render(&mut bytes)
-            .map_err(Failure::from)?;
-    }
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::new(Class::Internal, "the manual page is not text; please report it"))?;
-    super::say(&text);
+    pages.push((name, text));
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        pages_of(sub, pages)?;
+    }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! The command line: results on stdout, everything else on stderr, sysexits as exit codes.
 
+mod alert;
 mod args;
 mod bind_link;
 mod books;
 mod check;
+mod init;
 mod look;
 mod progress;
 mod run;
@@ -81,7 +83,9 @@ async fn dispatch(args: &Args) -> Result<u8, Failure> {
             args::completions(*shell);
             Ok(0)
         }
-        Command::Man => args::man().map(|()| 0),
+        Command::Man { dir } => args::man(dir.as_deref()).map(|()| 0),
+        Command::Init(wanted) => init::init(wanted),
+        Command::Alert { unit } => alert::alert(args, unit).await,
     }
 }
 

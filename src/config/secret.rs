@@ -38,7 +38,7 @@ impl SecretRef {
             },
             Self::File(path) => read_file(&folder.join(path), 0o077),
             Self::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-                Some(dir) => read_file(&Path::new(&dir).join(name), 0o027),
+                Some(dir) => read_file(&credential_file(Path::new(&dir), name), 0o027),
                 None => Err(format!(
                     "credential {name} is wanted but $CREDENTIALS_DIRECTORY is not set; use LoadCredential= in the unit"
                 )),
@@ -54,6 +54,15 @@ impl std::fmt::Display for SecretRef {
             Self::File(path) => write!(f, "file:{path}"),
             Self::Credential(name) => write!(f, "credential:{name}"),
         }
+    }
+}
+
+/// The file itself, or the name systemd gives it when a unit loads a whole folder (`LoadCredential=reconciled:FOLDER`).
+fn credential_file(dir: &Path, name: &str) -> std::path::PathBuf {
+    let (own, of_folder) = (dir.join(name), dir.join(format!("reconciled_{name}")));
+    match !own.exists() && of_folder.exists() {
+        true => of_folder,
+        false => own,
     }
 }
 

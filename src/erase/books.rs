@@ -310,6 +310,7 @@ fn check_figures(tx: &Connection, work: &Work<'_>, page: &Page, body: &[u8], mas
             from: instant(&from),
             until: instant(&until),
         },
+        beside: Vec::new(),
         subject: Some(subject).filter(|subject| !subject.is_empty()),
         account,
         as_of: instant(&as_of),

@@ -1,0 +1,75 @@
+//! `alert`: what systemd calls when a unit failed (`OnFailure=reconciled-alert@%n.service`). It tells what the failed process could not
+//! tell itself: killed for memory, killed by the watchdog, never started for want of a credential.
+
+use reconciled::alert;
+use reconciled::failure::{Class, Failure};
+
+use super::args::Args;
+use super::{load, tell};
+
+/// One sentence on stderr, which the unit's `SyslogLevel=` makes critical, and the heartbeat's `/fail`. Settings that do not
+/// hold may be why the unit failed: then the sentence is all there is.
+pub async fn alert(args: &Args, unit: &str) -> Result<u8, Failure> {
+    tell(&sentence(unit, &|name| std::env::var(name).ok()));
+    let (settings, _) = load(args)?;
+    alert::heartbeat(&settings.alerts, &settings.folder, false)
+        .await
+        .map(|()| 0)
+        .map_err(|why| Failure::new(Class::ProviderDown, why))
+}
+
+/// `variable`: what systemd says about the failed unit in the environment of this one.
+fn sentence(unit: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
+    let said = |name: &str| {
+        variable(name)
+            .filter(|value| !value.is_empty())
+            .map(|value| plain(&value))
+    };
+    let why = match (said("MONITOR_SERVICE_RESULT"), said("MONITOR_EXIT_STATUS")) {
+        (Some(result), Some(status)) => format!(" ({result}, status {status})"),
+        (Some(result), None) => format!(" ({result})"),
+        _ => String::new(),
+    };
+    let unit = plain(unit);
+    format!(
+        "reconciled: {unit} failed{why}; `journalctl -u {unit}` says what it said last, `reconciled status` what stands in the books"
+    )
+}
+
+/// Names of units and results are plain words; anything else does not get into the log.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_.@:\\".contains(c) {
+                c
+            } else {
+                '?'
+            }
+        })
+        .take(256)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_names_unit_and_result_and_lets_nothing_else_into_the_log() {
+        let oom = |name: &str| match name {
+            "MONITOR_SERVICE_RESULT" => Some("oom-kill".to_owned()),
+            "MONITOR_EXIT_STATUS" => Some("KILL".to_owned()),
+            _ => None,
+        };
+        let said = sentence("reconciled-run@tupay-pe.service", &oom);
+        assert!(
+            said.starts_with("reconciled: reconciled-run@tupay-pe.service failed (oom-kill, status KILL); "),
+            "{said}"
+        );
+        let hostile = sentence("a\nb\u{1b}[2J", &|_| None);
+        assert!(
+            hostile.starts_with("reconciled: a?b??2J failed; ") && !hostile.contains('\n'),
+            "{hostile}"
+        );
+    }
+}
