@@ -119,7 +119,7 @@ fn told(row: &Known, residual: &Residual<'_>, amount: &str) -> String {
             "one {of} of {amount} is missing from the list of {day}: {name} was listed there and was found gone on {other}"
         ),
         Why::Moved => format!(
-            "one {of} of {amount} is missing from the list of {day}: {name} was settled on that day and is `{more}` of {other} since"
+            "one {of} of {amount} is missing from the list of {day}: {name} was settled on that day and is dated {other} since it changed (`{more}`)"
         ),
         Why::Came => format!(
             "one {of} of {amount} stands in the list of {day} that the figure does not hold: {name} was settled on {other} before it changed"

@@ -58,7 +58,9 @@ pub fn find(conn: &Connection, case: &Case<'_>, setup: &ProviderSetup) -> Result
         if relation.advisory && !setup.strict_balance {
             if let Some(amount) = residual.filter(|r| *r != 0) {
                 let mut line = advisory_line(provider.name(), &relation, amount, position);
-                if let Some(residual) = statement::of_relation(provider.name(), &relation, amount) {
+                // A check that says what the proof's own residual said needs no second explanation.
+                let said = proofs.statement.iter().any(|own| same_residual(own, &line));
+                if let Some(residual) = statement::of_relation(provider.name(), &relation, amount).filter(|_| !said) {
                     line.explanation = loss::name(&residual, &known).text();
                 }
                 proofs.statement.push(line);
@@ -100,6 +102,9 @@ fn known(
 /// Where a provider stated the figures of a relation.
 struct Stated<'c, 'a> {
     statement: Statement<'c>,
+    related: Statement<'c>,
+    rows: Rows<'c>,
+    places: Places<'c>,
     case: &'a Case<'a>,
 }
 
@@ -112,7 +117,34 @@ impl<'c, 'a> Stated<'c, 'a> {
                 AND (?5 = '' OR b.subject IN (?5, ''))
               ORDER BY b.subject = ?5 DESC, b.feed, b.page_row LIMIT 1",
         )?;
-        Ok(Self { statement, case })
+        let related = conn.prepare(
+            "SELECT transaction_id FROM transactions
+              WHERE job = ?1 AND related_id = ?2 AND vanished_at IS NULL ORDER BY transaction_id LIMIT 5",
+        )?;
+        Ok(Self {
+            statement,
+            related,
+            rows: Rows::new(conn)?,
+            places: Places::new(conn, case.job.timezone)?,
+            case,
+        })
+    }
+
+    /// The rows that name the subject: the refunds of a payment.
+    fn related(&mut self, subject: &str) -> Result<String, Failure> {
+        let ids = self
+            .related
+            .query_map((&self.case.job.name, subject), |row| row.get::<_, i64>(0))?
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut named = Vec::new();
+        for id in ids {
+            let record = self.rows.record(id)?;
+            named.push(self.places.of(&record)?);
+        }
+        Ok(match named.as_slice() {
+            [] => format!("of {subject}"),
+            _ => named.join("; "),
+        })
     }
 
     /// `balance_report 2026-03-02, page 0, row 3`; `sweeps of 90a0, page 0, row 2`; what the relation is about where no
@@ -129,10 +161,11 @@ impl<'c, 'a> Stated<'c, 'a> {
         );
         let mut rows = self.statement.query(parameters)?;
         let Some(row) = rows.next()? else {
-            return Ok(match subject {
-                "" => String::new(),
-                subject => format!("of {subject}"),
-            });
+            drop(rows);
+            return match subject {
+                "" => Ok(String::new()),
+                subject => self.related(subject),
+            };
         };
         let (feed, of): (String, String) = (row.get(0)?, row.get(1)?);
         let what = match of.as_str() {
@@ -145,6 +178,11 @@ impl<'c, 'a> Stated<'c, 'a> {
             _ => what,
         })
     }
+}
+
+fn same_residual(own: &Line, advisory: &Line) -> bool {
+    let key = |line: &StatementLine| (line.currency, line.business_day, line.amount_minor);
+    own.text == "residual" && own.line.account == advisory.line.account && key(&own.line) == key(&advisory.line)
 }
 
 fn own_line(line: StatementLine) -> Line {

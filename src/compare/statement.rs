@@ -6,6 +6,9 @@ use super::proofs::Line;
 use crate::money::format_minor;
 use crate::providers::{Relation, StatementItem};
 
+/// Source of balances that a provider states for the moment only.
+const SNAPSHOTS: &str = "balance snapshots";
+
 /// The residuals of a statement that are not zero.
 pub fn residuals(lines: &[Line]) -> Vec<Residual<'_>> {
     lines.iter().filter_map(residual).collect()
@@ -28,12 +31,24 @@ pub fn explain(lines: &mut [Line], known: &[Known]) {
         .enumerate()
         .map(|(index, line)| match (&line.line.line, residual(line)) {
             (StatementItem::Opening, _) => opening(&lines[..index], line),
-            (_, Some(residual)) => loss::name(&residual, known).text(),
+            (_, Some(residual)) => lost_in(line, &residual, known),
             _ => String::new(),
         })
         .collect();
     for (line, text) in lines.iter_mut().zip(explained) {
         line.explanation = text;
+    }
+}
+
+/// Of balances read as they were at night a person must know what else may be left.
+fn lost_in(line: &Line, residual: &Residual<'_>, known: &[Known]) -> String {
+    match loss::name(residual, known) {
+        Loss::Unknown(text) if line.line.source == SNAPSHOTS => {
+            format!(
+                "{text}; the balances were read hours after the days had ended, and what moved in between shows here, too"
+            )
+        }
+        loss => loss.text(),
     }
 }
 

@@ -31,7 +31,7 @@ pub const DECISIONS: [&str; 5] = ["accept", "explain", "write_off", "assign", "r
 /// Columns that the reader fills in.
 const TO_FILL_IN: [&str; 3] = ["owner", "decision", "note"];
 /// Columns of sentences: wide, and broken into lines.
-const SENTENCES: [&str; 7] = [
+const SENTENCES: [&str; 8] = [
     "what_differs",
     "likely_cause",
     "suggested_action",
@@ -39,7 +39,29 @@ const SENTENCES: [&str; 7] = [
     "evidence",
     "explanation",
     "reason",
+    "source",
 ];
+/// Columns of plain numbers that are no amounts; their names stand at the right, over them.
+const COUNTS: [&str; 12] = [
+    "priority",
+    "age_days",
+    "count",
+    "previous_open",
+    "new",
+    "reopened",
+    "resolved",
+    "open",
+    "position",
+    "windows",
+    "pages",
+    "rows",
+];
+/// Height of one line, in points.
+const LINE_HEIGHT: u32 = 15;
+/// Lines that a row is opened for; more can be read by clicking the cell.
+const MOST_LINES: usize = 12;
+/// Columns that still fit one page side by side.
+const FIT_ONE_PAGE: usize = 16;
 /// Width of a column of sentences, and bounds of the others, in characters.
 const SENTENCE_WIDTH: usize = 48;
 const NARROWEST: usize = 8;
@@ -242,8 +264,10 @@ impl Sheet {
 
     fn header(&mut self, formats: &Formats) -> Result<(), Failure> {
         for (name, at) in self.header.iter().zip(0_u16..) {
+            let right = is_amount_column(name) || COUNTS.contains(&name.as_str());
+            let format = if right { &formats.right_header } else { &formats.header };
             self.sheet
-                .write_string_with_format(0, at, name, &formats.header)
+                .write_string_with_format(0, at, name, format)
                 .map_err(refused)?;
         }
         self.rows = 1;
@@ -251,6 +275,19 @@ impl Sheet {
     }
 
     fn row(&mut self, cells: &[Cell<'_>], formats: &Formats) -> Result<(), Failure> {
+        let lines = cells
+            .iter()
+            .zip(&self.columns)
+            .map(|(cell, column)| match (cell, column) {
+                (Cell::Text(text), Column::Sentence) => lines_of(text),
+                _ => 1,
+            });
+        // No spreadsheet opens rows for what they hold in every case.
+        if let Some(lines @ 2..) = lines.max().and_then(|lines| u32::try_from(lines).ok()) {
+            self.sheet
+                .set_row_height(self.rows, f64::from(lines * LINE_HEIGHT))
+                .map_err(refused)?;
+        }
         for ((cell, at), column) in cells.iter().zip(0_u16..).zip(&self.columns) {
             let written = match (cell, column) {
                 (Cell::Empty, _) => 0,
@@ -299,10 +336,14 @@ impl Sheet {
             .and_then(|sheet| sheet.set_repeat_rows(0, 0))
             .and_then(|sheet| sheet.ignore_error_range(0, 0, last_row, last_column, IgnoreError::NumberStoredAsText))
             .map_err(refused)?;
-        self.sheet
-            .set_landscape()
-            .set_paper_size(9)
-            .set_print_fit_to_pages(1, 0);
+        self.sheet.set_landscape().set_paper_size(9);
+        if self.header.len() <= FIT_ONE_PAGE {
+            self.sheet.set_print_fit_to_pages(1, 0);
+        } else {
+            // Three pages side by side, the id on each of them.
+            self.sheet.set_print_fit_to_pages(3, 0);
+            self.sheet.set_repeat_columns(0, 0).map_err(refused)?;
+        }
         if self.columns.contains(&Column::FillIn) {
             // Without a password: it keeps a slip of the hand from changing what was found, and whoever must, can lift it.
             self.sheet.protect_with_options(&ProtectionOptions {
@@ -316,6 +357,14 @@ impl Sheet {
         }
         Ok(self.sheet)
     }
+}
+
+/// Lines that a sentence takes in its column, counted generously.
+fn lines_of(text: &str) -> usize {
+    let broken = text
+        .split('\n')
+        .map(|line| line.chars().count().div_ceil(SENTENCE_WIDTH - 4).max(1));
+    broken.sum::<usize>().min(MOST_LINES)
 }
 
 fn decisions() -> Result<DataValidation, Failure> {
@@ -452,6 +501,7 @@ impl Time {
 /// The few looks of cells. Text cells say so to the spreadsheet, so that an id typed over stays an id.
 struct Formats {
     header: Format,
+    right_header: Format,
     text: Format,
     guarded_text: Format,
     sentence: Format,
@@ -468,21 +518,26 @@ struct Formats {
 impl Default for Formats {
     fn default() -> Self {
         let top = || Format::new().set_align(FormatAlign::Top);
-        let text = || top().set_num_format("@");
-        let sentence = || text().set_text_wrap();
-        Self {
-            header: Format::new()
+        let text = || top().set_num_format("@").set_align(FormatAlign::Left).set_indent(1);
+        let header = || {
+            Format::new()
                 .set_bold()
                 .set_background_color(Color::RGB(0x00E7_ECF2))
-                .set_border_bottom(FormatBorder::Thin),
+                .set_border_bottom(FormatBorder::Thin)
+        };
+        let time = |format: &str| top().set_num_format(format).set_align(FormatAlign::Left).set_indent(1);
+        let sentence = || text().set_text_wrap();
+        Self {
+            header: header().set_align(FormatAlign::Left).set_indent(1),
+            right_header: header().set_align(FormatAlign::Right),
             text: text(),
             guarded_text: text().set_quote_prefix(),
             sentence: sentence(),
             guarded_sentence: sentence().set_quote_prefix(),
             fill_in: sentence().set_unlocked().set_background_color(Color::RGB(0x00FF_F9E5)),
-            day: top().set_num_format("yyyy-mm-dd"),
-            instant: top().set_num_format("yyyy-mm-dd hh:mm:ss\"Z\""),
-            digits: text().set_align(FormatAlign::Right),
+            day: time("yyyy-mm-dd"),
+            instant: time("yyyy-mm-dd hh:mm:ss\"Z\""),
+            digits: top().set_num_format("@").set_align(FormatAlign::Right),
             numbers: ["0", "0.0", "0.00", "0.000", "0.0000"].map(|format| top().set_num_format(format)),
         }
     }
