@@ -188,7 +188,7 @@ WITH
        '{difference} less went out than was booked: a fee kept back, or a wrong amount in the books',
        'correct the booking to {amount}, and see whether {difference} must still be sent'),
       ('amount_mismatch', 'tupay', 'in_less',
-       '{difference} less arrived than was booked: the payer sent another sum than was asked for, and TuPay completed the deposit with it; TuPay states fees apart, so it is none',
+       '{difference} less arrived than was booked: the payer sent another sum than was asked for and TuPay completed the deposit with it, or the books hold a wrong amount; a fee it is not, TuPay states those apart',
        'correct the booking to {amount}, or claim {difference} from the payer'),
       ('amount_mismatch', 'tupay', 'in_more',
        '{difference} more arrived than was booked: the payer sent another sum than was asked for and TuPay completed the deposit with it, or the books hold a wrong amount',

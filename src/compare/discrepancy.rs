@@ -172,7 +172,7 @@ fn suggestion(record: &Record, entry: &Entry, zone: Tz) -> String {
         None => String::new(),
     };
     format!(
-        "{}: the same {} {}{near}; neither side has another one that fits",
+        "{}: the same {} ({}){near}; neither side has another one that fits",
         name_of_entry(entry),
         money(record.amount, record.currency),
         record.direction
