@@ -431,6 +431,8 @@ CREATE TABLE statement_lines (
   line          TEXT    NOT NULL,             -- opening, closing, residual, or the kind that explains it
   amount_minor  INTEGER NOT NULL,             -- signed effect; for opening, closing and residual the figure itself
   source        TEXT    NOT NULL,             -- where the figure is from: `balance report`, `rows`
+  explanation   TEXT    NOT NULL DEFAULT '',  -- of an opening whether it is the closing before; of a residual the one row
+                                              -- it lost, or that none or several fit
   -- amount: amount_minor as plain decimal text
   amount        TEXT GENERATED ALWAYS AS (CASE WHEN amount_minor IS NULL THEN NULL
       WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(amount_minor AS TEXT)
@@ -534,7 +536,7 @@ SELECT discrepancy_id, job, kind, state, provider, account, direction, reference
 
 -- The proof: per job, account, currency and business day, line by line. Residual 0: all is explained.
 CREATE VIEW v_statement AS
-SELECT job, account, currency, business_day, position, line, amount_minor, amount, source
+SELECT job, account, currency, business_day, position, line, amount_minor, amount, source, explanation
   FROM statement_lines;
 
 -- What was read, and what was not.

@@ -1,6 +1,8 @@
 //! The comparison: given rows and expected discrepancies, random worlds against a slow second implementation, and stories
 //! over several nights.
 
+#[path = "compare/losses.rs"]
+mod losses;
 #[path = "compare/slow.rs"]
 mod slow;
 #[path = "compare/stories.rs"]

@@ -64,7 +64,7 @@ fn twice(group: &[Record], places: &mut Places<'_>) -> Result<Option<Discrepancy
         .collect();
     let paid: Vec<String> = group
         .iter()
-        .map(|r| format!("{} {}", r.provider, format_minor(r.amount, r.currency)))
+        .map(|r| format!("{} {} {}", r.provider, format_minor(r.amount, r.currency), r.currency))
         .collect();
     found.what_differs = format!("settled: once -> {}", paid.join(" + "));
     found.detail = format!("one reference was settled {} times: {}", group.len(), told.join(", "));

@@ -140,8 +140,8 @@ pub fn of_item(item: &Item, identity: String, rows: &Rows, keys: &Keys, zone: Tz
         .chain(rows.entries.iter().map(entry_place))
         .collect::<Vec<_>>()
         .join("; ");
-    if item.kind == Kind::Suggested {
-        found.suggested_match = entry.map(name_of_entry);
+    if let (Kind::Suggested, Some(record), Some(entry)) = (item.kind, record, entry) {
+        found.suggested_match = Some(suggestion(record, entry, zone));
     }
     found
 }
@@ -166,6 +166,25 @@ fn name_of_entry(entry: &Entry) -> String {
     }
 }
 
+/// The entry that is the only one to fit a record, and why it fits.
+fn suggestion(record: &Record, entry: &Entry, zone: Tz) -> String {
+    let apart = entry
+        .booked_at
+        .map(|at| (day_of(at, zone) - record.business_day).num_days().abs());
+    let near = match apart {
+        Some(0) => ", booked on the same day".to_owned(),
+        Some(1) => ", booked one day apart".to_owned(),
+        Some(days) => format!(", booked {days} days apart"),
+        None => String::new(),
+    };
+    format!(
+        "{}: the same {} ({}){near}; neither side has another one that fits",
+        name_of_entry(entry),
+        money(record.amount, record.currency),
+        record.direction
+    )
+}
+
 /// The ledger's own word for the status.
 fn word(entry: &Entry) -> &str {
     entry.ledger_status.as_deref().unwrap_or(entry.status.as_str())
@@ -177,6 +196,20 @@ fn money(amount: i64, currency: Currency) -> String {
 
 fn what_differs(kind: Kind, rows: &Rows) -> String {
     match (&rows.records[..], &rows.entries[..]) {
+        // Nobody was asked, so nothing is known to be absent.
+        ([], [_]) if kind == Kind::NotCheckable => "key: unusable -> not asked".to_owned(),
+        ([(record, _)], entries) if kind == Kind::StalePending => {
+            let ours = entries.first().map_or("absent", word);
+            let still = format!("status: {ours} -> {}, still open", record.provider_status);
+            let rest = entries
+                .first()
+                .map(|entry| pair::what_differs(record, entry))
+                .unwrap_or_default();
+            let rest = rest
+                .split("; ")
+                .filter(|part| !part.is_empty() && !part.starts_with("status: "));
+            [still.as_str()].into_iter().chain(rest).collect::<Vec<_>>().join("; ")
+        }
         ([(record, _)], [entry]) if kind == Kind::Suggested => {
             let theirs = record.reference.as_deref().unwrap_or(&record.provider_id);
             format!("reference: {} -> {theirs}", entry.reference)

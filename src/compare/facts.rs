@@ -148,6 +148,7 @@ fn unreadable(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Fa
         let mut found = Discrepancy::new(Kind::Unreadable, identity);
         found.provider = provider_name(case);
         found.business_day = from.map(|at| day_of(at, case.job.timezone));
+        found.what_differs = format!("row: readable -> {place} {reason}");
         found.detail = format!("a row could not be read exactly and was put aside: {place} {reason}");
         found.evidence = evidence;
         all.push(found);
@@ -191,6 +192,7 @@ fn incomplete(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Fa
         found.business_day = Some(day_of(hole.span.from, zone));
         let what = place_name(&hole.feed, &hole.subject, Some(hole.span.from), zone);
         let until = format_instant(hole.span.until);
+        found.what_differs = "reading: to its end -> stopped before".to_owned();
         found.detail = format!("{what} was not read to its end ({begins} to {until}): {}", hole.why);
         found.evidence = what;
         found

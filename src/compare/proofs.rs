@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, Statement, named_params};
 
-use super::Case;
 use super::discrepancy::Discrepancy;
 use super::identity;
+use super::loss::{self, Known, Sense};
 use super::places::Places;
 use super::rows::{Rows, damaged};
+use super::{Case, statement};
 use crate::config::ProviderSetup;
+use crate::day::format_instant;
 use crate::failure::Failure;
 use crate::money::format_minor;
 use crate::providers::{Relation, StatementItem, StatementLine};
@@ -31,25 +33,37 @@ pub struct Proofs {
 pub struct Line {
     pub line: StatementLine,
     pub text: String,
+    /// How a missing row shows in it, where it is a residual.
+    pub sense: Sense,
+    /// Of an opening where it comes from, of a residual what it lost; empty for the others.
+    pub explanation: String,
 }
 
 /// Asks the provider for its relations over the books, and for its statement.
 pub fn find(conn: &Connection, case: &Case<'_>, setup: &ProviderSetup) -> Result<Proofs, Failure> {
     let provider = setup.provider.as_ref();
     let books = super::books::books(conn, case.job, case.job.timezone, case.as_of, case.business_day)?;
-    let statement = provider.statement(&books).into_iter().map(own_line).collect();
+    let mut lines: Vec<Line> = provider.statement(&books).into_iter().map(own_line).collect();
+    let relations = provider.relations(&books);
+    let known = known(conn, case, provider.name(), &lines, &relations)?;
+    statement::explain(&mut lines, &known);
     let mut proofs = Proofs {
-        statement,
+        statement: lines,
         ..Proofs::default()
     };
+    let mut stated = Stated::new(conn, case)?;
     let mut position = ADVISORY_POSITION;
-    for relation in provider.relations(&books) {
+    for relation in relations {
         let residual = relation.stated_minor.checked_sub(relation.computed_minor);
         if relation.advisory && !setup.strict_balance {
             if let Some(amount) = residual.filter(|r| *r != 0) {
-                proofs
-                    .statement
-                    .push(advisory_line(provider.name(), &relation, amount, position));
+                let mut line = advisory_line(provider.name(), &relation, amount, position);
+                // A check that says what the proof's own residual said needs no second explanation.
+                let said = proofs.statement.iter().any(|own| same_residual(own, &line));
+                if let Some(residual) = statement::of_relation(provider.name(), &relation, amount).filter(|_| !said) {
+                    line.explanation = loss::name(&residual, &known).text();
+                }
+                proofs.statement.push(line);
                 position += 1;
             }
             continue;
@@ -57,13 +71,118 @@ pub fn find(conn: &Connection, case: &Case<'_>, setup: &ProviderSetup) -> Result
         let identity = relation_identity(&relation);
         proofs.looked_at.insert(identity::number(&case.job.name, &identity));
         if residual != Some(0) {
-            proofs
-                .found
-                .push(discrepancy(provider.name(), relation, identity, residual));
+            let lost = residual.and_then(|left| statement::lost(provider.name(), &relation, left, &known));
+            let evidence = stated.place(&relation)?;
+            let mut found = discrepancy(provider.name(), relation, identity, residual);
+            found.suggested_match = lost;
+            found.evidence = evidence;
+            proofs.found.push(found);
         }
     }
     proofs.found.extend(row_residuals(conn, case, provider.name())?);
     Ok(proofs)
+}
+
+/// Every row that could account for a residual of this night, in one look.
+fn known(
+    conn: &Connection,
+    case: &Case<'_>,
+    provider: &str,
+    lines: &[Line],
+    relations: &[Relation],
+) -> Result<Vec<Known>, Failure> {
+    let mut residuals = statement::residuals(lines);
+    residuals.extend(relations.iter().filter_map(|relation| {
+        let left = relation.stated_minor.checked_sub(relation.computed_minor)?;
+        statement::of_relation(provider, relation, left).filter(|_| left != 0)
+    }));
+    loss::read(conn, &case.job.name, case.job.timezone, &residuals)
+}
+
+/// Where a provider stated the figures of a relation.
+struct Stated<'c, 'a> {
+    statement: Statement<'c>,
+    related: Statement<'c>,
+    rows: Rows<'c>,
+    places: Places<'c>,
+    case: &'a Case<'a>,
+}
+
+impl<'c, 'a> Stated<'c, 'a> {
+    fn new(conn: &'c Connection, case: &'a Case<'a>) -> Result<Self, Failure> {
+        let statement = conn.prepare(
+            "SELECT b.feed, b.subject, b.as_of, p.number, b.page_row
+               FROM balances AS b LEFT JOIN pages AS p ON p.page_id = b.page_id
+              WHERE b.job = ?1 AND b.account = ?2 AND b.as_of = ?3 AND b.currency = ?4 AND b.superseded_at IS NULL
+                AND (?5 = '' OR b.subject IN (?5, ''))
+              ORDER BY b.subject = ?5 DESC, b.feed, b.page_row LIMIT 1",
+        )?;
+        let related = conn.prepare(
+            "SELECT transaction_id FROM transactions
+              WHERE job = ?1 AND related_id = ?2 AND vanished_at IS NULL ORDER BY transaction_id LIMIT 5",
+        )?;
+        Ok(Self {
+            statement,
+            related,
+            rows: Rows::new(conn)?,
+            places: Places::new(conn, case.job.timezone)?,
+            case,
+        })
+    }
+
+    /// The rows that name the subject: the refunds of a payment.
+    fn related(&mut self, subject: &str) -> Result<String, Failure> {
+        let ids = self
+            .related
+            .query_map((&self.case.job.name, subject), |row| row.get::<_, i64>(0))?
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut named = Vec::new();
+        for id in ids {
+            let record = self.rows.record(id)?;
+            named.push(self.places.of(&record)?);
+        }
+        Ok(match named.as_slice() {
+            [] => format!("of {subject}"),
+            _ => named.join("; "),
+        })
+    }
+
+    /// `balance_report 2026-03-02, page 0, row 3`; `sweeps of 90a0, page 0, row 2`; what the relation is about where no
+    /// figure of it is in the books.
+    fn place(&mut self, relation: &Relation) -> Result<String, Failure> {
+        let subject = relation.subject.split('/').next().unwrap_or_default();
+        let at = format_instant(relation.at);
+        let parameters = (
+            &self.case.job.name,
+            &relation.account,
+            &at,
+            relation.currency.code(),
+            subject,
+        );
+        let mut rows = self.statement.query(parameters)?;
+        let Some(row) = rows.next()? else {
+            drop(rows);
+            return match subject {
+                "" => Ok(String::new()),
+                subject => self.related(subject),
+            };
+        };
+        let (feed, of): (String, String) = (row.get(0)?, row.get(1)?);
+        let what = match of.as_str() {
+            "" => format!("{feed} {}", relation.business_day),
+            of => format!("{feed} of {of}"),
+        };
+        Ok(match (row.get::<_, Option<i64>>(3)?, row.get::<_, Option<i64>>(4)?) {
+            (Some(page), Some(at)) => format!("{what}, page {page}, row {at}"),
+            (Some(page), None) => format!("{what}, page {page}"),
+            _ => what,
+        })
+    }
+}
+
+fn same_residual(own: &Line, advisory: &Line) -> bool {
+    let key = |line: &StatementLine| (line.currency, line.business_day, line.amount_minor);
+    own.text == "residual" && own.line.account == advisory.line.account && key(&own.line) == key(&advisory.line)
 }
 
 fn own_line(line: StatementLine) -> Line {
@@ -73,7 +192,12 @@ fn own_line(line: StatementLine) -> Line {
         StatementItem::Residual => "residual".to_owned(),
         StatementItem::Explained(kind) => kind.clone(),
     };
-    Line { line, text }
+    Line {
+        line,
+        text,
+        sense: Sense::Signed,
+        explanation: String::new(),
+    }
 }
 
 fn advisory_line(provider: &str, relation: &Relation, amount: i64, position: u32) -> Line {
@@ -88,6 +212,8 @@ fn advisory_line(provider: &str, relation: &Relation, amount: i64, position: u32
             amount_minor: amount,
             source: relation.detail.clone(),
         },
+        sense: Sense::Signed,
+        explanation: String::new(),
     }
 }
 
@@ -126,11 +252,6 @@ fn discrepancy(provider: &str, relation: Relation, identity: String, residual: O
         money(relation.stated_minor)
     );
     found.detail = told(provider, relation.name, &relation.detail);
-    found.evidence = if relation.subject.is_empty() {
-        String::new()
-    } else {
-        format!("of {}", relation.subject)
-    };
     found.reference = relation.reference;
     found
 }

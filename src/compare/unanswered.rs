@@ -64,6 +64,7 @@ fn of_feed(
         let identity = format!("lookup|{feed}|{subject}");
         let mut one = Discrepancy::new(Kind::LookupFailed, identity).with_entry(&entry, case.job.timezone);
         one.provider = provider_name(case);
+        one.what_differs = "answer: expected -> none that can be used".to_owned();
         one.detail = format!("{feed} was asked about this key and gave no usable answer: {reason}");
         one.evidence = format!("{feed}, ledger {} line {}", entry.source, entry.source_line);
         found.push(one);

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::discrepancy::{self, Discrepancy};
+use super::facts::provider_name;
 use super::identity;
 use super::items::{Found, Item, Pending};
 use super::keys::Keys;
@@ -107,13 +108,17 @@ impl<'c, 'a> Writer<'c, 'a> {
         let keys = Keys::of(self.case.job);
         for item in &found.items {
             if let Some(told) = &item.told {
-                self.store((**told).clone())?;
+                let mut told = (**told).clone();
+                told.provider = told.provider.or_else(|| provider_name(self.case));
+                self.store(told)?;
                 continue;
             }
             let rows = self.rows_of(item, &mut rows, &mut places)?;
             let identity = identity::text(rows.records.first().map(|r| &r.0), rows.entries.first(), item.suffix);
             let zone = self.case.job.timezone;
-            self.store(discrepancy::of_item(item, identity, &rows, &keys, zone))?;
+            let mut found = discrepancy::of_item(item, identity, &rows, &keys, zone);
+            found.provider = found.provider.or_else(|| provider_name(self.case));
+            self.store(found)?;
         }
         Ok(())
     }
@@ -343,10 +348,16 @@ fn pairs(conn: &Connection, case: &Case<'_>, found: &Found) -> Result<(), Failur
 fn statement(conn: &Connection, case: &Case<'_>, lines: &[Line]) -> Result<(), Failure> {
     conn.execute("DELETE FROM statement_lines WHERE job = ?1", [&case.job.name])?;
     let mut insert = conn.prepare(
-        "INSERT INTO statement_lines (job, account, currency, business_day, position, line, amount_minor, source)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO statement_lines (job, account, currency, business_day, position, line, amount_minor, source, explanation)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
-    for Line { line, text } in lines {
+    for Line {
+        line,
+        text,
+        explanation,
+        ..
+    } in lines
+    {
         insert.execute((
             &case.job.name,
             &line.account,
@@ -356,6 +367,7 @@ fn statement(conn: &Connection, case: &Case<'_>, lines: &[Line]) -> Result<(), F
             text,
             line.amount_minor,
             &line.source,
+            explanation,
         ))?;
     }
     Ok(())

@@ -156,7 +156,7 @@ fn read(root: &mut Section<'_>, house: &House<'_>, name: &str, file: PathBuf) ->
     if missing_zone {
         root.problem("`timezone` is missing; it decides when a business day of this account begins");
     }
-    let recipients = recipients(root, house);
+    let (recipients, recipient_locales) = recipients(root, house);
     let locale = locale_of(root);
     let source = source::source(root, house, name, timezone);
     let fetch = tables::fetch(root, house, source.as_ref());
@@ -171,6 +171,7 @@ fn read(root: &mut Section<'_>, house: &House<'_>, name: &str, file: PathBuf) ->
         schedule: schedule?,
         timezone: timezone?,
         recipients,
+        recipient_locales,
         locale,
         source,
         fetch: fetch?,
@@ -204,12 +205,16 @@ fn locale_of(root: &mut Section<'_>) -> Locale {
     })
 }
 
-/// Addresses, each allowed by `[mail] allowed_domains`: a typing error must not send figures to strangers.
-fn recipients(root: &mut Section<'_>, house: &House<'_>) -> Vec<String> {
+/// Addresses, each allowed by `[mail] allowed_domains`: a typing error must not send figures to strangers. An entry is the
+/// address alone, or `{ address = "…", locale = "de" }` for files in another locale than the job's.
+fn recipients(root: &mut Section<'_>, house: &House<'_>) -> (Vec<String>, BTreeMap<String, Locale>) {
     let first_line = root.line_of("recipients");
-    let listed = root.list_lines("recipients").unwrap_or_default();
+    let listed = root
+        .texts_or_tables("recipients", "address", "locale")
+        .unwrap_or_default();
     let mut recipients: Vec<String> = Vec::new();
-    for (text, line) in listed {
+    let mut locales = BTreeMap::new();
+    for (text, locale, line) in listed {
         let said = text.escape_debug().to_string();
         if let Err(why) = address::check(&text) {
             root.problem_at(line, format!("the recipient \"{said}\" {why}"));
@@ -218,6 +223,11 @@ fn recipients(root: &mut Section<'_>, house: &House<'_>) -> Vec<String> {
         } else {
             if let Some(why) = forbidden(&text, house) {
                 root.problem_at(line, format!("the recipient \"{said}\" {why}"));
+            }
+            match locale.as_deref().map(locale::find) {
+                Some(Ok(own)) => drop(locales.insert(text.clone(), own)),
+                Some(Err(why)) => root.problem_at(line, format!("the `locale` of the recipient \"{said}\" {why}")),
+                None => {}
             }
             recipients.push(text);
         }
@@ -228,7 +238,7 @@ fn recipients(root: &mut Section<'_>, house: &House<'_>) -> Vec<String> {
             "`recipients` are named, but the settings have no [mail]; add it, or remove the recipients".to_owned(),
         );
     }
-    recipients
+    (recipients, locales)
 }
 
 fn forbidden(address: &str, house: &House<'_>) -> Option<String> {

@@ -227,6 +227,8 @@ pub struct Job {
     pub schedule: String,
     pub timezone: Tz,
     pub recipients: Vec<String>,
+    /// Recipients whose files are written in another locale than the job's, by their address as it stands in `recipients`.
+    pub recipient_locales: BTreeMap<String, Locale>,
     pub locale: Locale,
     pub source: JobSource,
     pub fetch: Fetch,

@@ -394,6 +394,47 @@ impl<'a> Section<'a> {
         Some(texts)
     }
 
+    /// A list of texts, or of tables that hold such a text under `main` and perhaps another one under `beside`, each with
+    /// its line.
+    pub fn texts_or_tables(
+        &mut self,
+        key: &str,
+        main: &str,
+        beside: &str,
+    ) -> Option<Vec<(String, Option<String>, usize)>> {
+        let (line, value) = self.take(key)?;
+        let DeValue::Array(items) = value else {
+            self.wrong(line, key, "a list of texts", &value);
+            return None;
+        };
+        let full = self.full(key);
+        let mut found = Vec::new();
+        for item in items {
+            let line = self.source.line_of(item.span().start + self.shift);
+            match Spanned::into_inner(item) {
+                DeValue::String(text) if has_control(&text) => {
+                    self.problem_at(line, format!("`{full}` contains a control character; remove it"));
+                }
+                DeValue::String(text) => found.push((text.into_owned(), None, line)),
+                DeValue::Table(table) => {
+                    let mut entry = Self::from_table(self.source, full.clone(), line, table, self.shift);
+                    let text = entry.required(main);
+                    let more = entry.text(beside);
+                    self.problems.extend(entry.finish());
+                    found.extend(text.map(|text| (text, more, line)));
+                }
+                other => {
+                    let seen = other.type_str();
+                    self.problem_at(
+                        line,
+                        format!("`{full}` must hold texts or tables with `{main}` and `{beside}`, not a value of type {seen}"),
+                    );
+                }
+            }
+        }
+        Some(found)
+    }
+
     /// A secret by reference. A value that is no reference is a problem, and is not repeated.
     pub fn secret(&mut self, key: &str) -> Option<SecretRef> {
         let (text, line) = self.text_line(key)?;

@@ -198,6 +198,8 @@ fn bodies(view: &View, carried: &str, supersedes: bool) -> Result<(String, Strin
 fn attachment(file: &Produced) -> Result<SinglePart, Failure> {
     let kind = if file.name.ends_with(".zip") {
         "application/zip"
+    } else if file.name.ends_with(".xlsx") {
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     } else {
         "text/csv; charset=utf-8"
     };

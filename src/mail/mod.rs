@@ -17,7 +17,7 @@ use crate::failure::{Class, Failure};
 use crate::providers::Shape;
 use crate::record::Verdict;
 use crate::report::view::{View, view};
-use crate::report::{Night, Produced, facts, index};
+use crate::report::{Facts, Night, Produced, facts, in_locale, index, locale_of};
 use crate::store::{Store, files, outbox};
 
 mod alert;
@@ -76,10 +76,10 @@ pub fn queue(store: &Store, letter: &Letter<'_>, now: Instant) -> Result<Vec<Str
         &facts,
         letter.job.locale,
         letter.job.report.flood_limit,
-        letter.files,
+        &in_locale(letter.files, letter.job, letter.job.locale),
         &place,
     );
-    let mails = mails(store, letter, &night, &view)?;
+    let mails = mails(store, letter, &night, &facts, &place)?;
     // The page names failed jobs from `runs`; what it said about an earlier night of the day stays.
     let part = match night.verdict {
         Verdict::Failed => None,
@@ -169,18 +169,28 @@ fn by_key(job: &Job) -> Vec<&'static str> {
 }
 
 /// The mails that this night owes, composed; those that were said before are left out.
-fn mails(store: &Store, letter: &Letter<'_>, night: &Night, view: &View) -> Result<Vec<outbox::NewMail>, Failure> {
+fn mails(
+    store: &Store,
+    letter: &Letter<'_>,
+    night: &Night,
+    facts: &Facts,
+    place: &str,
+) -> Result<Vec<outbox::NewMail>, Failure> {
     let Some(settings) = letter.settings.mail.as_ref().filter(|_| !letter.recipients.is_empty()) else {
         return Ok(Vec::new());
     };
     let from = compose::mailbox(&settings.from, "[mail] from")?;
-    let values = values(view, letter.files)?;
     let mut mails: BTreeMap<String, outbox::NewMail> = BTreeMap::new();
     for recipient in letter.recipients {
         let to = compose::mailbox(recipient, "an address in `recipients`")?;
         allowed(&to, settings)?;
         let address = to.email.to_string();
         let as_of = format_instant(letter.as_of);
+        // Each reads figures and files in a locale of their own.
+        let locale = locale_of(letter.job, recipient);
+        let files = in_locale(letter.files, letter.job, locale);
+        let view = &view(facts, locale, letter.job.report.flood_limit, &files, place);
+        let values = values(view, &files)?;
         let ids = Ids::new(
             content(night.verdict),
             &letter.job.name,
@@ -204,7 +214,7 @@ fn mails(store: &Store, letter: &Letter<'_>, night: &Night, view: &View) -> Resu
             zip_above_bytes: settings.zip_above_bytes,
             max_mail_bytes: settings.max_mail_bytes,
         };
-        let message = compose::compose(view, &envelope, letter.files)?;
+        let message = compose::compose(view, &envelope, &files)?;
         let mail = outbox::NewMail {
             message_id: ids.message_id,
             job: letter.job.name.clone(),
@@ -290,7 +300,9 @@ fn values(view: &View, files: &[Produced]) -> Result<String, Failure> {
     let text = serde_json::to_string(&(said, rest))
         .map_err(|_| Failure::new(Class::Internal, "the mail's values could not be written as JSON"))?;
     let mut parts = vec![text];
-    for file in files.iter().filter(|file| !file.name.ends_with("_coverage.csv")) {
+    // The workbook says what the CSVs say, the coverage among it.
+    let moves = |name: &str| name.contains("_coverage.") || name.ends_with(".xlsx");
+    for file in files.iter().filter(|file| !moves(&file.name)) {
         parts.push(file.name.clone());
         parts.push(hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&file.bytes)));
     }

@@ -213,10 +213,61 @@ pub fn is_amount_column(name: &str) -> bool {
     )
 }
 
-/// Runs a definition and writes its rows.
+/// Somebody who takes the rows of a report: a CSV in one locale, the workbook.
+pub trait Sink {
+    /// Comes first, and once.
+    fn header(&mut self, names: &[String]) -> Result<(), Failure>;
+    /// One cell per name.
+    fn row(&mut self, cells: &[Cell<'_>]) -> Result<(), Failure>;
+    /// Comes last, and once.
+    fn end(&mut self) -> Result<(), Failure>;
+}
+
+/// A CSV in memory.
+pub struct File {
+    locale: Locale,
+    sheet: Option<Sheet<Vec<u8>>>,
+}
+
+impl File {
+    pub fn new(locale: Locale) -> Self {
+        Self { locale, sheet: None }
+    }
+
+    /// The bytes; empty when no report was written into it.
+    ///
+    /// # Errors
+    /// LOCAL-IO when the last bytes cannot be written.
+    pub fn bytes(self) -> Result<Vec<u8>, Failure> {
+        self.sheet.map_or(Ok(Vec::new()), Sheet::finish)
+    }
+}
+
+impl Sink for File {
+    fn header(&mut self, names: &[String]) -> Result<(), Failure> {
+        self.sheet = Some(Sheet::begin(Vec::new(), self.locale, names.iter().map(String::as_str))?);
+        Ok(())
+    }
+
+    fn row(&mut self, cells: &[Cell<'_>]) -> Result<(), Failure> {
+        if let Some(sheet) = &mut self.sheet {
+            for cell in cells {
+                sheet.cell(*cell)?;
+            }
+            sheet.end_row()?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// Runs a definition and writes its rows as one CSV.
 ///
 /// # Errors
-/// CONFIG when the definition is wrong or yields floating point or blobs; what [`Sheet`] and SQLite refuse.
+/// As [`each`].
 pub fn render(
     conn: &Connection,
     name: &str,
@@ -224,12 +275,31 @@ pub fn render(
     parameters: Parameters<'_>,
     locale: Locale,
 ) -> Result<Vec<u8>, Failure> {
+    let mut file = File::new(locale);
+    each(conn, name, sql, parameters, &mut [&mut file])?;
+    file.bytes()
+}
+
+/// Runs a definition once and hands its rows to every sink.
+///
+/// # Errors
+/// CONFIG when the definition is wrong or yields floating point or blobs; what the sinks and SQLite refuse.
+pub fn each(
+    conn: &Connection,
+    name: &str,
+    sql: &str,
+    parameters: Parameters<'_>,
+    sinks: &mut [&mut dyn Sink],
+) -> Result<(), Failure> {
     let mut statement = bound(conn, name, sql, parameters)?;
     let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let amounts: Vec<bool> = names.iter().map(|name| is_amount_column(name)).collect();
-    let mut sheet = Sheet::begin(Vec::new(), locale, names.iter().map(String::as_str))?;
+    for sink in sinks.iter_mut() {
+        sink.header(&names)?;
+    }
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
+        let mut cells = Vec::with_capacity(names.len());
         for (index, amount) in amounts.iter().enumerate() {
             let cell = match row.get_ref(index)? {
                 ValueRef::Null => Cell::Empty,
@@ -252,11 +322,13 @@ pub fn render(
                     return Err(config(name, &format!("column {} is a blob; select text", names[index])));
                 }
             };
-            sheet.cell(cell)?;
+            cells.push(cell);
         }
-        sheet.end_row()?;
+        for sink in sinks.iter_mut() {
+            sink.row(&cells)?;
+        }
     }
-    sheet.finish()
+    sinks.iter_mut().try_for_each(|sink| sink.end())
 }
 
 fn config(name: &str, what: &str) -> Failure {

@@ -16,6 +16,7 @@ fn job(name: &str, schedule: &str, zone: Tz, settle_minutes: i64) -> Job {
         schedule: schedule.to_owned(),
         timezone: zone,
         recipients: Vec::new(),
+        recipient_locales: Default::default(),
         locale: Locale::default(),
         source: JobSource::Across(Vec::new()),
         fetch: Fetch {

@@ -151,7 +151,7 @@ fn two_missing_rows_that_turn_out_to_be_one_keep_the_records_id_and_resolve_the_
     );
     assert_eq!(
         world.text("SELECT suggested_match FROM discrepancies WHERE kind = 'suggested'"),
-        "TYPO (ledger id l1)"
+        "TYPO (ledger id l1): the same 7.77 PEN (in), booked on the same day; neither side has another one that fits"
     );
 }
 
@@ -576,7 +576,7 @@ impl Provider for Toy {
     }
 }
 
-fn toy_world() -> World {
+pub fn toy_world() -> World {
     let mut world = World::new();
     world.job.source = provider_source(Arc::new(Toy), false);
     for feed in ["sweeps", "balance"] {

@@ -433,6 +433,7 @@ pub fn job(name: &str) -> Job {
         schedule: "0 30 2 * * *".into(),
         timezone: ZONE,
         recipients: Vec::new(),
+        recipient_locales: Default::default(),
         locale: Locale::default(),
         source: JobSource::File(FileFeed {
             feed: FEED.into(),

@@ -452,6 +452,7 @@ impl Bench {
             schedule: "0 30 2 * * *".into(),
             timezone: chrono_tz::UTC,
             recipients: Vec::new(),
+            recipient_locales: Default::default(),
             locale: config::Locale::default(),
             source: JobSource::Provider(self.setup.clone()),
             fetch: self.fetch.clone(),

@@ -22,6 +22,7 @@ fn job(name: &str) -> Job {
         schedule: "0 30 2 * * *".to_owned(),
         timezone: chrono_tz::America::Lima,
         recipients: Vec::new(),
+        recipient_locales: Default::default(),
         locale: Locale::default(),
         source: JobSource::Across(Vec::new()),
         fetch: Fetch {

@@ -241,6 +241,7 @@ fn job(keyed: Keyed, server: &Server) -> Job {
         schedule: "0 30 2 * * *".into(),
         timezone: chrono_tz::UTC,
         recipients: Vec::new(),
+        recipient_locales: Default::default(),
         locale: config::Locale::default(),
         source: JobSource::Provider(ProviderSetup {
             provider: Arc::new(keyed),

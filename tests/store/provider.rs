@@ -176,6 +176,7 @@ pub fn job() -> Job {
         schedule: "0 30 2 * * *".into(),
         timezone: ZONE,
         recipients: Vec::new(),
+        recipient_locales: Default::default(),
         locale: Locale::default(),
         source: JobSource::Provider(ProviderSetup {
             provider: Arc::new(Tiny),

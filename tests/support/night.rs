@@ -130,6 +130,7 @@ pub fn job() -> Job {
         schedule: "0 30 2 * * *".to_owned(),
         timezone: chrono_tz::America::Lima,
         recipients: vec!["accounting@example.com".to_owned()],
+        recipient_locales: Default::default(),
         locale: Locale::default(),
         source: JobSource::Across(Vec::new()),
         fetch: Fetch {

@@ -69,3 +69,5 @@ INSERT INTO statement_lines (job, account, currency, business_day, position, lin
 ('tupay-pe', '456', 'PEN', '2026-03-03', 3, 'closing', 505862, 'balance_report'),
 ('tupay-pe', '456', 'PEN', '2026-03-03', 4, 'residual', 5862, 'stated - computed'),
 ('other-job', '456', 'PEN', '2026-03-03', 1, 'opening', 1, 'of another job');
+UPDATE statement_lines SET explanation = 'one row of 58.62 is missing from the list of 2026-03-03: ORD-9 is booked (ledger.csv line 7) and not listed'
+ WHERE job = 'tupay-pe' AND line = 'residual';
