@@ -78,6 +78,9 @@ pub fn part(conn: &Connection, facts: &Facts, view: &View, locale: Locale) -> Re
     })
 }
 
+/// What is shown as a discrepancy's status, in the order of the list.
+const STATUSES: [&str; 5] = ["new", "back again", "still open", "acknowledged", "resolved"];
+
 /// What is new first, then by age, then what is accepted, then what is gone.
 fn items(facts: &Facts, locale: Locale) -> Vec<ItemView> {
     let of = |from: &str, status: &'static str| {
@@ -88,13 +91,14 @@ fn items(facts: &Facts, locale: Locale) -> Vec<ItemView> {
         };
         items.map(row).collect::<Vec<_>>()
     };
-    let mut older = of("persisting", "still open");
+    let [new, back, open, acknowledged, resolved] = STATUSES;
+    let mut older = of("persisting", open);
     older.sort_by_key(|item| -item.row.age_days);
-    let mut items = of("new", "new");
-    items.extend(of("reopened", "back again"));
+    let mut items = of("new", new);
+    items.extend(of("reopened", back));
     items.extend(older);
-    items.extend(of("acknowledged", "acknowledged"));
-    items.extend(of("resolved", "resolved"));
+    items.extend(of("acknowledged", acknowledged));
+    items.extend(of("resolved", resolved));
     items.truncate(MOST_ITEMS);
     items
 }
@@ -105,10 +109,13 @@ fn items(facts: &Facts, locale: Locale) -> Vec<ItemView> {
 /// LOCAL-IO for database and disk, INTERNAL when the template fails.
 pub fn write_index(store: &Store, out: &Path, business_day: BusinessDay) -> Result<PathBuf, Failure> {
     let day = business_day.to_string();
+    let parts = parts(store, business_day)?;
+    let items = minijinja::Value::from(minijinja::value::Serde(in_order(&parts)));
     let shown = context! {
+        items,
         business_day => &day,
         weekday => business_day.format("%A").to_string(),
-        jobs => minijinja::Value::from(minijinja::value::Serde(parts(store, business_day)?)),
+        jobs => minijinja::Value::from(minijinja::value::Serde(parts)),
         failed => minijinja::Value::from(minijinja::value::Serde(failed(store, &day)?)),
     };
     let html = page("page.html", include_str!("page.html"), shown)?;
@@ -138,6 +145,25 @@ fn parts(store: &Store, business_day: BusinessDay) -> Result<Vec<serde_json::Val
         }
     }
     Ok(parts)
+}
+
+/// Every job's discrepancies in one list: what is new first, then the oldest. Each names its job.
+fn in_order(parts: &[serde_json::Value]) -> Vec<serde_json::Value> {
+    let mut items = Vec::new();
+    for part in parts {
+        for item in part["items"].as_array().into_iter().flatten() {
+            let mut item = item.clone();
+            item["job"] = part["job"].clone();
+            items.push(item);
+        }
+    }
+    // Stable: inside a job what is most urgent stays first.
+    items.sort_by_key(|item| {
+        let status = STATUSES.iter().position(|status| item["status"] == *status);
+        let age = item["age_days"].as_i64().unwrap_or(0);
+        (status, if status > Some(1) { -age } else { 0 })
+    });
+    items
 }
 
 /// Jobs whose last run for the day failed before it could be reported, and why.

@@ -53,7 +53,13 @@ fn gap(facts: &Facts, window: &reading::Unread) -> String {
         "unstable" => "kept changing while it was read",
         _ => "was not read to its end",
     };
-    match &window.reason {
+    // What the message says already is not said twice.
+    let message = facts.night.message.as_deref().unwrap_or_default();
+    match window
+        .reason
+        .as_ref()
+        .filter(|reason| !message.contains(reason.as_str()))
+    {
         Some(reason) => format!("{what} {state}: {}", words::sentence(&words::shown(reason))),
         None => format!("{what} {state}."),
     }

@@ -40,6 +40,7 @@ struct Day {
     /// What the day comes to: `3 new, 12 open`.
     said: String,
     new: i64,
+    open: i64,
     jobs: usize,
 }
 
@@ -152,6 +153,7 @@ fn cell(nights: &Nights, day: BusinessDay, first: BusinessDay, last: BusinessDay
         },
         said,
         new: sum(|n| n.new),
+        open: sum(|n| n.open),
         jobs: jobs.len(),
     }
 }

@@ -50,7 +50,7 @@ pub struct View {
     pub records: i64,
     pub windows_sealed: i64,
     pub windows: i64,
-    /// The oldest reading that is not finished, with its reason.
+    /// The oldest reading that is not finished; its reason stands with its feed.
     pub oldest_unread: Option<String>,
     pub trend: Vec<BarView>,
     /// The picture in words.
@@ -131,6 +131,8 @@ pub struct RowView {
     pub ledger_amount: String,
     pub provider_amount: String,
     pub difference: String,
+    /// Whether there is a difference in money.
+    pub differs: bool,
     pub first_seen: String,
     pub age_days: i64,
     /// `Over 30 days (4)` on the first row of its age, else empty.
@@ -314,15 +316,7 @@ fn sums(facts: &Facts, locale: Locale) -> Vec<SumsView> {
 fn oldest_unread(facts: &Facts) -> Option<String> {
     let window = facts.unread.first()?;
     let days = reading::days(&window.from_at, &window.until_at, facts.night.zone);
-    let reason = window
-        .reason
-        .as_deref()
-        .map(|reason| format!(": {}", words::shown(reason)));
-    Some(format!(
-        "{} of {days}{}",
-        words::shown(&window.feed),
-        reason.unwrap_or_default()
-    ))
+    Some(format!("{} of {days}", words::shown(&window.feed)))
 }
 
 fn lines(facts: &Facts, locale: Locale) -> Vec<LineView> {
@@ -392,6 +386,11 @@ fn by_age(mut list: ListView) -> ListView {
     list
 }
 
+/// Whether a decimal text is zero.
+fn is_zero(amount: &str) -> bool {
+    amount.bytes().all(|b| matches!(b, b'0' | b'.' | b'-'))
+}
+
 /// One row of the report in words.
 pub fn row(item: &Item, locale: Locale) -> RowView {
     let text = |value: &Option<String>| value.as_deref().map(words::shown).unwrap_or_default();
@@ -410,7 +409,12 @@ pub fn row(item: &Item, locale: Locale) -> RowView {
         reopened: item.status == "reopened",
         key: key.map(|key| words::shown(key)).unwrap_or_default(),
         account: text(&item.account),
-        direction: text(&item.direction),
+        direction: match item.direction.as_deref() {
+            Some("in") => "incoming".to_owned(),
+            Some("out") => "outgoing".to_owned(),
+            _ => String::new(),
+        },
+        differs: item.difference.as_deref().is_some_and(|text| !is_zero(text)),
         currency: text(&item.currency),
         ledger_amount: amount(&item.ledger_amount),
         provider_amount: amount(&item.provider_amount),
@@ -476,10 +480,7 @@ fn proofs(facts: &Facts, locale: Locale) -> Vec<ProofView> {
         opening: amount(&proof.opening),
         closing: amount(&proof.closing),
         residual: amount(&proof.residual),
-        closes: proof
-            .residual
-            .as_deref()
-            .is_some_and(|r| r.bytes().all(|b| matches!(b, b'0' | b'.' | b'-'))),
+        closes: proof.residual.as_deref().is_some_and(is_zero),
     };
     facts.proofs.iter().map(view).collect()
 }
