@@ -24,6 +24,8 @@ pub struct Statement {
     pub business_day: String,
     pub lines: Vec<Line>,
     pub closes: bool,
+    /// Whether its last day has a residual at all; without one only [`Self::notes`] speak.
+    pub proved: bool,
     /// What the provider's figures show beside the proof, in words.
     pub notes: Vec<String>,
     /// Its last days, oldest first, and whether each closes.
@@ -109,9 +111,13 @@ fn statement(account: &str, currency: &str, rows: Vec<Row>, locale: Locale) -> O
         account: words::shown(account),
         currency: words::shown(currency),
         business_day: last,
+        proved: lines.iter().any(|row| row.line == "residual"),
         closes: lines.iter().any(|row| row.line == "residual" && row.minor == 0),
         lines: waterfall(&lines, currency, locale),
-        notes: beside.iter().map(|row| words::shown(&row.source)).collect(),
+        notes: beside
+            .iter()
+            .map(|row| words::sentence(&words::told(&row.source)))
+            .collect(),
         days_open: days.iter().filter(|(_, closes)| !closes).count(),
         days,
     })

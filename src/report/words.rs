@@ -31,7 +31,7 @@ pub fn verdict_means(verdict: Verdict) -> &'static str {
         Verdict::ReconciledWithWarnings => {
             "Everything wanted was read to its end and both sides agree; some rows need a look."
         }
-        Verdict::Discrepancies => "Everything wanted was read to its end; the differences below are real.",
+        Verdict::Discrepancies => "Everything wanted was read to its end; the differences are real.",
         Verdict::Incomplete => {
             "Not everything wanted was read to its end. Nothing is called missing at the provider where the reading has a gap."
         }
