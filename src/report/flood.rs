@@ -119,6 +119,7 @@ fn beside(facts: &Facts) -> Vec<String> {
     let windows: i64 = facts.coverage.iter().map(|feed| feed.windows).sum();
     said.push(match not_whole {
         0 => "Everything wanted was read to its end at the provider.".to_owned(),
+        1 => format!("At the provider, 1 of {windows} readings was not finished."),
         _ => format!("At the provider, {not_whole} of {windows} readings were not finished."),
     });
     said

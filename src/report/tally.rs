@@ -14,7 +14,9 @@ const MOST_VALUES: usize = 500;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     pub count: i64,
-    /// provider - ledger, minor units; rows without a difference (another currency, a gap) add nothing.
+    /// How many of them have a difference in money; a gap, another currency or an unanswered key has none.
+    pub valued: i64,
+    /// Sum of provider - ledger, minor units.
     pub minor: i128,
 }
 
@@ -70,6 +72,7 @@ impl Tally {
         let mut add = |sum: fn(&mut CurrencySums) -> &mut Sum| {
             let sum = sum(sums);
             sum.count += 1;
+            sum.valued += i64::from(difference.is_some());
             sum.minor += i128::from(difference.unwrap_or(0));
         };
         if status == "resolved" {

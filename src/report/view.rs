@@ -47,6 +47,10 @@ pub struct View {
     pub pending: Vec<PendingView>,
     pub coverage: Vec<CoverageView>,
     pub complete: bool,
+    /// How whole the reading is, in words; empty where nothing can be said of it.
+    pub reading: String,
+    /// Its colour.
+    pub reading_tone: &'static str,
     pub records: i64,
     pub windows_sealed: i64,
     pub windows: i64,
@@ -195,6 +199,7 @@ pub struct FileView {
 pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced], place: &str) -> View {
     let counts = facts.counts;
     let newly = counts.new + counts.reopened;
+    let wholeness = wholeness(facts);
     let flooded = usize::try_from(newly).is_ok_and(|n| n > flood_limit);
     View {
         job: facts.night.job.clone(),
@@ -242,6 +247,8 @@ pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced
         pending: pending(facts, locale),
         coverage: coverage(facts),
         complete: facts.windows_not_sealed() == 0,
+        reading: wholeness.0,
+        reading_tone: wholeness.1,
         records: facts.coverage.iter().map(|feed| feed.rows).sum(),
         windows_sealed: facts.coverage.iter().map(|feed| feed.sealed).sum(),
         windows: facts.coverage.iter().map(|feed| feed.windows).sum(),
@@ -299,7 +306,7 @@ fn sums(facts: &Facts, locale: Locale) -> Vec<SumsView> {
     let sum = |sum: Sum, currency: &str| SumView {
         count: sum.count,
         sum: match i64::try_from(sum.minor) {
-            Ok(minor) if sum.count > 0 && !currency.is_empty() => words::money(minor, currency, locale),
+            Ok(minor) if sum.valued > 0 => words::money(minor, currency, locale),
             Ok(_) => String::new(),
             Err(_) => "too large to add up".to_owned(),
         },
@@ -311,6 +318,24 @@ fn sums(facts: &Facts, locale: Locale) -> Vec<SumsView> {
         resolved: sum(sums.resolved, currency),
     };
     facts.tally.sums.iter().map(view).collect()
+}
+
+/// Whether everything wanted was read. The verdict decides; a key without a usable answer is a finding, not a gap.
+fn wholeness(facts: &Facts) -> (String, &'static str) {
+    let open = facts.windows_not_sealed();
+    let keys_only = facts.unread.iter().all(|window| !window.subject.is_empty());
+    match facts.night.verdict {
+        _ if facts.coverage.is_empty() => (String::new(), "soft"),
+        Verdict::Failed => (String::new(), "soft"),
+        Verdict::Incomplete => ("INCOMPLETE".to_owned(), "bad"),
+        _ if open == 0 => ("complete".to_owned(), "good"),
+        Verdict::NotReconciled => ("INCOMPLETE".to_owned(), "bad"),
+        _ if keys_only => (
+            format!("complete but for {open} asked about without a usable answer"),
+            "open",
+        ),
+        _ => (format!("{open} not finished"), "open"),
+    }
 }
 
 fn oldest_unread(facts: &Facts) -> Option<String> {

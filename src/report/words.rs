@@ -37,7 +37,7 @@ pub fn verdict_means(verdict: Verdict) -> &'static str {
         }
         Verdict::NotReconciled => "One side is missing, so the two were not compared.",
         Verdict::Failed => {
-            "The run failed before it could compare. The figures below are those of the last comparison."
+            "The run failed before its reports were made. The figures below are those of the last comparison."
         }
     }
 }

@@ -81,7 +81,6 @@ async fn what_the_html_says_of_an_item_the_text_says_too() {
         "Book it under this reference",
         "8-30 days (2)",
         "ORD-5",
-        "4.9 KB".trim_end_matches("4.9 KB"),
         "2026-03-04_tupay-pe_discrepancies.csv",
         "/srv/reconciled/out/2026-03-04/tupay-pe",
         "Last night that was read to its end and compared: 2026-03-04",
@@ -180,6 +179,37 @@ async fn a_night_that_is_not_whole_says_what_is_missing_and_whether_the_next_run
 }
 
 #[tokio::test]
+async fn the_reading_is_called_complete_only_where_the_verdict_says_so() {
+    let sealed = "UPDATE windows SET state = 'sealed', reason = NULL";
+    let key = "UPDATE windows SET state = 'open', subject = 'KEY-1' WHERE state = 'unstable'";
+    for (verdict, change, said) in [
+        (
+            "discrepancies",
+            sealed,
+            "5 of 5 windows read to their end, 5425 rows: complete",
+        ),
+        ("incomplete", sealed, "rows: INCOMPLETE"),
+        (
+            "discrepancies",
+            key,
+            "rows: complete but for 1 asked about without a usable answer",
+        ),
+        ("not_reconciled", sealed, "rows: complete"),
+        ("failed", sealed, "5 of 5 windows read to their end, 5425 rows\n"),
+        ("failed", "DELETE FROM windows", "This job has read nothing itself."),
+    ] {
+        let desk = full();
+        desk.sql(change);
+        desk.sql(&format!("UPDATE runs SET verdict = '{verdict}' WHERE run_id = {RUN}"));
+        let [text, _] = both(&told(desk, |_| {}).await);
+        assert!(
+            text.replace("\r\n", "\n").contains(said),
+            "{verdict}: {said:?} is missing in\n{text}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_flood_is_shown_with_what_its_items_have_in_common() {
     let hundred = "'amount_mismatch', '2026-03-03', '456', 1000 + n, (1000 + n) * 100, (1000 + n) * 99";
     let same = "'fee_mismatch', '2026-03-0' || (1 + n % 3), '456', 5000 + n, 5012 + n, 12";
@@ -210,7 +240,7 @@ async fn a_flood_is_shown_with_what_its_items_have_in_common() {
                 "{said:?} is missing in\n{body}"
             );
             assert!(
-                body.contains("1 of 5 readings were not finished") && !body.contains("F-17"),
+                body.contains("1 of 5 readings was not finished") && !body.contains("F-17"),
                 "{body}"
             );
         }
