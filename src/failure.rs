@@ -44,6 +44,22 @@ impl Class {
         }
     }
 
+    /// The class of an exit code; None for 0 and for codes that are none of ours.
+    pub fn of_code(code: i64) -> Option<Self> {
+        const ALL: [Class; 9] = [
+            Class::Usage,
+            Class::Data,
+            Class::ProviderDown,
+            Class::Internal,
+            Class::LocalIo,
+            Class::Partial,
+            Class::Protocol,
+            Class::Auth,
+            Class::Config,
+        ];
+        ALL.into_iter().find(|class| i64::from(class.code()) == code)
+    }
+
     /// The name that stands in messages, `run --json` and `INTERFACE.md`.
     pub fn name(self) -> &'static str {
         match self {

@@ -513,6 +513,7 @@ impl House<'_> {
         for day in days {
             failures.extend(report::write_index(self.store, &self.settings.out, day).err());
         }
+        failures.extend(report::write_nights(self.store, &self.settings.out).err());
         if let Some(path) = &self.settings.published {
             failures.extend(tokio::task::block_in_place(|| backup::publish(self.store, path)).err());
         }

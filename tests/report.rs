@@ -324,68 +324,6 @@ fn a_planted_link_is_refused_and_what_it_points_at_stays_as_it_is() {
 }
 
 #[test]
-fn the_page_of_a_day_shows_every_job_and_runs_nothing() {
-    let desk = full();
-    let job = reconciled::config::Job {
-        name: JOB.to_owned(),
-        ..job()
-    };
-    desk.sql(
-        "UPDATE discrepancies SET reference = '<script>alert(1)</script>' WHERE discrepancy_id = 'd000000000000001'",
-    );
-    let settings = night::settings(desk.dir.path(), None);
-    let files = desk.produce(&job);
-    let letter = reconciled::mail::Letter {
-        settings: &settings,
-        job: &job,
-        run_id: RUN,
-        as_of: as_of(),
-        business_day: day(),
-        files: &files,
-        recipients: &[],
-        message: None,
-        warnings: &[],
-    };
-    reconciled::mail::queue(&desk.store, &letter, as_of()).unwrap();
-    let path = report::write_index(&desk.store, &desk.path("out"), day()).unwrap();
-    assert_eq!(path, desk.path("out").join(DAY).join("index.html"));
-    let html = std::fs::read_to_string(&path).unwrap();
-    for part in [
-        "tupay-pe",
-        "discrepancies",
-        "123456.78",
-        "&lt;script&gt;",
-        "2026-03-04T05:00:00.000Z",
-        "_summary.csv",
-    ] {
-        assert!(html.contains(part), "{part} is missing");
-    }
-    assert!(!html.contains("<script") && !html.contains("http://") && !html.contains("https://"));
-    // Later nights change the books, not what was said about this day.
-    desk.sql("UPDATE discrepancies SET state = 'resolved', resolved_day = '2026-03-05' WHERE state = 'open'");
-    report::write_index(&desk.store, &desk.path("out"), day()).unwrap();
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), html);
-}
-
-#[test]
-fn a_job_that_failed_before_its_report_stands_on_the_page_with_the_reason() {
-    let desk = full();
-    desk.sql(
-        "INSERT INTO runs (run_id, job, as_of, business_day, started_at, finished_at, verdict, exit_code, message) VALUES
-           (8, 'payvyne-uk', 'x', '2026-03-04', 'x', 'x', 'failed', 77, 'login <refused>'),
-           (9, 'one2pays', 'x', '2026-03-04', 'x', 'x', 'failed', 77, 'first'),
-           (10, 'one2pays', 'x', '2026-03-04', 'x', 'x', 'reconciled', 0, NULL)",
-    );
-    let path = report::write_index(&desk.store, &desk.path("out"), day()).unwrap();
-    let html = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        html.contains("payvyne-uk: the last run for this day FAILED.</b> login &lt;refused&gt;"),
-        "{html}"
-    );
-    assert!(!html.contains("one2pays"));
-}
-
-#[test]
 fn a_past_day_is_written_again_from_frozen_bytes_whatever_happened_since() {
     let desk = full();
     let job = job();

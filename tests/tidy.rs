@@ -60,6 +60,7 @@ fn every_foreign_package_has_its_home() {
         ("tokio_cron_scheduler", &["src/serve.rs"]),
         ("croner", &["src/schedule.rs", "src/config/"]),
         ("zip::", &["src/mail/"]),
+        ("png::", &["src/mail/"]),
         ("minijinja::", &["src/report/", "src/mail/"]),
         ("glob::", &["src/ledger/", "src/config/"]),
         ("encoding_rs", &["src/ledger/"]),

@@ -13,10 +13,11 @@ use lettre::message::{Attachment, Body, Mailbox, Message, MultiPart, SinglePart}
 use minijinja::{Environment, context};
 use sha2::{Digest, Sha256};
 
+use super::picture::{HEIGHT, SLOT};
 use crate::day::Instant;
 use crate::failure::{Class, Failure};
-use crate::report::Produced;
 use crate::report::view::View;
+use crate::report::{Produced, words};
 
 /// Everything about one mail that is not the night itself.
 pub(super) struct Envelope<'a> {
@@ -26,6 +27,8 @@ pub(super) struct Envelope<'a> {
     /// Message-ID of the mail about the same day that this one replaces.
     pub supersedes: Option<&'a str>,
     pub as_of: Instant,
+    /// Open items night by night, as a PNG.
+    pub picture: &'a [u8],
     /// Bytes of all files above which they are zipped.
     pub zip_above_bytes: usize,
     /// Bytes of the whole mail above which the files stay where they are.
@@ -127,13 +130,22 @@ fn put_together(
     carried: &str,
     attached: &[Produced],
 ) -> Result<Vec<u8>, Failure> {
-    let (plain, html) = bodies(view, carried, envelope.supersedes.is_some())?;
+    let picture_id = format!("trend.{}@{}", envelope.ids.night, envelope.ids.domain);
+    let (plain, html) = bodies(view, carried, envelope.supersedes.is_some(), &picture_id)?;
+    let picture = Body::new_with_encoding(envelope.picture.to_vec(), ContentTransferEncoding::Base64)
+        .map_err(|_| broken("the picture could not be encoded"))?;
+    let kind = ContentType::parse("image/png").map_err(|_| broken("a content type was refused"))?;
     let boundary = |part: &str| format!("=_{}_{part}", envelope.ids.night);
     let mut mixed = MultiPart::mixed().boundary(boundary("mixed")).multipart(
         MultiPart::alternative()
             .boundary(boundary("text"))
             .singlepart(SinglePart::plain(plain))
-            .singlepart(SinglePart::html(html)),
+            .multipart(
+                MultiPart::related()
+                    .boundary(boundary("html"))
+                    .singlepart(SinglePart::html(html))
+                    .singlepart(Attachment::new_inline(picture_id).body(picture, kind)),
+            ),
     );
     for file in attached {
         mixed = mixed.singlepart(attachment(file)?);
@@ -171,8 +183,13 @@ fn put_together(
     Ok(bytes)
 }
 
+/// Bytes above which a large mail program cuts the HTML off (102 KB), less some room for its own wrapping.
+const HTML_BYTES: usize = 96_000;
+/// Rows of one list in the HTML, until it is small enough; the text and the CSVs have more.
+const HTML_ROWS: [usize; 5] = [60, 30, 15, 5, 0];
+
 /// The two bodies from their templates.
-fn bodies(view: &View, carried: &str, supersedes: bool) -> Result<(String, String), Failure> {
+fn bodies(view: &View, carried: &str, supersedes: bool, picture: &str) -> Result<(String, String), Failure> {
     let mut templates = Environment::new();
     // Lines that hold nothing but a tag leave no trace in the text.
     let syntax = minijinja::syntax::SyntaxConfig::builder()
@@ -180,18 +197,29 @@ fn bodies(view: &View, carried: &str, supersedes: bool) -> Result<(String, Strin
         .lstrip_blocks(true)
         .build();
     templates.set_syntax(syntax.map_err(|_| broken("the template syntax was refused"))?);
-    let render = |templates: &Environment<'_>, name: &str| {
+    templates.add_filter("capital", |text: &str| words::capital(text));
+    let render = |templates: &Environment<'_>, name: &str, most: usize| {
         let night = minijinja::Value::from(minijinja::value::Serde(view));
+        let (slot, picture_height) = (SLOT, HEIGHT);
         templates
             .get_template(name)?
-            .render(context! { carried, supersedes, ..night })
+            .render(context! { carried, supersedes, picture, most, slot, picture_height, ..night })
     };
-    templates
-        .add_template("letter.txt", include_str!("letter.txt"))
-        .and_then(|()| templates.add_template("letter.html", include_str!("letter.html")))
-        .and_then(|()| Ok((render(&templates, "letter.txt")?, render(&templates, "letter.html")?)))
-        // Only the kind: a template error's long form shows values.
-        .map_err(|error| broken(&format!("a template failed ({:?})", error.kind())))
+    let both = |templates: &mut Environment<'_>| {
+        templates.add_template("letter.txt", include_str!("letter.txt"))?;
+        templates.add_template("letter.html", include_str!("letter.html"))?;
+        let text = render(templates, "letter.txt", usize::MAX)?;
+        let mut html = String::new();
+        for most in HTML_ROWS {
+            html = render(templates, "letter.html", most)?;
+            if html.len() <= HTML_BYTES {
+                break;
+            }
+        }
+        Ok((text, html))
+    };
+    // Only the kind: a template error's long form shows values.
+    both(&mut templates).map_err(|error: minijinja::Error| broken(&format!("a template failed ({:?})", error.kind())))
 }
 
 /// Byte-exact: base64 whatever it holds. The names are ASCII already.

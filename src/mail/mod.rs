@@ -16,13 +16,14 @@ use crate::day::{BusinessDay, Instant, format_instant};
 use crate::failure::{Class, Failure};
 use crate::providers::Shape;
 use crate::record::Verdict;
-use crate::report::view::{View, view};
+use crate::report::view::{View, picture_nights, view};
 use crate::report::{Facts, Night, Produced, facts, in_locale, index, locale_of};
 use crate::store::{Store, files, outbox};
 
 mod alert;
 mod compose;
 mod deliver;
+mod picture;
 mod smtp;
 
 pub use alert::{Alert, queue_alert};
@@ -59,11 +60,9 @@ pub struct Letter<'a> {
 /// LOCAL-IO for the database.
 pub fn queue(store: &Store, letter: &Letter<'_>, now: Instant) -> Result<Vec<String>, Failure> {
     let night = night(store, letter)?;
-    let facts = {
-        let conn = store.reader()?;
-        let snapshot = conn.unchecked_transaction()?;
-        facts::read(&snapshot, &night)?
-    };
+    let conn = store.reader()?;
+    let snapshot = conn.unchecked_transaction()?;
+    let facts = facts::read(&snapshot, &night)?;
     let day = letter.business_day.to_string();
     let place = letter
         .settings
@@ -79,12 +78,13 @@ pub fn queue(store: &Store, letter: &Letter<'_>, now: Instant) -> Result<Vec<Str
         &in_locale(letter.files, letter.job, letter.job.locale),
         &place,
     );
-    let mails = mails(store, letter, &night, &facts, &place)?;
+    let mails = mails(store, letter, &facts, &place)?;
     // The page names failed jobs from `runs`; what it said about an earlier night of the day stays.
     let part = match night.verdict {
         Verdict::Failed => None,
-        _ => Some(index::part(&view)?),
+        _ => Some(index::part(&snapshot, &facts, &view, letter.job.locale)?),
     };
+    drop(snapshot);
     store.write(|tx| {
         for file in letter.files.iter().chain(&part) {
             files::put_file(
@@ -138,12 +138,10 @@ pub async fn deliver_until(
 }
 
 fn night(store: &Store, letter: &Letter<'_>) -> Result<Night, Failure> {
-    let verdict: Option<String> = store.read(|conn| {
-        let mut statement = conn.prepare("SELECT verdict FROM runs WHERE run_id = ?1")?;
-        Ok(statement
-            .query_row([letter.run_id], |row| row.get(0))
-            .optional()?
-            .flatten())
+    let (verdict, exit_code): (Option<String>, Option<i64>) = store.read(|conn| {
+        let mut statement = conn.prepare("SELECT verdict, exit_code FROM runs WHERE run_id = ?1")?;
+        let ended = statement.query_row([letter.run_id], |row| Ok((row.get(0)?, row.get(1)?)));
+        Ok(ended.optional()?.unwrap_or_default())
     })?;
     Ok(Night {
         run_id: letter.run_id,
@@ -154,6 +152,8 @@ fn night(store: &Store, letter: &Letter<'_>) -> Result<Night, Failure> {
         message: letter.message.map(str::to_owned),
         warnings: letter.warnings.to_vec(),
         by_key: by_key(letter.job),
+        zone: letter.job.timezone,
+        class: exit_code.and_then(Class::of_code),
     })
 }
 
@@ -169,17 +169,12 @@ fn by_key(job: &Job) -> Vec<&'static str> {
 }
 
 /// The mails that this night owes, composed; those that were said before are left out.
-fn mails(
-    store: &Store,
-    letter: &Letter<'_>,
-    night: &Night,
-    facts: &Facts,
-    place: &str,
-) -> Result<Vec<outbox::NewMail>, Failure> {
+fn mails(store: &Store, letter: &Letter<'_>, facts: &Facts, place: &str) -> Result<Vec<outbox::NewMail>, Failure> {
     let Some(settings) = letter.settings.mail.as_ref().filter(|_| !letter.recipients.is_empty()) else {
         return Ok(Vec::new());
     };
     let from = compose::mailbox(&settings.from, "[mail] from")?;
+    let picture = picture::picture(picture_nights(facts))?;
     let mut mails: BTreeMap<String, outbox::NewMail> = BTreeMap::new();
     for recipient in letter.recipients {
         let to = compose::mailbox(recipient, "an address in `recipients`")?;
@@ -192,7 +187,7 @@ fn mails(
         let view = &view(facts, locale, letter.job.report.flood_limit, &files, place);
         let values = values(view, &files)?;
         let ids = Ids::new(
-            content(night.verdict),
+            content(facts.night.verdict),
             &letter.job.name,
             &view.business_day,
             &address,
@@ -211,6 +206,7 @@ fn mails(
             ids: &ids,
             supersedes: supersedes.as_deref(),
             as_of: letter.as_of,
+            picture: &picture,
             zip_above_bytes: settings.zip_above_bytes,
             max_mail_bytes: settings.max_mail_bytes,
         };

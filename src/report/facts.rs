@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::definition::{self, Parameters};
+use super::reading::{self, Unread};
+use super::tally::Tally;
 use crate::day::{BusinessDay, Instant, format_instant};
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::record::Verdict;
 
 /// Rows of one group that are held for a body; the CSV has all of them.
-const HELD: usize = 200;
-/// Nights in the picture of open items.
-const TREND_NIGHTS: usize = 14;
+const HELD: usize = 500;
+/// Nights in the page's picture of open items; the mail shows the last ones.
+const TREND_NIGHTS: usize = 60;
 
 /// What the line knows about a run that has just compared (or failed to).
 #[derive(Clone, Debug)]
@@ -32,6 +34,10 @@ pub struct Night {
     pub warnings: Vec<String>,
     /// Feeds that are asked by the keys of the ledger because the provider has no list.
     pub by_key: Vec<&'static str>,
+    /// The job's zone: days and hours are told in it.
+    pub zone: chrono_tz::Tz,
+    /// What kind of failure the run's exit code names; None when nothing failed.
+    pub class: Option<Class>,
 }
 
 /// Counts of discrepancies: `open = previous_open + new + reopened - resolved`; acknowledged ones are among the open.
@@ -157,6 +163,13 @@ pub struct Facts {
     /// Last business day that was read to its end and compared; this one included.
     pub last_good: Option<String>,
     pub proofs: Vec<Proof>,
+    /// Sums per currency, and what the new rows have in common.
+    pub tally: Tally,
+    /// The oldest windows that are not read to their end, and how many there are.
+    pub unread: Vec<Unread>,
+    pub unread_count: i64,
+    /// Rows of the last two ledger readings, the newer first.
+    pub ledger_rows: Vec<i64>,
 }
 
 impl Facts {
@@ -178,7 +191,9 @@ impl Facts {
 /// # Errors
 /// What SQLite refuses.
 pub fn read(conn: &Connection, night: &Night) -> Result<Facts, Failure> {
-    let groups = groups(conn, night)?;
+    let mut tally = Tally::default();
+    let groups = groups(conn, night, &mut tally)?;
+    let (unread, unread_count) = reading::unread(conn, &night.job)?;
     let lines = summary(conn, night.run_id)?;
     let counts = count(&lines, &groups);
     let day = night.business_day.to_string();
@@ -192,11 +207,15 @@ pub fn read(conn: &Connection, night: &Night) -> Result<Facts, Failure> {
         trend: trend(conn, &night.job, &day, counts)?,
         last_good: last_good(conn, night, &day)?,
         proofs: proofs(conn, &night.job, &day)?,
+        tally,
+        unread,
+        unread_count,
+        ledger_rows: reading::ledger_rows(conn, &night.job, night.as_of)?,
     })
 }
 
 /// Every row of the discrepancies report, counted by status, the first of each kept.
-fn groups(conn: &Connection, night: &Night) -> Result<BTreeMap<String, Group>, Failure> {
+fn groups(conn: &Connection, night: &Night, tally: &mut Tally) -> Result<BTreeMap<String, Group>, Failure> {
     let (name, sql) = definition::BUILT_IN[0];
     let (day, as_of) = (night.business_day.to_string(), format_instant(night.as_of));
     let parameters = Parameters {
@@ -210,6 +229,7 @@ fn groups(conn: &Connection, night: &Night) -> Result<BTreeMap<String, Group>, F
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let status: String = row.get("status")?;
+        tally.add(row, &status)?;
         let group = groups.entry(status).or_default();
         group.count += 1;
         group.ages[age_bucket(row.get("age_days")?)] += 1;
@@ -225,7 +245,8 @@ fn groups(conn: &Connection, night: &Night) -> Result<BTreeMap<String, Group>, F
     Ok(groups)
 }
 
-fn age_bucket(days: i64) -> usize {
+/// Which of the four ages of [`Group::ages`] a number of days is.
+pub fn age_bucket(days: i64) -> usize {
     match days {
         ..=1 => 0,
         2..=7 => 1,

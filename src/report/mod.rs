@@ -11,11 +11,19 @@ use crate::day::{BusinessDay, Instant, format_instant};
 use crate::failure::Failure;
 use crate::store::Store;
 
+pub mod calendar;
+pub mod chart;
 pub mod csv;
 pub mod definition;
 pub mod facts;
 pub mod files;
+pub mod flood;
 pub mod index;
+pub mod mend;
+pub mod nights;
+pub mod proof;
+pub mod reading;
+pub mod tally;
 pub mod view;
 pub mod words;
 pub mod workbook;
@@ -23,6 +31,7 @@ pub mod workbook;
 pub use definition::problems;
 pub use facts::{Facts, Night};
 pub use index::write_index;
+pub use nights::write_nights;
 
 /// One file for people.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,15 +3,20 @@
 
 use serde::Serialize;
 
-use super::facts::{Facts, Group, Item};
-use super::{Produced, words};
+use super::facts::{Facts, Group, Item, TrendNight, age_bucket};
+use super::flood::{FloodView, flood};
+use super::mend::{MissingView, missing};
+use super::tally::{CurrencySums, Sum};
+use super::{Produced, chart, reading, words};
 use crate::config::Locale;
 use crate::record::Verdict;
 
 /// Rows of older items in a body.
 const OLDER_ROWS: usize = 50;
-/// Width of the longest bar of the picture, in pixels of the mail's table.
-const BAR_WIDTH: i64 = 240;
+/// Names of the ages, as in the CSV.
+const AGES: [&str; 4] = ["0-1 days", "2-7 days", "8-30 days", "over 30 days"];
+/// Nights in the mail's picture.
+const PICTURE_NIGHTS: usize = 14;
 
 /// One night, ready for the templates. Field names are the templates' variables.
 #[derive(Clone, Debug, Serialize)]
@@ -19,6 +24,8 @@ pub struct View {
     pub job: String,
     pub business_day: String,
     pub as_of: String,
+    /// The same in the job's zone.
+    pub as_of_local: String,
     pub verdict: &'static str,
     pub verdict_means: &'static str,
     /// `good`, `open` or `bad`: the colour.
@@ -28,8 +35,11 @@ pub struct View {
     /// `3 new, 12 open`
     pub headline: String,
     pub counts: CountsView,
+    pub sums: Vec<SumsView>,
     pub lines: Vec<LineView>,
     pub flood: Option<FloodView>,
+    /// What a night that is not whole lacks, and whether the next run mends it.
+    pub missing: Option<MissingView>,
     pub new: ListView,
     pub persisting: ListView,
     pub resolved: ListView,
@@ -39,10 +49,18 @@ pub struct View {
     pub complete: bool,
     /// What no reading can prove, where the provider has no list.
     pub not_provable: Option<String>,
+    /// How whole the reading is, in words; empty where nothing can be said of it.
+    pub reading: String,
+    /// Its colour.
+    pub reading_tone: &'static str,
     pub records: i64,
     pub windows_sealed: i64,
     pub windows: i64,
+    /// The oldest reading that is not finished; its reason stands with its feed.
+    pub oldest_unread: Option<String>,
     pub trend: Vec<BarView>,
+    /// The picture in words.
+    pub trend_alt: String,
     pub last_good: Option<String>,
     pub proofs: Vec<ProofView>,
     pub files: Vec<FileView>,
@@ -77,14 +95,21 @@ pub struct LineView {
     pub item: bool,
 }
 
+/// One currency's discrepancies: how many, and the sum of their differences.
 #[derive(Clone, Debug, Serialize)]
-pub struct FloodView {
-    pub limit: usize,
+pub struct SumsView {
+    /// Empty for those that have none (a gap in the reading).
+    pub currency: String,
+    pub new: SumView,
+    pub open: SumView,
+    pub resolved: SumView,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SumView {
     pub count: i64,
-    pub by_kind: Vec<(String, i64)>,
-    /// Most new ones in one night before, and how many nights that looks back.
-    pub usual_most: i64,
-    pub usual_nights: usize,
+    /// Empty where there is nothing to add up.
+    pub sum: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -112,8 +137,12 @@ pub struct RowView {
     pub ledger_amount: String,
     pub provider_amount: String,
     pub difference: String,
+    /// Whether there is a difference in money.
+    pub differs: bool,
     pub first_seen: String,
     pub age_days: i64,
+    /// `Over 30 days (4)` on the first row of its age, else empty.
+    pub age_head: String,
     pub what_differs: String,
     pub cause: String,
     pub action: String,
@@ -143,11 +172,10 @@ pub struct CoverageView {
 #[derive(Clone, Debug, Serialize)]
 pub struct BarView {
     pub business_day: String,
+    /// Day of the month.
+    pub number: String,
     pub open: i64,
     pub new: i64,
-    /// Pixels of the bar's older and newer part.
-    pub old_width: i64,
-    pub new_width: i64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -165,26 +193,34 @@ pub struct ProofView {
 pub struct FileView {
     pub name: String,
     pub bytes: usize,
+    /// `21 KB`
+    pub size: String,
 }
 
 /// Makes the view of a night.
 pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced], place: &str) -> View {
     let counts = facts.counts;
     let newly = counts.new + counts.reopened;
-    let flood = usize::try_from(newly).is_ok_and(|n| n > flood_limit);
+    let wholeness = wholeness(facts);
+    let flooded = usize::try_from(newly).is_ok_and(|n| n > flood_limit);
     View {
         job: facts.night.job.clone(),
         business_day: facts.night.business_day.to_string(),
         as_of: crate::day::format_instant(facts.night.as_of),
+        as_of_local: words::local(facts.night.as_of, facts.night.zone),
         verdict: words::verdict(facts.night.verdict),
         verdict_means: words::verdict_means(facts.night.verdict, facts.windows_not_sealed() > 0),
         tone: tone(facts.night.verdict),
-        message: facts.night.message.as_deref().map(words::shown),
+        message: facts
+            .night
+            .message
+            .as_deref()
+            .map(|text| words::sentence(&words::told(text))),
         warnings: facts
             .night
             .warnings
             .iter()
-            .map(|warning| words::shown(warning))
+            .map(|warning| words::sentence(&words::told(warning)))
             .collect(),
         headline: headline(facts),
         counts: CountsView {
@@ -198,9 +234,11 @@ pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced
             pending: counts.pending,
             excluded: counts.excluded,
         },
+        sums: sums(facts, locale),
         lines: lines(facts, locale),
-        flood: flood.then(|| flood_view(facts, flood_limit, newly)),
-        new: if flood {
+        flood: flooded.then(|| flood(facts, flood_limit, newly)),
+        missing: missing(facts),
+        new: if flooded {
             withheld(newly)
         } else {
             list(facts, &["new", "reopened"], flood_limit, locale)
@@ -212,10 +250,14 @@ pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced
         coverage: coverage(facts),
         complete: facts.windows_not_sealed() == 0,
         not_provable: not_provable(facts),
+        reading: wholeness.0,
+        reading_tone: wholeness.1,
         records: facts.coverage.iter().map(|feed| feed.rows).sum(),
         windows_sealed: facts.coverage.iter().map(|feed| feed.sealed).sum(),
         windows: facts.coverage.iter().map(|feed| feed.windows).sum(),
-        trend: trend(facts),
+        oldest_unread: oldest_unread(facts),
+        trend: picture_nights(facts).iter().map(bar).collect(),
+        trend_alt: chart::alt(picture_nights(facts)),
         last_good: facts.last_good.clone(),
         proofs: proofs(facts, locale),
         files: files
@@ -223,6 +265,7 @@ pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced
             .map(|file| FileView {
                 name: file.name.clone(),
                 bytes: file.bytes.len(),
+                size: words::size(file.bytes.len()),
             })
             .collect(),
         place: place.to_owned(),
@@ -253,12 +296,55 @@ fn headline(facts: &Facts) -> String {
     parts.join(", ")
 }
 
-fn tone(verdict: Verdict) -> &'static str {
+/// The colour of a verdict: `good`, `open`, `bad`.
+pub(super) fn tone(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Reconciled | Verdict::ReconciledWithPending => "good",
         Verdict::ReconciledWithWarnings | Verdict::Discrepancies => "open",
         Verdict::Incomplete | Verdict::NotReconciled | Verdict::Failed => "bad",
     }
+}
+
+fn sums(facts: &Facts, locale: Locale) -> Vec<SumsView> {
+    let sum = |sum: Sum, currency: &str| SumView {
+        count: sum.count,
+        sum: match i64::try_from(sum.minor) {
+            Ok(minor) if sum.valued > 0 => words::money(minor, currency, locale),
+            Ok(_) => String::new(),
+            Err(_) => "too large to add up".to_owned(),
+        },
+    };
+    let view = |(currency, sums): (&String, &CurrencySums)| SumsView {
+        currency: words::shown(currency),
+        new: sum(sums.new, currency),
+        open: sum(sums.open, currency),
+        resolved: sum(sums.resolved, currency),
+    };
+    facts.tally.sums.iter().map(view).collect()
+}
+
+/// Whether everything wanted was read. The verdict decides; a key without a usable answer is a finding, not a gap.
+fn wholeness(facts: &Facts) -> (String, &'static str) {
+    let open = facts.windows_not_sealed();
+    let keys_only = facts.unread.iter().all(|window| !window.subject.is_empty());
+    match facts.night.verdict {
+        _ if facts.coverage.is_empty() => (String::new(), "soft"),
+        Verdict::Failed => (String::new(), "soft"),
+        Verdict::Incomplete => ("INCOMPLETE".to_owned(), "bad"),
+        _ if open == 0 => ("complete".to_owned(), "good"),
+        Verdict::NotReconciled => ("INCOMPLETE".to_owned(), "bad"),
+        _ if keys_only => (
+            format!("complete but for {open} asked about without a usable answer"),
+            "open",
+        ),
+        _ => (format!("{open} not finished"), "open"),
+    }
+}
+
+fn oldest_unread(facts: &Facts) -> Option<String> {
+    let window = facts.unread.first()?;
+    let days = reading::days(&window.from_at, &window.until_at, facts.night.zone);
+    Some(format!("{} of {days}", words::shown(&window.feed)))
 }
 
 fn lines(facts: &Facts, locale: Locale) -> Vec<LineView> {
@@ -278,29 +364,6 @@ fn lines(facts: &Facts, locale: Locale) -> Vec<LineView> {
     facts.lines.iter().map(view).collect()
 }
 
-/// Why the list is held back, with what a person needs to judge it: which kinds, and how many are usual.
-fn flood_view(facts: &Facts, limit: usize, count: i64) -> FloodView {
-    let mut kinds: std::collections::BTreeMap<&str, i64> = std::collections::BTreeMap::new();
-    for status in ["new", "reopened"] {
-        for (kind, count) in facts.groups.get(status).into_iter().flat_map(|group| &group.kinds) {
-            *kinds.entry(kind).or_default() += count;
-        }
-    }
-    let mut by_kind: Vec<(String, i64)> = kinds
-        .into_iter()
-        .map(|(kind, count)| (words::kind(kind).to_owned(), count))
-        .collect();
-    by_kind.sort_by_key(|(_, count)| -count);
-    let before = &facts.trend[..facts.trend.len().saturating_sub(1)];
-    FloodView {
-        limit,
-        count,
-        by_kind,
-        usual_most: before.iter().map(|night| night.new).max().unwrap_or(0),
-        usual_nights: before.len(),
-    }
-}
-
 fn withheld(count: i64) -> ListView {
     ListView {
         count,
@@ -317,7 +380,7 @@ fn list(facts: &Facts, statuses: &[&str], most: usize, locale: Locale) -> ListVi
     // Each group is sorted already; a stable sort keeps that order inside one priority.
     items.sort_by_key(|item| item.priority);
     let rows: Vec<RowView> = items.into_iter().take(most).map(|item| row(item, locale)).collect();
-    let ages = ["0-1 days", "2-7 days", "8-30 days", "over 30 days"]
+    let ages = AGES
         .into_iter()
         .enumerate()
         .map(|(bucket, name)| (name, groups.iter().map(|group| group.ages[bucket]).sum()))
@@ -332,12 +395,32 @@ fn list(facts: &Facts, statuses: &[&str], most: usize, locale: Locale) -> ListVi
     }
 }
 
+/// Oldest first, with a head where another age begins.
 fn by_age(mut list: ListView) -> ListView {
     list.rows.sort_by_key(|row| -row.age_days);
+    let mut last = None;
+    for row in &mut list.rows {
+        let age = age_bucket(row.age_days);
+        if last.replace(age) != Some(age) {
+            let name = AGES[age];
+            let count = list
+                .ages
+                .iter()
+                .find(|(each, _)| *each == name)
+                .map_or(0, |(_, count)| *count);
+            row.age_head = format!("{} ({count})", words::capital(name));
+        }
+    }
     list
 }
 
-fn row(item: &Item, locale: Locale) -> RowView {
+/// Whether a decimal text is zero.
+fn is_zero(amount: &str) -> bool {
+    amount.bytes().all(|b| matches!(b, b'0' | b'.' | b'-'))
+}
+
+/// One row of the report in words.
+pub fn row(item: &Item, locale: Locale) -> RowView {
     let text = |value: &Option<String>| value.as_deref().map(words::shown).unwrap_or_default();
     let amount = |value: &Option<String>| value.as_deref().map_or_else(String::new, |v| words::decimal(v, locale));
     let key = item
@@ -354,13 +437,19 @@ fn row(item: &Item, locale: Locale) -> RowView {
         reopened: item.status == "reopened",
         key: key.map(|key| words::shown(key)).unwrap_or_default(),
         account: text(&item.account),
-        direction: text(&item.direction),
+        direction: match item.direction.as_deref() {
+            Some("in") => "incoming".to_owned(),
+            Some("out") => "outgoing".to_owned(),
+            _ => String::new(),
+        },
+        differs: item.difference.as_deref().is_some_and(|text| !is_zero(text)),
         currency: text(&item.currency),
         ledger_amount: amount(&item.ledger_amount),
         provider_amount: amount(&item.provider_amount),
         difference: amount(&item.difference),
         first_seen: item.first_seen.clone(),
         age_days: item.age_days,
+        age_head: String::new(),
         what_differs: words::shown(&item.what_differs),
         cause: item.likely_cause.clone(),
         action: words::shown(&item.suggested_action),
@@ -379,6 +468,10 @@ fn pending(facts: &Facts, locale: Locale) -> Vec<PendingView> {
 }
 
 fn coverage(facts: &Facts) -> Vec<CoverageView> {
+    let local = |text: &String| match crate::day::parse_instant(text) {
+        Some(at) => at.with_timezone(&facts.night.zone).format("%Y-%m-%d %H:%M").to_string(),
+        None => words::shown(text),
+    };
     let view = |feed: &super::facts::FeedCoverage| CoverageView {
         feed: words::shown(&feed.feed),
         windows: feed.windows,
@@ -386,7 +479,7 @@ fn coverage(facts: &Facts) -> Vec<CoverageView> {
         open: feed.open,
         unstable: feed.unstable,
         rows: feed.rows,
-        oldest_unsealed: feed.oldest_unsealed.clone(),
+        oldest_unsealed: feed.oldest_unsealed.as_ref().map(local),
         reason: feed.reason.as_deref().map(words::shown),
     };
     facts.coverage.iter().map(view).collect()
@@ -408,20 +501,18 @@ fn not_provable(facts: &Facts) -> Option<String> {
     })
 }
 
-fn trend(facts: &Facts) -> Vec<BarView> {
-    let most = facts.trend.iter().map(|night| night.open).max().unwrap_or(0).max(1);
-    let width = |count: i64| (count.saturating_mul(BAR_WIDTH) / most).max(i64::from(count > 0));
-    let view = |night: &super::facts::TrendNight| {
-        let new = night.new.clamp(0, night.open);
-        BarView {
-            business_day: night.business_day.clone(),
-            open: night.open,
-            new: night.new,
-            old_width: width(night.open - new),
-            new_width: width(new),
-        }
-    };
-    facts.trend.iter().map(view).collect()
+/// The nights of the mail's picture, oldest first.
+pub fn picture_nights(facts: &Facts) -> &[TrendNight] {
+    &facts.trend[facts.trend.len().saturating_sub(PICTURE_NIGHTS)..]
+}
+
+fn bar(night: &TrendNight) -> BarView {
+    BarView {
+        business_day: night.business_day.clone(),
+        number: night.business_day.rsplit('-').next().unwrap_or_default().to_owned(),
+        open: night.open,
+        new: night.new,
+    }
 }
 
 fn proofs(facts: &Facts, locale: Locale) -> Vec<ProofView> {
@@ -433,10 +524,7 @@ fn proofs(facts: &Facts, locale: Locale) -> Vec<ProofView> {
         opening: amount(&proof.opening),
         closing: amount(&proof.closing),
         residual: amount(&proof.residual),
-        closes: proof
-            .residual
-            .as_deref()
-            .is_some_and(|r| r.bytes().all(|b| matches!(b, b'0' | b'.' | b'-'))),
+        closes: proof.residual.as_deref().is_some_and(is_zero),
     };
     facts.proofs.iter().map(view).collect()
 }

@@ -4,6 +4,7 @@
 //! Pure text.
 
 use crate::config::Locale;
+use crate::day::Instant;
 use crate::money::Currency;
 use crate::record::{Kind, Verdict};
 
@@ -37,13 +38,13 @@ pub fn verdict_means(verdict: Verdict, unanswered: bool) -> &'static str {
         Verdict::ReconciledWithWarnings => {
             "Everything wanted was read to its end and both sides agree; some rows need a look."
         }
-        Verdict::Discrepancies => "Everything wanted was read to its end; the differences below are real.",
+        Verdict::Discrepancies => "Everything wanted was read to its end; the differences are real.",
         Verdict::Incomplete => {
             "Not everything wanted was read to its end. Nothing is called missing at the provider where the reading has a gap."
         }
         Verdict::NotReconciled => "One side is missing, so the two were not compared.",
         Verdict::Failed => {
-            "The run failed before it could compare. The figures below are those of the last comparison."
+            "The run failed before its reports were made. The figures below are those of the last comparison."
         }
     }
 }
@@ -89,13 +90,52 @@ pub fn kind(kind: &str) -> &str {
 pub fn shown(text: &str) -> String {
     /// Characters of one value in a body; the CSV has it whole.
     const LONGEST: usize = 200;
+    shown_up_to(text, LONGEST)
+}
+
+/// Our own sentence with foreign parts in it: as [`shown`], but long enough for what it says at its end: what to do.
+pub fn told(text: &str) -> String {
+    const LONGEST: usize = 1500;
+    shown_up_to(text, LONGEST)
+}
+
+/// The text with a full stop at its end, if it has no mark of its own.
+pub fn sentence(text: &str) -> String {
+    match text.chars().last() {
+        Some('.' | '!' | '?' | '…') | None => text.to_owned(),
+        Some(_) => format!("{text}."),
+    }
+}
+
+/// A number of bytes for people: `417 bytes`, `21 KB`, `3.4 MB`.
+pub fn size(bytes: usize) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{} KB", bytes.div_ceil(1_000)),
+        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+    }
+}
+
+/// The first letter large, as at the beginning of a line.
+pub fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(char::to_uppercase).into_iter().flatten();
+    first.chain(chars).collect()
+}
+
+/// An instant in a zone, to the minute: `2026-03-05 02:30 America/Lima`.
+pub fn local(at: Instant, zone: chrono_tz::Tz) -> String {
+    format!("{} {}", at.with_timezone(&zone).format("%Y-%m-%d %H:%M"), zone.name())
+}
+
+fn shown_up_to(text: &str, longest: usize) -> String {
     let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
     let mut out: String = text
         .chars()
-        .take(LONGEST)
+        .take(longest)
         .map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c })
         .collect();
-    if text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(longest).is_some() {
         out.push('…');
     }
     out

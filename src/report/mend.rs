@@ -1,0 +1,98 @@
+//! A night that is not whole: what is missing, and whether the next run mends it without anybody. Pure.
+
+use serde::Serialize;
+
+use super::facts::Facts;
+use super::{reading, words};
+use crate::record::Verdict;
+
+/// What stands in a box on top of the mail and the page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MissingView {
+    pub title: &'static str,
+    /// A sentence each.
+    pub what: Vec<String>,
+    /// Whether somebody must do something.
+    pub mends: String,
+}
+
+/// What a night lacks; None for a night that was read to its end and compared.
+pub fn missing(facts: &Facts) -> Option<MissingView> {
+    let title = match facts.night.verdict {
+        Verdict::Incomplete => "What is missing",
+        Verdict::NotReconciled => "Why nothing was compared",
+        Verdict::Failed => "What failed",
+        _ => return None,
+    };
+    let mut what: Vec<String> = facts.unread.iter().map(|window| gap(facts, window)).collect();
+    let named = i64::try_from(what.len()).unwrap_or(0);
+    if facts.unread_count > named {
+        what.push(format!(
+            "{} more readings were not finished.",
+            facts.unread_count - named
+        ));
+    }
+    Some(MissingView {
+        title,
+        what,
+        mends: mends(facts),
+    })
+}
+
+fn gap(facts: &Facts, window: &reading::Unread) -> String {
+    let days = reading::days(&window.from_at, &window.until_at, facts.night.zone);
+    let what = match window.subject.is_empty() {
+        true => format!("{} of {days}", words::shown(&window.feed)),
+        false => format!(
+            "{} of {} ({days})",
+            words::shown(&window.feed),
+            words::shown(&window.subject)
+        ),
+    };
+    let state = match window.state.as_str() {
+        "unstable" => "kept changing while it was read",
+        _ => "was not read to its end",
+    };
+    // What the message says already is not said twice.
+    let message = facts.night.message.as_deref().unwrap_or_default();
+    match window
+        .reason
+        .as_ref()
+        .filter(|reason| !message.contains(reason.as_str()))
+    {
+        Some(reason) => format!("{what} {state}: {}", words::sentence(&words::shown(reason))),
+        None => format!("{what} {state}."),
+    }
+}
+
+/// By the class of what failed ([`crate::failure::Class`]).
+fn mends(facts: &Facts) -> String {
+    use crate::failure::Class;
+    let class = facts.night.class;
+    let text = match (facts.night.verdict, class) {
+        (Verdict::Incomplete, None) => {
+            "The next run reads it again by itself. If it stays, the mail will say so every night."
+        }
+        (_, Some(class)) if class.next_run_mends() => {
+            "The next run tries again by itself; nobody has to do anything unless this stays."
+        }
+        (_, Some(Class::Auth)) => {
+            "The next run does NOT mend it: somebody must mend the login or the permission at the provider first."
+        }
+        (_, Some(Class::Config)) => "The next run does NOT mend it: somebody must correct the settings first.",
+        (_, Some(Class::Data)) => {
+            "The next run mends it only if the data it reads is in order by then: the file or the rows named above."
+        }
+        (_, Some(Class::LocalIo)) => {
+            "The next run mends it only if the machine is in order by then: disk, permissions or database."
+        }
+        (_, Some(Class::Protocol)) => {
+            "The next run tries again; if the provider has changed its answers for good, it does NOT mend it."
+        }
+        (_, Some(Class::Internal)) => {
+            "The next run tries again from what is stored; this is a fault of the program: please report it."
+        }
+        _ => "The next run tries again by itself; if this stays, somebody must look at it.",
+    };
+    text.to_owned()
+}

@@ -1,0 +1,200 @@
+//! `out/index.html`: all nights as a calendar with their verdicts, and every job's last nights side by side. Made of the
+//! runs in the books alone; each day leads to its page.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use minijinja::context;
+use serde::Serialize;
+
+use super::{calendar, files, index, view, words};
+use crate::day::BusinessDay;
+use crate::failure::Failure;
+use crate::record::Verdict;
+use crate::store::Store;
+
+/// Nights in each job's strip.
+const STRIP: usize = 14;
+/// Months that stand open; older ones are folded by year.
+const MONTHS_OPEN: usize = 3;
+
+/// How one job's last run for one day ended.
+#[derive(Clone, Debug, Serialize)]
+struct Night {
+    job: String,
+    verdict: &'static str,
+    /// `good`, `open` or `bad`.
+    tone: &'static str,
+    new: i64,
+    open: i64,
+    resolved: i64,
+}
+
+/// One day of the calendar.
+#[derive(Clone, Debug, Serialize)]
+struct Day {
+    day: String,
+    number: u32,
+    /// The worst of its jobs; `none` between the first and the last night, `out` before and after.
+    tone: &'static str,
+    /// What the day comes to: `3 new, 12 open`.
+    said: String,
+    new: i64,
+    open: i64,
+    jobs: usize,
+}
+
+/// One job of the strips: its name and its last nights, None where no run is recorded.
+#[derive(Clone, Debug, Serialize)]
+struct Strip {
+    job: String,
+    last: Option<Night>,
+    last_day: String,
+    last_good: Option<String>,
+    nights: Vec<(String, Option<Night>)>,
+}
+
+type Nights = BTreeMap<BusinessDay, Vec<Night>>;
+
+/// Writes `out/index.html`.
+///
+/// # Errors
+/// LOCAL-IO for database and disk, INTERNAL when the template fails.
+pub fn write_nights(store: &Store, out: &Path) -> Result<PathBuf, Failure> {
+    let nights = nights(store)?;
+    let html = index::page("nights.html", include_str!("nights.html"), shown(&nights))?;
+    files::put(out, &[], "index.html", html.as_bytes())
+}
+
+/// The last finished run of every job and day.
+fn nights(store: &Store) -> Result<Nights, Failure> {
+    store.read(|conn| {
+        // Bare columns beside max() come from the row of the maximum.
+        let mut statement = conn.prepare(
+            "SELECT business_day, job, verdict, opened, open, resolved, max(run_id) FROM runs
+              WHERE finished_at IS NOT NULL GROUP BY business_day, job ORDER BY business_day, job",
+        )?;
+        let mut rows = statement.query([])?;
+        let mut nights = Nights::new();
+        while let Some(row) = rows.next()? {
+            let day: String = row.get(0)?;
+            let Ok(day) = day.parse() else { continue };
+            let verdict: Option<String> = row.get(2)?;
+            let verdict = verdict.and_then(|word| word.parse().ok()).unwrap_or(Verdict::Failed);
+            nights.entry(day).or_default().push(Night {
+                job: row.get(1)?,
+                verdict: words::verdict(verdict),
+                tone: view::tone(verdict),
+                new: row.get(3)?,
+                open: row.get(4)?,
+                resolved: row.get(5)?,
+            });
+        }
+        Ok(nights)
+    })
+}
+
+fn shown(nights: &Nights) -> minijinja::Value {
+    let ends = nights.keys().next().copied().zip(nights.keys().next_back().copied());
+    let months = ends.map_or_else(Vec::new, |(first, last)| {
+        calendar::months(first, last, |day| cell(nights, day, first, last))
+    });
+    let count = |tone: &str| nights.values().filter(|jobs| worst(jobs) == tone).count();
+    let older = months.get(MONTHS_OPEN..).unwrap_or_default();
+    let years: BTreeSet<i32> = older.iter().map(|month| month.year).collect();
+    let folded: Vec<(i32, Vec<_>)> = years
+        .into_iter()
+        .rev()
+        .map(|year| (year, older.iter().filter(|month| month.year == year).collect()))
+        .collect();
+    let serde = |value| minijinja::Value::from(minijinja::value::Serde(value));
+    context! {
+        months => serde(serde_json::json!(months.iter().take(MONTHS_OPEN).collect::<Vec<_>>())),
+        folded => serde(serde_json::json!(folded)),
+        strips => serde(serde_json::json!(strips(nights))),
+        strip_days => serde(serde_json::json!(strip_days(nights))),
+        first => ends.map(|(first, _)| first.to_string()),
+        last => ends.map(|(_, last)| last.to_string()),
+        nights => nights.len(),
+        good => count("good"),
+        open => count("open"),
+        bad => count("bad"),
+    }
+}
+
+/// The gravest tone of a day's jobs.
+fn worst(jobs: &[Night]) -> &'static str {
+    ["bad", "open", "good"]
+        .into_iter()
+        .find(|tone| jobs.iter().any(|night| night.tone == *tone))
+        .unwrap_or("none")
+}
+
+fn cell(nights: &Nights, day: BusinessDay, first: BusinessDay, last: BusinessDay) -> Day {
+    let jobs = nights.get(&day).map(Vec::as_slice).unwrap_or_default();
+    let sum = |of: fn(&Night) -> i64| jobs.iter().map(of).sum::<i64>();
+    let bad: Vec<String> = jobs
+        .iter()
+        .filter(|night| night.tone == "bad")
+        .map(|night| format!("{} {}", night.job, night.verdict))
+        .collect();
+    let said = match (jobs.len(), bad.is_empty()) {
+        (0, _) => "no run is recorded".to_owned(),
+        (_, true) => format!("{} new, {} open", sum(|n| n.new), sum(|n| n.open)),
+        (_, false) => format!("{}; {} new, {} open", bad.join(", "), sum(|n| n.new), sum(|n| n.open)),
+    };
+    Day {
+        day: day.to_string(),
+        number: chrono::Datelike::day(&day),
+        tone: match jobs.is_empty() {
+            true if (first..=last).contains(&day) => "none",
+            true => "out",
+            false => worst(jobs),
+        },
+        said,
+        new: sum(|n| n.new),
+        open: sum(|n| n.open),
+        jobs: jobs.len(),
+    }
+}
+
+/// The last days up to the newest night, oldest first.
+fn strip_days(nights: &Nights) -> Vec<String> {
+    let (Some(first), Some(last)) = (nights.keys().next(), nights.keys().next_back()) else {
+        return Vec::new();
+    };
+    let days = std::iter::successors(Some(*last), |day| day.pred_opt().filter(|day| day >= first));
+    let mut days: Vec<String> = days.take(STRIP).map(|day| day.to_string()).collect();
+    days.reverse();
+    days
+}
+
+fn strips(nights: &Nights) -> Vec<Strip> {
+    let jobs: BTreeSet<&str> = nights.values().flatten().map(|night| night.job.as_str()).collect();
+    let days = strip_days(nights);
+    jobs.into_iter()
+        .map(|job| {
+            let of = |jobs: &[Night]| jobs.iter().find(|night| night.job == job).cloned();
+            let on = |day: &String| {
+                day.parse()
+                    .ok()
+                    .and_then(|day| nights.get(&day))
+                    .and_then(|jobs| of(jobs))
+            };
+            let mut newest = nights.iter().rev().filter_map(|(day, jobs)| Some((day, of(jobs)?)));
+            let last = newest.next();
+            let mut good = last
+                .clone()
+                .into_iter()
+                .chain(newest)
+                .filter(|(_, night)| night.tone != "bad");
+            Strip {
+                job: job.to_owned(),
+                last_good: good.next().map(|(day, _)| day.to_string()),
+                last_day: last.as_ref().map(|(day, _)| day.to_string()).unwrap_or_default(),
+                last: last.map(|(_, night)| night),
+                nights: days.iter().map(|day| (day.clone(), on(day))).collect(),
+            }
+        })
+        .collect()
+}
