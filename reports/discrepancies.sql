@@ -10,7 +10,7 @@
 --            units or more is one step more urgent, one below 1 unit one step less. A unit is one major unit of the
 --            currency, or as many as are worth roughly as much where they are small (100 yen, 1,000 pesos, 10,000 rupiah).
 -- difference provider - ledger (stated - computed for balances), signed from the merchant's side; an absent side counts 0
--- The last three columns are empty: they are for the reader to fill in.
+-- The last three columns are for the reader: empty until somebody decides, then what stands (`reconciled decide`).
 WITH
   -- Narrow rows first: what is worked out here is worked out once, and the texts are joined at the end.
   weighed AS (
@@ -158,8 +158,8 @@ SELECT discrepancy_id,
        END AS suggested_action,
        suggested_match,
        evidence,
-       NULL AS owner,
-       NULL AS decision,
-       NULL AS note
+       owner,
+       decision,
+       note
   FROM ranked CROSS JOIN discrepancies AS d ON d.rowid = ranked.row
  ORDER BY status = 'acknowledged', priority, majors, thousandths, age_days DESC, discrepancy_id;

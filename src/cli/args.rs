@@ -81,6 +81,14 @@ pub enum Command {
         #[arg(long)]
         day: Option<NaiveDate>,
     },
+    /// Take in a returned discrepancies sheet (CSV or XLSX) with owner, decision and note filled in
+    Decide {
+        /// The sheet [default: every file in the drop folder of the settings, `[desk] inbox`]
+        file: Option<PathBuf>,
+        /// Who decided; needed with FILE
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
     /// Rebuild records from the archived pages and compare with what is stored
     Replay { jobs: Vec<String> },
     /// Integrity of the database: SQLite's own checks, hash chain, raw against records
@@ -187,12 +195,18 @@ pub enum DiscrepancyCommand {
         id: String,
         #[arg(long)]
         note: String,
+        /// Who decided [default: the user at the keyboard]
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
     },
     /// Take an acknowledgement back
     Reopen {
         id: String,
         #[arg(long)]
         note: Option<String>,
+        /// Who decided [default: the user at the keyboard]
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
     },
 }
 

@@ -91,7 +91,8 @@ pub fn verify(args: &Args) -> Result<u8, Failure> {
     let (settings, jobs) = load(args)?;
     let (_, path) = database(args)?;
     let store = Store::open_read_only(&path)?;
-    let findings = checks::verify(&store, &jobs)?;
+    let mut findings = checks::verify(&store, &jobs)?;
+    findings.extend(reconciled::desk::verify(&store)?);
     for finding in &findings {
         say(&format!("{}: {}: {}\n", finding.check, finding.place, finding.what));
     }

@@ -2,19 +2,19 @@
 
 use chrono::Utc;
 use comfy_table::{ContentArrangement, Table, presets};
-use reconciled::compare;
 use reconciled::config::Job;
-use reconciled::day::{day_of, format_instant};
+use reconciled::day::format_instant;
+use reconciled::desk::Decision;
 use reconciled::failure::{Class, Failure};
 use reconciled::record::Kind;
 use reconciled::schedule::next_slot;
-use reconciled::store::{InstanceLock, Store};
+use reconciled::store::Store;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ToSql};
 use serde_json::{Map, Value, json};
 
 use super::args::{Args, DiscrepancyCommand, Filter};
-use super::{choose, database, load, say, say_json};
+use super::{choose, database, desk, load, say, say_json};
 
 /// Every column of the rows of a SELECT, as JSON.
 fn rows(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Map<String, Value>>, Failure> {
@@ -126,8 +126,8 @@ pub fn discrepancies(args: &Args, what: Option<&DiscrepancyCommand>, filter: &Fi
         None => list(args, filter),
         Some(DiscrepancyCommand::List { filter: own }) => list(args, &own.clone().or(filter)),
         Some(DiscrepancyCommand::Show { id }) => show(args, id, filter.json),
-        Some(DiscrepancyCommand::Ack { id, note }) => decide(args, id, Some(note), true),
-        Some(DiscrepancyCommand::Reopen { id, note }) => decide(args, id, note.as_deref(), false),
+        Some(DiscrepancyCommand::Ack { id, note, by }) => desk::decide_one(args, id, Decision::Accept, Some(note), by.as_deref()),
+        Some(DiscrepancyCommand::Reopen { id, note, by }) => desk::decide_one(args, id, Decision::Reopen, note.as_deref(), by.as_deref()),
     }
 }
 
@@ -233,36 +233,6 @@ fn show(args: &Args, id: &str, as_json: bool) -> Result<u8, Failure> {
     say(&table(
         &["at", "business_day", "event", "actor", "from_kind", "to_kind", "note"],
         &events,
-    ));
-    Ok(0)
-}
-
-/// Acknowledges or reopens, in the name of the person at the keyboard.
-fn decide(args: &Args, id: &str, note: Option<&str>, acknowledge: bool) -> Result<u8, Failure> {
-    let (settings, jobs) = load(args)?;
-    let _lock = InstanceLock::take(&settings.database)?;
-    let store = Store::open(&settings.database)?;
-    let job: Option<String> = store.read(|conn| {
-        let mut found = conn.prepare("SELECT job FROM discrepancies WHERE discrepancy_id = ?1")?;
-        Ok(found.query_map([id], |row| row.get(0))?.next().transpose()?)
-    })?;
-    let zone = jobs
-        .iter()
-        .find(|j| Some(&j.name) == job.as_ref())
-        .map_or(chrono_tz::UTC, |j| j.timezone);
-    let (now, actor) = (
-        Utc::now(),
-        std::env::var("USER").unwrap_or_else(|_| "operator".to_owned()),
-    );
-    let day = day_of(now, zone);
-    if acknowledge {
-        compare::acknowledge(&store, id, note.unwrap_or_default(), &actor, now, day)?;
-    } else {
-        compare::reopen(&store, id, note.unwrap_or_default(), &actor, now, day)?;
-    }
-    say(&format!(
-        "{id} {}\n",
-        if acknowledge { "acknowledged" } else { "reopened" }
     ));
     Ok(0)
 }

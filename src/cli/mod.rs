@@ -4,6 +4,7 @@ mod args;
 mod bind_link;
 mod books;
 mod check;
+mod desk;
 mod look;
 mod progress;
 mod run;
@@ -68,6 +69,7 @@ async fn dispatch(args: &Args) -> Result<u8, Failure> {
         Command::Status { json } => look::status(args, *json),
         Command::Discrepancies { what, filter } => look::discrepancies(args, what.as_ref(), filter),
         Command::Report { job, day } => books::report(args, job, *day),
+        Command::Decide { file, by } => desk::decide(args, file.as_deref(), by.as_deref()),
         Command::Replay { jobs } => books::replay(args, jobs),
         Command::Verify => books::verify(args),
         Command::Backup { file } => books::backup(args, file),

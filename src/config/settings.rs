@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::section::is_loopback;
 use super::{
-    Alerts, Http, Mail, Problem, SecretOrPlain, SecretRef, Section, Settings, SmtpTls, Source, Transport, address, file,
+    Alerts, Desk, Http, Mail, Problem, SecretOrPlain, SecretRef, Section, Settings, SmtpTls, Source, Transport, address, file,
 };
 
 /// Where settings are looked for when none are named, in this order.
@@ -83,6 +83,7 @@ fn read(root: &mut Section<'_>, path: &Path, folder: PathBuf) -> Option<Settings
             heartbeat_url: section.secret("heartbeat_url"),
         })
     });
+    let desk = table(root, "desk", |section| Some(desk(section, &folder)));
     Some(Settings {
         file: path.to_owned(),
         database: database?,
@@ -93,6 +94,7 @@ fn read(root: &mut Section<'_>, path: &Path, folder: PathBuf) -> Option<Settings
         mail,
         http: http.unwrap_or_default(),
         alerts: alerts.unwrap_or_default(),
+        desk: desk.unwrap_or_default(),
         folder,
     })
 }
@@ -141,6 +143,21 @@ fn reports(root: &mut Section<'_>, folder: &Path) -> Option<PathBuf> {
 fn published(root: &mut Section<'_>, folder: &Path) -> Option<PathBuf> {
     let text = root.text_or("published", "reconciled-latest.db");
     (!text.is_empty()).then(|| folder.join(text))
+}
+
+fn desk(section: &mut Section<'_>, folder: &Path) -> Desk {
+    let inbox = match section.has("inbox") {
+        true => place(section, folder, "inbox", "returned"),
+        false => None,
+    };
+    let (by, line) = section.text_line("by").unzip();
+    if by.as_deref().is_some_and(|by| by.trim().is_empty()) {
+        section.problem_at(
+            line.unwrap_or_default(),
+            "`desk.by` is empty; name who puts files into the inbox, or leave it out".to_owned(),
+        );
+    }
+    Desk { inbox, by }
 }
 
 fn seconds(section: &mut Section<'_>, key: &str, default: Duration, most: i64) -> Duration {

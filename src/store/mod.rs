@@ -16,6 +16,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use crate::day::Instant;
 use crate::failure::{Class, Failure};
 
+pub mod audit;
 pub mod backup;
 mod bulk;
 pub mod derive;
@@ -25,6 +26,7 @@ pub mod files;
 pub mod open;
 pub mod outbox;
 pub mod pages;
+pub mod periods;
 pub mod replay;
 mod rows;
 pub mod runs;
