@@ -538,7 +538,11 @@ impl House<'_> {
         if self.options.stop.is_cancelled() && outcomes.iter().any(|o| o.class == Some(Class::Partial)) {
             return;
         }
-        let days: std::collections::BTreeSet<BusinessDay> = outcomes.iter().map(|o| o.business_day).collect();
+        let days: std::collections::BTreeSet<BusinessDay> = outcomes
+            .iter()
+            .filter(|o| o.run_id.is_some())
+            .map(|o| o.business_day)
+            .collect();
         let mut failures = Vec::new();
         for day in days {
             failures.extend(report::write_index(self.store, &self.settings.out, day).err());

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use chrono::Utc;
+use chrono::{NaiveDate, Utc};
 use reconciled::config::{Job, Settings};
 use reconciled::day::{Instant, day_of};
-use reconciled::desk::{self, Decision, Receipt, inbox};
+use reconciled::desk::{self, Decision, Receipt, close as closing, inbox, known};
 use reconciled::failure::{Class, Failure};
 use reconciled::store::{InstanceLock, Store, backup};
 
 use super::args::Args;
-use super::{load, say};
+use super::{choose, database, load, say};
 
 /// The wall clock to the millisecond, as the books keep it.
 fn now() -> Instant {
@@ -174,5 +174,66 @@ pub fn decide_one(
         "{id} {}\n",
         if decision == Decision::Accept { "acknowledged" } else { "reopened" }
     ));
+    Ok(0)
+}
+
+/// `reconciled close JOB --through DAY --by NAME`.
+pub fn close(
+    args: &Args,
+    job: &str,
+    through: NaiveDate,
+    by: &str,
+    with_open: bool,
+    note: Option<&str>,
+) -> Result<u8, Failure> {
+    let books = books(args)?;
+    let jobs = choose(books.jobs.clone(), &[job.to_owned()])?;
+    let Some(job) = jobs.first() else {
+        return Err(usage(format!("there is no job {job:?}")));
+    };
+    let wanted = closing::Closing {
+        job,
+        through,
+        by: name(by)?,
+        at: now(),
+        note: note.map(str::trim).filter(|note| !note.is_empty()),
+        with_open,
+    };
+    let closed = closing::close(&books.store, &wanted)?;
+    publish(&books)?;
+    let carried = match closed.carried {
+        0 => "no open discrepancies".to_owned(),
+        n => format!("{n} open discrepancies carried forward"),
+    };
+    say(&format!(
+        "{}: closed from {} through {through}; {carried}, {} acknowledged\naudit trail: {}\n",
+        job.name, closed.from, closed.acknowledged, closed.head
+    ));
+    Ok(0)
+}
+
+/// `reconciled report JOB --as-known-on DAY [--day D]`.
+pub fn as_known(args: &Args, job: &str, day: Option<NaiveDate>, on: NaiveDate) -> Result<u8, Failure> {
+    let (settings, jobs) = load(args)?;
+    let jobs = choose(jobs, &[job.to_owned()])?;
+    let (_, path) = database(args)?;
+    let store = Store::open_read_only(&path)?;
+    let Some(job) = jobs.first() else {
+        return Err(usage(format!("there is no job {job:?}")));
+    };
+    let answer = known::as_known(&store, job, day, on)?;
+    let folders = [
+        answer.day.to_string(),
+        job.name.clone(),
+        format!("as-known-on-{}", answer.night),
+    ];
+    let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+    for file in &answer.files {
+        let path = reconciled::report::files::put(&settings.out, &folders, &file.name, &file.bytes)?;
+        say(&format!("{}\n", path.display()));
+    }
+    for sentence in &answer.says {
+        say(&format!("{sentence}\n"));
+    }
     Ok(0)
 }

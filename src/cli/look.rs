@@ -91,6 +91,7 @@ pub fn status(args: &Args, as_json: bool) -> Result<u8, Failure> {
             "verdict",
             "business_day",
             "last_complete_day",
+            "closed_through",
             "open",
             "new",
             "finished_at",
@@ -113,7 +114,8 @@ fn last_run(conn: &Connection, job: &Job) -> Result<Map<String, Value>, Failure>
         conn,
         "SELECT r.*, r.opened - r.reopened AS new,
                 (SELECT max(business_day) FROM runs WHERE job = r.job AND exit_code = 0 AND finished_at IS NOT NULL)
-                  AS last_complete_day
+                  AS last_complete_day,
+                (SELECT max(through_day) FROM period_closes WHERE job = r.job) AS closed_through
            FROM runs AS r WHERE job = ?1 ORDER BY run_id DESC LIMIT 1",
         &[&job.name],
     )?;

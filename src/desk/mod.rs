@@ -11,10 +11,12 @@
 //! Does not know: how discrepancies are found, how sheets are made, the clock.
 
 
+pub mod close;
 mod csv;
 mod decide;
 pub mod inbox;
 
+pub mod known;
 mod lines;
 mod receipt;
 mod sheet;

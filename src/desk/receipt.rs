@@ -117,7 +117,10 @@ impl Told {
             format!("sheet {:?} ", shown(&self.sheet))
         };
         let id = if self.id.is_empty() { "(no id)" } else { &self.id };
-        let mut line = format!("  {sheet}row {}: {} {}", self.row, shown(id), shown(&self.decision));
+        let mut line = format!("  {sheet}row {}: {}", self.row, shown(id));
+        if !self.decision.is_empty() {
+            line.push_str(&format!(" {}", shown(&self.decision)));
+        }
         if let Some(owner) = &self.owner {
             line.push_str(&format!(", owner {}", shown(owner)));
         }

@@ -87,7 +87,7 @@ impl Taking<'_> {
         for line in lines {
             self.one(line, return_id, before.as_ref().map(|b| b.0.as_str()))?;
         }
-        self.end(return_id)?;
+        self.end(return_id, before.is_some())?;
         self.receipt.before = before.map(|(_, at, by)| (at, by));
         Ok(())
     }
@@ -244,12 +244,17 @@ impl Taking<'_> {
         Ok(())
     }
 
-    fn end(&mut self, return_id: i64) -> Result<(), Failure> {
+    fn end(&mut self, return_id: i64, again: bool) -> Result<(), Failure> {
         let receipt = &self.receipt;
         let counts = [&receipt.applied, &receipt.unchanged, &receipt.refused].map(|told| told.len() as i64);
-        if counts[0] == 0 && counts[2] == 0 {
+        if counts[0] == 0 && (counts[2] == 0 || again) {
             // Nothing happened: a file that came twice leaves no trace twice.
-            self.tx.execute("DELETE FROM returned_files WHERE return_id = ?1", [return_id])?;
+            for sql in [
+                "DELETE FROM refused_decisions WHERE return_id = ?1",
+                "DELETE FROM returned_files WHERE return_id = ?1",
+            ] {
+                self.tx.execute(sql, [return_id])?;
+            }
         } else {
             self.tx.execute(
                 "UPDATE returned_files SET applied = ?2, unchanged = ?3, refused = ?4 WHERE return_id = ?1",
