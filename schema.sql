@@ -597,7 +597,8 @@ SELECT transaction_id, job, provider, account, feed, subject, provider_id, refer
 CREATE VIEW v_open_discrepancies AS
 SELECT discrepancy_id, job, kind, state, provider, account, direction, reference, provider_id, ledger_id, currency,
        provider_amount, ledger_amount, difference, provider_amount_minor, ledger_amount_minor, difference_minor, provider_status, ledger_status, occurred_at, booked_at,
-       business_day, first_seen_day, last_seen_day, age_days, what_differs, detail, evidence, suggested_match, note
+       business_day, first_seen_day, last_seen_day, age_days, what_differs, detail, evidence, suggested_match,
+       owner, decision, note, closed_day
   FROM discrepancies
  WHERE state IN ('open', 'acknowledged');
 
@@ -662,3 +663,109 @@ SELECT t.job, t.business_day, t.provider_id, t.reference, t.currency, t.amount_m
                       AND NOT EXISTS (SELECT 1 FROM transactions AS y
                                        WHERE y.job = x.job AND y.direction = x.direction AND y.reference = x.reference
                                          AND y.provider_id = x.provider_id AND y.vanished_at IS NULL AND y.reference <> ''));
+
+-- How old is what is open? Per job, kind, currency and age: the ages are those of the discrepancies report.
+--   age_bucket      0-1 days, 2-7 days, 8-30 days, over 30 days: since the business day of the run that opened it
+--   open            how many are open, acknowledged ones not included
+--   acknowledged    how many a person accepted, explained or wrote off
+--   oldest_day      first_seen_day of the oldest one
+CREATE VIEW v_ageing AS
+SELECT job, kind, currency, age_bucket, open, acknowledged, oldest_day, difference_minor,
+       CASE WHEN difference_minor IS NULL THEN NULL
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(difference_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 1000), abs(difference_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 10000), abs(difference_minor % 10000))
+      ELSE printf('%s%d.%02d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 100), abs(difference_minor % 100)) END AS difference
+  FROM (SELECT job, kind, currency,
+               CASE WHEN age_days <= 1 THEN '0-1 days' WHEN age_days <= 7 THEN '2-7 days' WHEN age_days <= 30 THEN '8-30 days'
+                    ELSE 'over 30 days' END AS age_bucket,
+               sum(state = 'open') AS open, sum(state = 'acknowledged') AS acknowledged, min(first_seen_day) AS oldest_day,
+               sum(coalesce(difference_minor, 0)) AS difference_minor
+          FROM discrepancies
+         WHERE state <> 'resolved'
+         GROUP BY job, kind, currency, 4);
+
+-- The match rate, with its one definition: of the provider records of a business day that settled (current version, listed
+-- still; fees and mandates are no payments of their own), how many stand in `matches`. What is pending inside its grace
+-- counts as not matched yet; what a person accepted stays not matched. It looks at every record: give it time on millions.
+--   settled         settled records of the day
+--   matched         those of them that have their entry
+--   unmatched       the others
+--   match_rate      matched / settled in percent, cut (not rounded) to two decimals: 100.00 means all of them
+CREATE VIEW v_match_rate AS
+SELECT job, business_day, currency, settled, matched, settled - matched AS unmatched,
+       printf('%d.%02d', matched * 100 / settled, matched * 10000 / settled % 100) AS match_rate
+  FROM (SELECT job, business_day, currency, count(*) AS settled,
+               sum(transaction_id IN (SELECT m.transaction_id FROM matches AS m)) AS matched
+          FROM transactions
+         WHERE status = 'settled' AND vanished_at IS NULL AND kind NOT IN ('fee', 'binding', 'unknown')
+         GROUP BY job, business_day, currency);
+
+-- What the providers charged, per day and kind, as their settled records state it. Fees that are records of their own
+-- (PayVyne) stand in `fee_minor` of the payment they name and are not counted twice.
+--   records         settled records that state a fee
+--   amount_minor    their amounts together, signed, in `currency`; NULL where a fee has another currency than its record
+--   fee_minor       their fees together, positive = cost
+CREATE VIEW v_fees_by_day AS
+SELECT job, provider, account, business_day, direction, kind, currency, records, amount_minor,
+       CASE WHEN amount_minor IS NULL THEN NULL
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(amount_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
+      ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END AS amount, fee_minor,
+       CASE WHEN fee_minor IS NULL THEN NULL
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(fee_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 1000), abs(fee_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 10000), abs(fee_minor % 10000))
+      ELSE printf('%s%d.%02d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 100), abs(fee_minor % 100)) END AS fee
+  FROM (SELECT job, provider, account, business_day, direction, kind, fee_currency AS currency, count(*) AS records,
+               iif(min(currency = fee_currency), sum(amount_minor), NULL) AS amount_minor, sum(fee_minor) AS fee_minor
+          FROM transactions
+         WHERE status = 'settled' AND vanished_at IS NULL AND fee_minor IS NOT NULL AND kind <> 'fee'
+         GROUP BY job, provider, account, business_day, direction, kind, fee_currency);
+
+-- How much moved, or did not, per day, direction and status. Fees and mandates are left out.
+--   count           records
+--   amount_minor    their amounts together, signed from the merchant's side
+CREATE VIEW v_volume_by_status AS
+SELECT job, provider, business_day, direction, status, currency, count, amount_minor,
+       CASE WHEN amount_minor IS NULL THEN NULL
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(amount_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
+      ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END AS amount
+  FROM (SELECT job, provider, business_day, direction, status, currency, count(*) AS count, sum(amount_minor) AS amount_minor
+          FROM transactions
+         WHERE vanished_at IS NULL AND kind NOT IN ('fee', 'binding')
+         GROUP BY job, provider, business_day, direction, status, currency);
+
+-- Every decision, and whether it still holds.
+--   holds           yes: it stands; replaced: a later decision took its place; expired: the values changed since;
+--                   resolved: its cause is gone
+CREATE VIEW v_decisions AS
+SELECT c.decision_id, c.discrepancy_id, d.job, c.version, c.decision, c.owner, c.note, c.actor, c.at, c.business_day,
+       c.source, c.source_row, c.kind, c.currency, c.difference_minor, c.difference, c.what_differs,
+       CASE WHEN EXISTS (SELECT 1 FROM decisions AS o WHERE o.discrepancy_id = c.discrepancy_id AND o.version > c.version)
+            THEN 'replaced'
+            WHEN EXISTS (SELECT 1 FROM discrepancy_events AS e
+                          WHERE e.discrepancy_id = c.discrepancy_id AND e.event_id > c.event_id AND e.event = 'decision_expired')
+            THEN 'expired'
+            WHEN d.state = 'resolved' THEN 'resolved'
+            ELSE 'yes' END AS holds
+  FROM decisions AS c JOIN discrepancies AS d ON d.discrepancy_id = c.discrepancy_id;
+
+-- Records of closed days that the provider changed, or served for the first time, after the day was closed.
+--   closed_through  the day through which the job was closed then
+--   known_since     as-of instant of the run that first read the new version
+--   amount_before   decimal text of the version before; NULL: it was not known before
+--   status_before   its status
+CREATE VIEW v_late_changes AS
+SELECT v.job, v.business_day, c.closed_through, v.seen_at AS known_since, v.provider, v.account, v.feed, v.provider_id,
+       v.reference, v.currency, b.amount AS amount_before, v.amount, b.fee AS fee_before, v.fee, b.status AS status_before,
+       v.status, v.version
+  FROM transaction_versions AS v
+  JOIN (SELECT job, max(through_day) AS closed_through FROM period_closes GROUP BY job) AS c
+    ON c.job = v.job AND v.business_day <= c.closed_through
+  LEFT JOIN transaction_versions AS b ON b.transaction_id = v.transaction_id AND b.version = v.version - 1
+ WHERE v.seen_at > (SELECT p.as_of FROM period_closes AS p
+                     WHERE p.job = v.job AND p.through_day >= v.business_day ORDER BY p.through_day LIMIT 1);

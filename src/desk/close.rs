@@ -209,8 +209,12 @@ fn open_items(conn: &Connection, closing: &Closing<'_>) -> Result<(i64, i64), Fa
     )?;
     if open > 0 && !closing.with_open {
         return Err(data(format!(
-            "{open} {} of these days open; decide about them (`reconciled decide`), or carry them forward with --with-open",
-            if open == 1 { "discrepancy is" } else { "discrepancies are" }
+            "{open} {} open; decide about them (`reconciled decide`), or carry them forward with --with-open",
+            if open == 1 {
+                "discrepancy of these days is"
+            } else {
+                "discrepancies of these days are"
+            }
         )));
     }
     Ok((open, acknowledged))

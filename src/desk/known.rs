@@ -61,7 +61,10 @@ pub fn as_known(store: &Store, job: &Job, day: Option<BusinessDay>, on: Business
         if day.is_none() {
             answer.says.push(format!("{name}: the bytes frozen on the night of {}", night.day));
             answer.files.push(file.clone());
-        } else if let Some(bytes) = only_day(&file.bytes, wanted)? {
+        } else if let Some(bytes) = only_day(&file.bytes, wanted)?
+            && !file.name.ends_with("_summary.csv")
+        {
+            // The summary is about a night, not about the days of its rows.
             answer.says.push(format!(
                 "{name}: the rows about {wanted} of the file frozen on the night of {}",
                 night.day
