@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::compare::{self, LedgerLeg};
 use crate::config::{Job, JobSource, ProviderSetup, Settings};
 use crate::day::{BusinessDay, Instant, last_day_over};
-use crate::failure::{Class, Failure};
 use crate::desk;
+use crate::failure::{Class, Failure};
 use crate::fetch::{self, Progress};
 use crate::ledger;
 use crate::mail;
@@ -213,7 +213,11 @@ fn take_returned(settings: &Settings, store: &Store, due: &[Due<'_>], options: &
                 if receipt.is_clean() {
                     tracing::info!(file = place, counts, "a returned sheet was taken in");
                 } else {
-                    tracing::warn!(file = place, counts, "a returned sheet was refused in part; its receipt says why");
+                    tracing::warn!(
+                        file = place,
+                        counts,
+                        "a returned sheet was refused in part; its receipt says why"
+                    );
                 }
             }
         }

@@ -35,7 +35,10 @@ fn books(args: &Args) -> Result<Books, Failure> {
     if !settings.database.exists() {
         return Err(Failure::new(
             Class::LocalIo,
-            format!("there is no database {} yet; `reconciled run` makes it", settings.database.display()),
+            format!(
+                "there is no database {} yet; `reconciled run` makes it",
+                settings.database.display()
+            ),
         ));
     }
     let lock = InstanceLock::take(&settings.database)?;
@@ -86,10 +89,16 @@ pub fn decide(args: &Args, file: Option<&Path>, by: Option<&str>) -> Result<u8, 
     }
     let mut what = Vec::new();
     if refused > 0 {
-        what.push(format!("{refused} {} refused", if refused == 1 { "decision was" } else { "decisions were" }));
+        what.push(format!(
+            "{refused} {} refused",
+            if refused == 1 { "decision was" } else { "decisions were" }
+        ));
     }
     if unreadable > 0 {
-        what.push(format!("{unreadable} {} not readable", if unreadable == 1 { "file is" } else { "files are" }));
+        what.push(format!(
+            "{unreadable} {} not readable",
+            if unreadable == 1 { "file is" } else { "files are" }
+        ));
     }
     Err(Failure::new(
         Class::Data,
@@ -102,7 +111,8 @@ pub fn decide(args: &Args, file: Option<&Path>, by: Option<&str>) -> Result<u8, 
 
 fn one_file(books: &Books, file: &Path, by: Option<&str>) -> Result<Receipt, Failure> {
     let by = by.ok_or_else(|| usage("who decided? say it with --by NAME"))?;
-    let unread = |error: std::io::Error| usage(format!("the sheet {} cannot be read: {}", file.display(), error.kind()));
+    let unread =
+        |error: std::io::Error| usage(format!("the sheet {} cannot be read: {}", file.display(), error.kind()));
     let size = std::fs::metadata(file).map_err(unread)?;
     if !size.is_file() || size.len() > desk::MOST_BYTES {
         return Err(usage(format!(
@@ -145,7 +155,9 @@ pub fn decide_one(
 ) -> Result<u8, Failure> {
     let note = note.map(str::trim).filter(|note| !note.is_empty());
     if decision == Decision::Accept && note.is_none() {
-        return Err(usage("an acknowledgement needs a note: who reads it later must know why"));
+        return Err(usage(
+            "an acknowledgement needs a note: who reads it later must know why",
+        ));
     }
     let books = books(args)?;
     let job: Option<String> = books.store.read(|conn| {
@@ -172,7 +184,11 @@ pub fn decide_one(
     desk::decide_one(&books.store, id, &wish)?;
     say(&format!(
         "{id} {}\n",
-        if decision == Decision::Accept { "acknowledged" } else { "reopened" }
+        if decision == Decision::Accept {
+            "acknowledged"
+        } else {
+            "reopened"
+        }
     ));
     Ok(0)
 }

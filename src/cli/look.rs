@@ -128,8 +128,12 @@ pub fn discrepancies(args: &Args, what: Option<&DiscrepancyCommand>, filter: &Fi
         None => list(args, filter),
         Some(DiscrepancyCommand::List { filter: own }) => list(args, &own.clone().or(filter)),
         Some(DiscrepancyCommand::Show { id }) => show(args, id, filter.json),
-        Some(DiscrepancyCommand::Ack { id, note, by }) => desk::decide_one(args, id, Decision::Accept, Some(note), by.as_deref()),
-        Some(DiscrepancyCommand::Reopen { id, note, by }) => desk::decide_one(args, id, Decision::Reopen, note.as_deref(), by.as_deref()),
+        Some(DiscrepancyCommand::Ack { id, note, by }) => {
+            desk::decide_one(args, id, Decision::Accept, Some(note), by.as_deref())
+        }
+        Some(DiscrepancyCommand::Reopen { id, note, by }) => {
+            desk::decide_one(args, id, Decision::Reopen, note.as_deref(), by.as_deref())
+        }
     }
 }
 

@@ -53,7 +53,10 @@ impl Late {
             let through = closed.map(|day| format!(" (closed through {day})")).unwrap_or_default();
             return Self {
                 closed_day: Some(about),
-                told: Some(format!("about {about}{through}, became known on {today}: {}", found.what_differs)),
+                told: Some(format!(
+                    "about {about}{through}, became known on {today}: {}",
+                    found.what_differs
+                )),
             };
         }
         if let Some(known) = known
@@ -74,7 +77,10 @@ impl Late {
 }
 
 fn mark(found: &mut Discrepancy, about: BusinessDay, known_on: BusinessDay) {
-    found.detail = format!("{}; about {about}, which was closed when this became known on {known_on}", found.detail);
+    found.detail = format!(
+        "{}; about {about}, which was closed when this became known on {known_on}",
+        found.detail
+    );
 }
 
 /// Writes tonight's statement. Lines of closed days stay as they are; where the provider now gives another figure for one,

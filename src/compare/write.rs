@@ -10,8 +10,8 @@ use super::discrepancy::{self, Discrepancy};
 use super::identity;
 use super::items::{Found, Item, Pending};
 use super::keys::Keys;
-use super::life::{self, Event, Past, State, Tonight};
 use super::late::Late;
+use super::life::{self, Event, Past, State, Tonight};
 use super::places::Places;
 use super::rows::{Record, Rows, day, word};
 use super::{Case, Findings};
@@ -308,7 +308,8 @@ impl<'c, 'a> Writer<'c, 'a> {
         // Most rows only grow older, which no seal is about.
         let after = audit::digest(self.conn, Sealed::Discrepancy, hex)?;
         if before != after {
-            self.seals.line(Sealed::Discrepancy, hex, after.as_deref().unwrap_or("-"));
+            self.seals
+                .line(Sealed::Discrepancy, hex, after.as_deref().unwrap_or("-"));
         }
         Ok(())
     }
@@ -356,7 +357,10 @@ impl<'c, 'a> Writer<'c, 'a> {
                 }
                 resolve.execute((&hex, self.case.business_day.to_string()))?;
                 let told = self.closed.filter(|closed| about <= *closed).map(|closed| {
-                    format!("of {about}, closed through {closed}; cleared on {}", self.case.business_day)
+                    format!(
+                        "of {about}, closed through {closed}; cleared on {}",
+                        self.case.business_day
+                    )
                 });
                 self.log(&hex, event, Some(past.kind), None, told.as_deref())?;
             }

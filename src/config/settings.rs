@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::section::is_loopback;
 use super::{
-    Alerts, Desk, Http, Mail, Problem, SecretOrPlain, SecretRef, Section, Settings, SmtpTls, Source, Transport, address, file,
+    Alerts, Desk, Http, Mail, Problem, SecretOrPlain, SecretRef, Section, Settings, SmtpTls, Source, Transport,
+    address, file,
 };
 
 /// Where settings are looked for when none are named, in this order.

@@ -116,7 +116,9 @@ fn last_run(conn: &Connection, closing: &Closing<'_>) -> Result<LastRun, Failure
         })
         .optional()?;
     let Some((run_id, as_of, day, verdict)) = found else {
-        return Err(usage("it was never run; `reconciled run` reconciles it first".to_owned()));
+        return Err(usage(
+            "it was never run; `reconciled run` reconciles it first".to_owned(),
+        ));
     };
     let last = LastRun {
         run_id,
@@ -126,7 +128,9 @@ fn last_run(conn: &Connection, closing: &Closing<'_>) -> Result<LastRun, Failure
     };
     let over = last_day_over(closing.at, closing.job.fetch.settle, closing.job.timezone);
     if closing.through > over {
-        return Err(usage(format!("that day is not over; the last day that is over is {over}")));
+        return Err(usage(format!(
+            "that day is not over; the last day that is over is {over}"
+        )));
     }
     if closing.through > last.business_day {
         return Err(usage(format!(

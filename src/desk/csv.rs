@@ -26,7 +26,10 @@ pub fn table(bytes: &[u8]) -> Result<Table, String> {
     }
     let fits = |separator: &&u8| {
         let head = rows(&text, **separator, HEADER_WITHIN);
-        head.is_ok_and(|rows| rows.iter().any(|(_, cells)| cells.len() > 1 && cells.iter().any(|c| is_id(c))))
+        head.is_ok_and(|rows| {
+            rows.iter()
+                .any(|(_, cells)| cells.len() > 1 && cells.iter().any(|c| is_id(c)))
+        })
     };
     let Some(separator) = SEPARATORS.iter().find(fits) else {
         return Err(format!(
@@ -66,7 +69,9 @@ fn rows(text: &str, separator: u8, most: usize) -> Result<Vec<(i64, Vec<String>)
         rows.push((number, record.iter().map(str::to_owned).collect()));
     }
     if most == MOST_ROWS {
-        return Err(format!("the sheet has more than {MOST_ROWS} rows; return only the rows that carry a decision"));
+        return Err(format!(
+            "the sheet has more than {MOST_ROWS} rows; return only the rows that carry a decision"
+        ));
     }
     Ok(rows)
 }
@@ -97,8 +102,12 @@ mod tests {
 
     #[test]
     fn separators_line_ends_and_quotes_do_not_matter() {
-        let wanted = [(1, vec!["discrepancy_id", "note"]), (2, vec!["a", "x"]), (3, vec!["b", "y"])]
-            .map(|(n, cells)| (n, cells.into_iter().map(str::to_owned).collect::<Vec<_>>()));
+        let wanted = [
+            (1, vec!["discrepancy_id", "note"]),
+            (2, vec!["a", "x"]),
+            (3, vec!["b", "y"]),
+        ]
+        .map(|(n, cells)| (n, cells.into_iter().map(str::to_owned).collect::<Vec<_>>()));
         for text in [
             "discrepancy_id,note\r\na,x\r\nb,y\r\n",
             "\u{feff}discrepancy_id;note\na;x\nb;y",

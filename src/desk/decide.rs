@@ -164,14 +164,16 @@ pub fn apply(
     if after == present.standing && state == present.state {
         return Ok(Ok(Effect::Unchanged));
     }
-    tx.prepare_cached("UPDATE discrepancies SET state = ?2, owner = ?3, decision = ?4, note = ?5 WHERE discrepancy_id = ?1")?
-        .execute(params![
-            present.id,
-            state.as_str(),
-            after.owner,
-            after.decision.map(Decision::as_str),
-            after.note
-        ])?;
+    tx.prepare_cached(
+        "UPDATE discrepancies SET state = ?2, owner = ?3, decision = ?4, note = ?5 WHERE discrepancy_id = ?1",
+    )?
+    .execute(params![
+        present.id,
+        state.as_str(),
+        after.owner,
+        after.decision.map(Decision::as_str),
+        after.note
+    ])?;
     let event_id = tx
         .prepare_cached(
             "INSERT INTO discrepancy_events (discrepancy_id, at, business_day, event, actor, note)

@@ -64,9 +64,13 @@ fn waiting(folder: &Path, wall: SystemTime, quiet_for: Duration) -> Result<Vec<S
             continue;
         };
         let lower = name.to_lowercase();
-        let unfinished = name.starts_with('.') || name.starts_with("~$") || UNFINISHED.iter().any(|end| lower.ends_with(end));
+        let unfinished =
+            name.starts_with('.') || name.starts_with("~$") || UNFINISHED.iter().any(|end| lower.ends_with(end));
         // Not through links: what a link names is not in this folder.
-        let meta = entry.path().symlink_metadata().map_err(|error| trouble(&entry.path(), &error))?;
+        let meta = entry
+            .path()
+            .symlink_metadata()
+            .map_err(|error| trouble(&entry.path(), &error))?;
         if unfinished || !meta.is_file() {
             continue;
         }

@@ -59,7 +59,9 @@ pub fn as_known(store: &Store, job: &Job, day: Option<BusinessDay>, on: Business
     for file in &frozen {
         let name = file.name.replacen(&night.day.to_string(), &wanted.to_string(), 1);
         if day.is_none() {
-            answer.says.push(format!("{name}: the bytes frozen on the night of {}", night.day));
+            answer
+                .says
+                .push(format!("{name}: the bytes frozen on the night of {}", night.day));
             answer.files.push(file.clone());
         } else if let Some(bytes) = only_day(&file.bytes, wanted)?
             && !file.name.ends_with("_summary.csv")
@@ -80,14 +82,18 @@ pub fn as_known(store: &Store, job: &Job, day: Option<BusinessDay>, on: Business
             night.day
         ));
         let sql = include_str!("known_discrepancies.sql");
-        answer.files.push(made(store, job, "discrepancies_from_events", sql, wanted, &night)?);
+        answer
+            .files
+            .push(made(store, job, "discrepancies_from_events", sql, wanted, &night)?);
     }
     answer.says.push(format!(
         "transactions: every record about {wanted} in the version that was known at {}, from the stored versions",
         night.as_of
     ));
     let sql = include_str!("known_transactions.sql");
-    answer.files.push(made(store, job, "transactions", sql, wanted, &night)?);
+    answer
+        .files
+        .push(made(store, job, "transactions", sql, wanted, &night)?);
     Ok(answer)
 }
 
@@ -102,7 +108,12 @@ fn last_night(store: &Store, job: &str, on: BusinessDay) -> Result<Night, Failur
             })
             .optional()?)
     })?;
-    let none = || Failure::new(Class::Usage, format!("{job}: nothing was known on {on}; its first night came later"));
+    let none = || {
+        Failure::new(
+            Class::Usage,
+            format!("{job}: nothing was known on {on}; its first night came later"),
+        )
+    };
     let (day, run_id, as_of) = found.ok_or_else(none)?;
     Ok(Night {
         day: day.parse().map_err(|_| none())?,
@@ -139,7 +150,10 @@ fn only_day(bytes: &[u8], day: BusinessDay) -> Result<Option<Vec<u8>>, Failure> 
     let damaged = || Failure::new(Class::LocalIo, "a frozen file is no CSV; run `reconciled verify`");
     let head = text.split(|b| *b == b'\r').next().unwrap_or_default();
     let separator = head.iter().copied().find(|b| matches!(b, b',' | b';')).unwrap_or(b',');
-    let mut reader = ReaderBuilder::new().has_headers(false).delimiter(separator).from_reader(text);
+    let mut reader = ReaderBuilder::new()
+        .has_headers(false)
+        .delimiter(separator)
+        .from_reader(text);
     let mut writer = WriterBuilder::new()
         .delimiter(separator)
         .terminator(Terminator::CRLF)
@@ -171,7 +185,8 @@ mod tests {
     #[test]
     fn the_rows_of_a_day_keep_their_bytes() {
         let day = "2026-03-04".parse().unwrap();
-        let file = b"\xEF\xBB\xBFa;business_day;note\r\n1;2026-03-04;\"x;\"\"y\"\"\"\r\n2;2026-03-05;z\r\n3;2026-03-04;\r\n";
+        let file =
+            b"\xEF\xBB\xBFa;business_day;note\r\n1;2026-03-04;\"x;\"\"y\"\"\"\r\n2;2026-03-05;z\r\n3;2026-03-04;\r\n";
         let kept = only_day(file, day).unwrap().unwrap();
         assert_eq!(
             String::from_utf8(kept).unwrap(),

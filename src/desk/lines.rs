@@ -121,7 +121,13 @@ fn header(table: &Table) -> Result<Option<(usize, Columns)>, String> {
     };
     let needed = NEEDED.map(|name| find(name).unwrap_or(usize::MAX));
     let welcome = WELCOME.map(&mut find);
-    missing.extend(NEEDED.iter().zip(needed).filter(|(_, at)| *at == usize::MAX).map(|(name, _)| *name));
+    missing.extend(
+        NEEDED
+            .iter()
+            .zip(needed)
+            .filter(|(_, at)| *at == usize::MAX)
+            .map(|(name, _)| *name),
+    );
     let sheet = if table.sheet.is_empty() {
         String::new()
     } else {
@@ -134,7 +140,10 @@ fn header(table: &Table) -> Result<Option<(usize, Columns)>, String> {
         ));
     }
     if !twice.is_empty() {
-        return Err(format!("the header{sheet} names {} twice; which one is meant?", twice.join(", ")));
+        return Err(format!(
+            "the header{sheet} names {} twice; which one is meant?",
+            twice.join(", ")
+        ));
     }
     Ok(Some((at, Columns { needed, welcome })))
 }
@@ -211,7 +220,10 @@ fn one_decimal_sign(lines: &mut [Line]) -> Result<(), String> {
         )),
         [None, Some(_)] => {
             for line in lines {
-                line.shown.amounts_mut().into_iter().for_each(|amount| *amount = amount.replace(',', "."));
+                line.shown
+                    .amounts_mut()
+                    .into_iter()
+                    .for_each(|amount| *amount = amount.replace(',', "."));
             }
             Ok(())
         }

@@ -10,7 +10,6 @@
 //!
 //! Does not know: how discrepancies are found, how sheets are made, the clock.
 
-
 pub mod close;
 mod csv;
 mod decide;

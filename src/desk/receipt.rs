@@ -70,20 +70,32 @@ impl Receipt {
             format!("sha256       {}", self.sha256),
         ];
         if let Some(why) = &self.unreadable {
-            lines.extend([String::new(), format!("The file was refused as a whole: {}", shown_long(why))]);
+            lines.extend([
+                String::new(),
+                format!("The file was refused as a whole: {}", shown_long(why)),
+            ]);
             return finish(lines);
         }
         lines.push(format!("audit trail  {}", self.head));
         if let Some((at, by)) = &self.before {
             lines.extend([
                 String::new(),
-                format!("The same decisions were taken in at {at} from {}; they have no effect twice.", shown(by)),
+                format!(
+                    "The same decisions were taken in at {at} from {}; they have no effect twice.",
+                    shown(by)
+                ),
             ]);
         }
         lines.extend(self.remarks.iter().map(|remark| format!("\n{remark}")));
         for (title, told) in [
-            ("Refused: please look at these rows, correct them and return them again", &self.refused),
-            ("Owner or note without a decision: nothing was done; write `assign`, `explain` or another decision", &self.undecided),
+            (
+                "Refused: please look at these rows, correct them and return them again",
+                &self.refused,
+            ),
+            (
+                "Owner or note without a decision: nothing was done; write `assign`, `explain` or another decision",
+                &self.undecided,
+            ),
             ("Applied", &self.applied),
             ("Unchanged: it stood so already", &self.unchanged),
         ] {
@@ -92,7 +104,10 @@ impl Receipt {
                 lines.extend(told.iter().map(Told::line));
             }
         }
-        lines.extend([String::new(), format!("{} rows carry no decision and were passed over.", self.without)]);
+        lines.extend([
+            String::new(),
+            format!("{} rows carry no decision and were passed over.", self.without),
+        ]);
         finish(lines)
     }
 }

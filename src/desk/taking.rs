@@ -55,7 +55,11 @@ pub fn take_in(
         }
     };
     receipt.without = found.without;
-    receipt.remarks = tables.iter().filter_map(|table| table.remark).map(str::to_owned).collect();
+    receipt.remarks = tables
+        .iter()
+        .filter_map(|table| table.remark)
+        .map(str::to_owned)
+        .collect();
     let zones: BTreeMap<&str, Tz> = jobs.iter().map(|job| (job.name.as_str(), job.timezone)).collect();
     store.write(|tx| {
         let mut taking = Taking {
@@ -171,13 +175,10 @@ impl Taking<'_> {
         let Ok(decision) = Decision::read(&line.decision) else {
             return Ok(false);
         };
-        Ok(self.tx.prepare_cached(sql)?.exists(params![
-            line.id,
-            content,
-            line.owner,
-            line.note,
-            decision.as_str()
-        ])?)
+        Ok(self
+            .tx
+            .prepare_cached(sql)?
+            .exists(params![line.id, content, line.owner, line.note, decision.as_str()])?)
     }
 
     fn judge(&mut self, line: &Line, return_id: i64) -> Result<Result<Effect, String>, Failure> {

@@ -25,7 +25,8 @@ pub fn tables(bytes: &[u8]) -> Result<Vec<Table>, String> {
 }
 
 fn unreadable() -> String {
-    "it is no Excel workbook that can be read (OpenDocument or a damaged file?); save it as .xlsx or as CSV UTF-8".to_owned()
+    "it is no Excel workbook that can be read (OpenDocument or a damaged file?); save it as .xlsx or as CSV UTF-8"
+        .to_owned()
 }
 
 /// A small file may unpack to more than the memory holds.

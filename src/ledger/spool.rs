@@ -265,7 +265,12 @@ impl Entry {
         content.text(rest.ledger_id.as_deref());
         content.text(rest.account.as_deref());
         content.whole(rest.fee_minor);
-        for text in [&rest.ledger_status, &rest.booked_at, &rest.x_external_id, &rest.reference_no] {
+        for text in [
+            &rest.ledger_status,
+            &rest.booked_at,
+            &rest.x_external_id,
+            &rest.reference_no,
+        ] {
             content.text(text.as_deref());
         }
         content.text(Some(&rest.source));

@@ -270,7 +270,10 @@ pub(crate) fn decoded(bytes: &[u8]) -> Result<(String, Option<&'static str>), St
         Ok(text) => Ok((text, None)),
         Err(Some(BadText::Invalid { encoding: "UTF-8", .. })) if !bytes.starts_with(b"\xEF\xBB\xBF") => {
             let text = read(Encoding::Windows1252).map_err(|bad| bad_text(bad.as_ref()))?;
-            Ok((text, Some("it is not UTF-8 and was read as Windows-1252; look whether the notes' letters are right")))
+            Ok((
+                text,
+                Some("it is not UTF-8 and was read as Windows-1252; look whether the notes' letters are right"),
+            ))
         }
         Err(bad) => Err(bad_text(bad.as_ref())),
     }

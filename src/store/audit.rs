@@ -422,8 +422,8 @@ pub fn reseal(tx: &Connection, actor: &str, at: Instant, reason: &str) -> Result
 
 /// The chain itself: every entry follows from the one before.
 fn walk(conn: &Connection, findings: &mut Vec<Finding>) -> Result<Known, Failure> {
-    let mut statement =
-        conn.prepare("SELECT entry_id, at, actor, act, job, subject, sealed, chain FROM audit_trail ORDER BY entry_id")?;
+    let mut statement = conn
+        .prepare("SELECT entry_id, at, actor, act, job, subject, sealed, chain FROM audit_trail ORDER BY entry_id")?;
     let mut rows = statement.query([])?;
     let (mut known, mut before, mut number) = (Known::new(), String::new(), 0);
     while let Some(row) = rows.next()? {

@@ -8,9 +8,17 @@ async fn a_sheet_goes_out_comes_back_and_the_next_night_shows_what_was_decided()
     let rows = shop.rows(5, b',');
     assert_eq!(
         rows.values().map(|row| row["kind"].as_str()).collect::<Vec<_>>(),
-        ["missing_in_provider", "amount_mismatch", "amount_mismatch", "missing_in_ledger"]
+        [
+            "missing_in_provider",
+            "amount_mismatch",
+            "amount_mismatch",
+            "missing_in_ledger"
+        ]
     );
-    assert!(rows.values().all(|row| row["owner"].is_empty() && row["decision"].is_empty() && row["note"].is_empty()));
+    assert!(
+        rows.values()
+            .all(|row| row["owner"].is_empty() && row["decision"].is_empty() && row["note"].is_empty())
+    );
     let sheet = shop.filled(
         5,
         b',',
@@ -37,11 +45,16 @@ async fn a_sheet_goes_out_comes_back_and_the_next_night_shows_what_was_decided()
         [&row["status"], &row["owner"], &row["decision"], &row["note"]].map(String::as_str)
     };
     assert_eq!(shown("A-1"), ["acknowledged", "", "accept", ""]);
-    assert_eq!(shown("A-2"), ["acknowledged", "", "explain", "a fee of the bank\nsee mail"]);
+    assert_eq!(
+        shown("A-2"),
+        ["acknowledged", "", "explain", "a fee of the bank\nsee mail"]
+    );
     assert_eq!(shown("A-3"), ["persisting", "Ben", "assign", ""]);
     assert_eq!(shown("'-A5"), ["persisting", "", "", ""]);
     assert_eq!(
-        shop.sql("SELECT version, decision, owner, actor, source, source_row, difference FROM decisions ORDER BY source_row"),
+        shop.sql(
+            "SELECT version, decision, owner, actor, source, source_row, difference FROM decisions ORDER BY source_row"
+        ),
         [
             "1|explain||Ana|back.csv|2|34.50",
             "1|accept||Ana|back.csv|3|-10.00",
@@ -73,10 +86,18 @@ async fn a_decision_is_versioned_taken_back_and_handed_on() {
     assert_eq!(shop.standing("A-1"), "open||Ben|");
     assert_eq!(
         shop.sql("SELECT version, decision, holds FROM v_decisions ORDER BY version"),
-        ["1|accept|replaced", "2|write_off|replaced", "3|assign|replaced", "4|reopen|yes"]
+        [
+            "1|accept|replaced",
+            "2|write_off|replaced",
+            "3|assign|replaced",
+            "4|reopen|yes"
+        ]
     );
     // What was sent before and taken back stays taken back: the same file has no effect twice, in whatever form.
-    assert_eq!(decide("1.csv", fill("A-1", "accept", "first")), "0 applied, 1 unchanged, 0 refused");
+    assert_eq!(
+        decide("1.csv", fill("A-1", "accept", "first")),
+        "0 applied, 1 unchanged, 0 refused"
+    );
     let (header, mut rows) = cells(&shop.filled(5, b',', &[fill("A-1", "accept", "first")]), b',');
     rows.reverse();
     let receipt = shop.take("other-form.csv", &written(&header, &rows, b';'));
@@ -105,16 +126,25 @@ async fn every_row_that_cannot_be_used_is_refused_with_its_reason_and_the_others
     };
     let cases: Vec<(Vec<String>, &str)> = vec![
         (good.clone(), ""),
-        (with(&good, &[("note", "other words")]), "row 2 decides otherwise about the same discrepancy"),
+        (
+            with(&good, &[("note", "other words")]),
+            "row 2 decides otherwise about the same discrepancy",
+        ),
         (with(&other, &[("decision", "explain")]), "`explain` needs a note"),
         (with(&other, &[("decision", "write_off")]), "`write_off` needs a note"),
-        (with(&other, &[("decision", "assign")]), "`assign` needs a name in the column `owner`"),
+        (
+            with(&other, &[("decision", "assign")]),
+            "`assign` needs a name in the column `owner`",
+        ),
         (
             with(&other, &[("decision", "acept"), ("note", "x")]),
             "there is no decision \"acept\"; did you mean",
         ),
         (
-            with(&other, &[("decision", "accept"), ("discrepancy_id", "0123456789abcdef")]),
+            with(
+                &other,
+                &[("decision", "accept"), ("discrepancy_id", "0123456789abcdef")],
+            ),
             "no discrepancy bears this id",
         ),
         (
@@ -159,10 +189,18 @@ async fn every_row_that_cannot_be_used_is_refused_with_its_reason_and_the_others
         let receipt = shop.take("one.csv", &written(&header, std::slice::from_ref(row), b','));
         assert_eq!(receipt.refused.len(), 1, "{number}");
         let told = &receipt.refused[0];
-        assert!(told.why.contains(why) && told.row == 2, "{number}: {} / {why}", told.why);
+        assert!(
+            told.why.contains(why) && told.row == 2,
+            "{number}: {} / {why}",
+            told.why
+        );
         assert!(receipt.text().contains("row 2: "), "{}", receipt.text());
     }
-    assert!(receipt.refused[0].why.contains(cases[1].1), "{}", receipt.refused[0].why);
+    assert!(
+        receipt.refused[0].why.contains(cases[1].1),
+        "{}",
+        receipt.refused[0].why
+    );
     // Nothing a person wrote is lost.
     let kept = shop.sql("SELECT source_row, note FROM refused_decisions WHERE return_id = 1 AND position = 1");
     assert_eq!(kept, ["3|other words"]);
@@ -173,15 +211,24 @@ async fn every_row_that_cannot_be_used_is_refused_with_its_reason_and_the_others
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_expires_when_the_values_change_and_the_old_sheet_is_stale_then() {
     let shop = Shop::after_a_night("en").await;
-    let old = shop.filled(5, b',', &[fill("A-1", "accept", "known"), fill("A-2", "accept", "known")]);
+    let old = shop.filled(
+        5,
+        b',',
+        &[fill("A-1", "accept", "known"), fill("A-2", "accept", "known")],
+    );
     assert_eq!(shop.take("old.csv", &old).counts(), "2 applied, 0 unchanged, 0 refused");
-    shop.books(&[("A-1", "95.00", 1), ("A-2", "1200.00", 1), ("A-4", "10.00", 1), ("-A5", "5.00", 1)]);
+    shop.books(&[
+        ("A-1", "95.00", 1),
+        ("A-2", "1200.00", 1),
+        ("A-4", "10.00", 1),
+        ("-A5", "5.00", 1),
+    ]);
     shop.night(6).await;
     assert_eq!(shop.standing("A-1"), "open|||");
     assert_eq!(shop.standing("A-2"), "acknowledged|accept||known");
     assert_eq!(
         shop.sql(
-            "SELECT event, actor, note FROM discrepancy_events JOIN discrepancies USING (discrepancy_id)
+            "SELECT event, actor, e.note FROM discrepancy_events AS e JOIN discrepancies USING (discrepancy_id)
               WHERE reference = 'A-1' ORDER BY event_id"
         ),
         [
@@ -192,7 +239,10 @@ async fn a_decision_expires_when_the_values_change_and_the_old_sheet_is_stale_th
              amount_mismatch (amount: 95.00 -> 90.00)",
         ]
     );
-    assert_eq!(shop.sql("SELECT holds FROM v_decisions ORDER BY decision_id"), ["yes", "expired"]);
+    assert_eq!(
+        shop.sql("SELECT holds FROM v_decisions ORDER BY decision_id"),
+        ["yes", "expired"]
+    );
     let receipt = shop.take("old-again.csv", &refill(&old, b',', &[fill("A-1", "accept", "still")]));
     assert!(
         receipt.refused[0].why.contains("ledger_amount was 100.00 and is 95.00"),
@@ -202,10 +252,18 @@ async fn a_decision_expires_when_the_values_change_and_the_old_sheet_is_stale_th
     let new = shop.filled(6, b',', &[fill("A-1", "accept", "known")]);
     assert_eq!(shop.take("new.csv", &new).counts(), "1 applied, 1 unchanged, 0 refused");
     // What is gone cannot be decided about any more.
-    shop.books(&[("A-1", "90.00", 1), ("A-2", "1200.00", 1), ("A-4", "10.00", 1), ("-A5", "5.00", 1)]);
+    shop.books(&[
+        ("A-1", "90.00", 1),
+        ("A-2", "1200.00", 1),
+        ("A-4", "10.00", 1),
+        ("-A5", "5.00", 1),
+    ]);
     shop.night(7).await;
     let receipt = shop.take("late.csv", &refill(&new, b',', &[fill("A-1", "explain", "too late")]));
-    assert!(receipt.refused[0].why.contains("it is resolved since 2026-03-07"), "{receipt:?}");
+    assert!(
+        receipt.refused[0].why.contains("it is resolved since 2026-03-07"),
+        "{receipt:?}"
+    );
     shop.assert_whole();
 }
 
@@ -213,7 +271,12 @@ async fn a_decision_expires_when_the_values_change_and_the_old_sheet_is_stale_th
 async fn the_same_night_again_after_an_expiry_changes_nothing() {
     let shop = Shop::after_a_night("en").await;
     shop.take("old.csv", &shop.filled(5, b',', &[fill("A-1", "accept", "known")]));
-    shop.books(&[("A-1", "95.00", 1), ("A-2", "1200.00", 1), ("A-4", "10.00", 1), ("-A5", "5.00", 1)]);
+    shop.books(&[
+        ("A-1", "95.00", 1),
+        ("A-2", "1200.00", 1),
+        ("A-4", "10.00", 1),
+        ("-A5", "5.00", 1),
+    ]);
     shop.night(6).await;
     let (sheet, events) = (shop.sheet(6), shop.sql("SELECT * FROM discrepancy_events, audit_trail"));
     shop.night(6).await;
@@ -226,7 +289,11 @@ async fn an_owner_or_a_note_alone_decides_nothing_and_is_told() {
     let shop = Shop::after_a_night("en").await;
     let receipt = shop.take("note.csv", &shop.filled(5, b',', &[fill("A-1", "", "please look")]));
     assert_eq!(receipt.counts(), "0 applied, 0 unchanged, 0 refused");
-    assert!(receipt.text().contains("Owner or note without a decision"), "{}", receipt.text());
+    assert!(
+        receipt.text().contains("Owner or note without a decision"),
+        "{}",
+        receipt.text()
+    );
     assert_eq!(shop.standing("A-1"), "open|||");
 }
 
@@ -246,24 +313,44 @@ async fn the_commands_ack_and_reopen_write_the_same_history() {
     );
     shop.assert_whole();
     for (args, code, why) in [
-        (vec!["discrepancies", "ack", &id, "--note", " "], 64, "an acknowledgement needs a note"),
-        (vec!["discrepancies", "ack", "0123456789abcdef", "--note", "x"], 64, "it does not exist"),
+        (
+            vec!["discrepancies", "ack", &id, "--note", " "],
+            64,
+            "an acknowledgement needs a note",
+        ),
+        (
+            vec!["discrepancies", "ack", "0123456789abcdef", "--note", "x"],
+            64,
+            "it does not exist",
+        ),
     ] {
         let refused = shop.program(&args);
-        assert!(refused.status.code() == Some(code) && says(&refused, why), "{refused:?}");
+        assert!(
+            refused.status.code() == Some(code) && says(&refused, why),
+            "{refused:?}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_says_what_it_did_and_ends_with_65_when_something_was_refused() {
     let shop = Shop::after_a_night("en").await;
-    shop.write("back.csv", shop.filled(5, b',', &[fill("A-1", "accept", ""), fill("A-2", "explain", "")]));
+    shop.write(
+        "back.csv",
+        shop.filled(5, b',', &[fill("A-1", "accept", ""), fill("A-2", "explain", "")]),
+    );
     let done = shop.program(&["decide", "back.csv", "--by", "Ana"]);
     assert_eq!(done.status.code(), Some(65), "{done:?}");
-    assert!(says(&done, "1 applied, 0 unchanged, 1 refused") && says(&done, "1 decision was refused"), "{done:?}");
+    assert!(
+        says(&done, "1 applied, 0 unchanged, 1 refused") && says(&done, "1 decision was refused"),
+        "{done:?}"
+    );
     for (args, why) in [
         (vec!["decide", "back.csv"], "who decided?"),
-        (vec!["decide", "nowhere.csv", "--by", "Ana"], "nowhere.csv cannot be read"),
+        (
+            vec!["decide", "nowhere.csv", "--by", "Ana"],
+            "nowhere.csv cannot be read",
+        ),
         (vec!["decide", "back.csv", "--by", " "], "--by must name a person"),
     ] {
         let refused = shop.program(&args);
@@ -275,7 +362,10 @@ async fn the_command_says_what_it_did_and_ends_with_65_when_something_was_refuse
 async fn the_drop_folder_is_emptied_into_taken_and_refused_with_a_receipt_beside_each_file() {
     let shop = Shop::after_a_night("en").await;
     shop.write("returned/good.csv", shop.filled(5, b',', &[fill("A-1", "accept", "")]));
-    shop.write("returned/mixed.csv", shop.filled(5, b',', &[fill("A-2", "accept", ""), fill("A-3", "explain", "")]));
+    shop.write(
+        "returned/mixed.csv",
+        shop.filled(5, b',', &[fill("A-2", "accept", ""), fill("A-3", "explain", "")]),
+    );
     shop.write("returned/holiday.jpg", b"\xFF\xD8\xFF\xE0\x00\x10JFIF");
     shop.write("returned/~$good.xlsx", "lock");
     shop.write("returned/half.csv.part", "x");
@@ -295,7 +385,10 @@ async fn the_drop_folder_is_emptied_into_taken_and_refused_with_a_receipt_beside
         assert_eq!(exists(&shop.path("returned").join(name)), there, "{name}");
     }
     let receipt = std::fs::read_to_string(shop.path("returned/refused/mixed.csv.receipt.txt")).unwrap();
-    assert!(receipt.contains("`explain` needs a note") && receipt.contains("returned by  inbox"), "{receipt}");
+    assert!(
+        receipt.contains("`explain` needs a note") && receipt.contains("returned by  inbox"),
+        "{receipt}"
+    );
     assert_eq!(shop.standing("A-2"), "acknowledged|accept||");
     // The same name again keeps the earlier file.
     shop.write("returned/good.csv", shop.filled(5, b',', &[fill("A-1", "accept", "")]));
@@ -314,9 +407,17 @@ async fn a_run_takes_the_drop_folder_in_before_it_compares() {
     shop.night(6).await;
     assert!(exists(&path));
     let earlier = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
-    std::fs::File::options().write(true).open(&path).unwrap().set_modified(earlier).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_modified(earlier)
+        .unwrap();
     shop.night(7).await;
     assert!(!exists(&path) && exists(&shop.path("returned/taken/back.csv")));
     assert_eq!(shop.rows(7, b',')["A-1"]["decision"], "accept");
-    assert_eq!(shop.sql("SELECT actor, at FROM decisions"), ["inbox|2026-03-08T08:00:00.000Z"]);
+    assert_eq!(
+        shop.sql("SELECT actor, at FROM decisions"),
+        ["inbox|2026-03-08T08:00:00.000Z"]
+    );
 }

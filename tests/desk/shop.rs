@@ -88,8 +88,18 @@ impl Shop {
     /// A shop with one difference of each kind that these tests need, after its first night.
     pub async fn after_a_night(locale: &str) -> Self {
         let shop = Self::speaking(locale);
-        shop.provider(&[("A-1", "90.00", 1), ("A-2", "1234.50", 1), ("A-3", "7.00", 1), ("A-4", "10.00", 1)]);
-        shop.books(&[("A-1", "100.00", 1), ("A-2", "1200.00", 1), ("A-4", "10.00", 1), ("-A5", "5.00", 1)]);
+        shop.provider(&[
+            ("A-1", "90.00", 1),
+            ("A-2", "1234.50", 1),
+            ("A-3", "7.00", 1),
+            ("A-4", "10.00", 1),
+        ]);
+        shop.books(&[
+            ("A-1", "100.00", 1),
+            ("A-2", "1200.00", 1),
+            ("A-4", "10.00", 1),
+            ("-A5", "5.00", 1),
+        ]);
         shop.night(5).await;
         shop
     }
@@ -218,7 +228,9 @@ impl Shop {
     }
 
     pub fn id(&self, reference: &str) -> String {
-        let found = self.sql(&format!("SELECT discrepancy_id FROM discrepancies WHERE reference = '{reference}'"));
+        let found = self.sql(&format!(
+            "SELECT discrepancy_id FROM discrepancies WHERE reference = '{reference}'"
+        ));
         found[0].clone()
     }
 

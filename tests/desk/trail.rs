@@ -4,7 +4,14 @@ use super::shop::{Shop, fill, says};
 
 async fn decided() -> Shop {
     let shop = Shop::after_a_night("en").await;
-    shop.take("a.csv", &shop.filled(5, b',', &[fill("A-1", "accept", "known"), fill("A-2", "explain", "fee")]));
+    shop.take(
+        "a.csv",
+        &shop.filled(
+            5,
+            b',',
+            &[fill("A-1", "accept", "known"), fill("A-2", "explain", "fee")],
+        ),
+    );
     shop.night(6).await;
     shop
 }
@@ -64,16 +71,27 @@ async fn every_edit_to_what_was_found_decided_or_booked_is_noticed_and_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trail_that_was_cut_or_built_anew_lacks_the_head_that_was_printed() {
     let shop = decided().await;
-    let head = shop.sql("SELECT entry_id || ':' || chain FROM audit_trail ORDER BY entry_id DESC LIMIT 1").remove(0);
+    let head = shop
+        .sql("SELECT entry_id || ':' || chain FROM audit_trail ORDER BY entry_id DESC LIMIT 1")
+        .remove(0);
     let verify = |head: &str| shop.program(&["verify", "--head", head]);
     let good = verify(&head);
-    assert!(good.status.code() == Some(0) && says(&good, &format!("head {head}")), "{good:?}");
+    assert!(
+        good.status.code() == Some(0) && says(&good, &format!("head {head}")),
+        "{good:?}"
+    );
     let bad = verify("3:0123");
-    assert!(bad.status.code() == Some(74) && says(&bad, "does not stand in it any more"), "{bad:?}");
+    assert!(
+        bad.status.code() == Some(74) && says(&bad, "does not stand in it any more"),
+        "{bad:?}"
+    );
     // The newest decision is cut off together with its traces: the chain alone cannot show it, the printed head does.
     shop.tamper("DELETE FROM audit_trail WHERE entry_id = (SELECT max(entry_id) FROM audit_trail)");
     let cut = verify(&head);
-    assert!(cut.status.code() == Some(74) && says(&cut, "does not stand in it any more"), "{cut:?}");
+    assert!(
+        cut.status.code() == Some(74) && says(&cut, "does not stand in it any more"),
+        "{cut:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
