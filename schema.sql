@@ -613,6 +613,8 @@ SELECT job, feed, subject, from_at, until_at, state, sealed_at, pages, rows, rea
   FROM windows;
 
 -- Money per job, day, direction, kind, status and currency.
+--   count           records
+--   fee_minor       their fees together, positive = cost
 CREATE VIEW v_daily_totals AS
 SELECT job, provider, account, business_day, direction, kind, status, currency, count, amount_minor,
        CASE WHEN amount_minor IS NULL THEN NULL
@@ -758,6 +760,7 @@ SELECT c.decision_id, c.discrepancy_id, d.job, c.version, c.decision, c.owner, c
 --   closed_through  the day through which the job was closed then
 --   known_since     as-of instant of the run that first read the new version
 --   amount_before   decimal text of the version before; NULL: it was not known before
+--   fee_before      its fee as decimal text
 --   status_before   its status
 CREATE VIEW v_late_changes AS
 SELECT v.job, v.business_day, c.closed_through, v.seen_at AS known_since, v.provider, v.account, v.feed, v.provider_id,

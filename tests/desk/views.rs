@@ -184,24 +184,23 @@ fn said(name: &str) -> (String, BTreeMap<String, String>) {
         .iter()
         .take_while(|line| !line.starts_with(')') && !line.is_empty())
     {
-        let Some((code, text)) = line.split_once("-- ") else {
+        let code = line.split_once("-- ").map_or(*line, |(code, _)| code);
+        let word = code.split_whitespace().next().unwrap_or_default();
+        let is_name = word
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if code.starts_with("  ") && !code.starts_with("   ") && is_name && !word.is_empty() {
+            column = Some(word.to_owned());
+        }
+        let Some((_, text)) = line.split_once("-- ") else {
             continue;
         };
-        let word = code.split_whitespace().next().unwrap_or_default();
-        let own = code.starts_with("  ")
-            && !code.starts_with("   ")
-            && word
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if code.trim().is_empty() && line.starts_with("  -- ") {
             // `-- amount: what it is` above a generated column.
             if let Some((name, text)) = text.split_once(": ") {
                 columns.insert(name.to_owned(), text.to_owned());
             }
             continue;
-        }
-        if own && !word.is_empty() {
-            column = Some(word.to_owned());
         }
         if let Some(column) = &column {
             let told: &mut String = columns.entry(column.clone()).or_default();
@@ -240,6 +239,7 @@ fn metadata() -> Value {
         }
     }
     let mut tables = Map::new();
+    let mut unexplained = Vec::new();
     for name in &objects {
         let mut columns = Map::new();
         for column in names(&conn, &format!("SELECT name FROM pragma_table_xinfo('{name}')")) {
@@ -255,7 +255,10 @@ fn metadata() -> Value {
                 {
                     format!("{column}_minor as plain decimal text")
                 }
-                (None, None) => panic!("{name}.{column} is explained nowhere in schema.sql"),
+                (None, None) => {
+                    unexplained.push(format!("{name}.{column}"));
+                    continue;
+                }
             };
             columns.insert(column, json!(text));
         }
@@ -263,6 +266,7 @@ fn metadata() -> Value {
         assert!(!description.is_empty(), "{name}");
         tables.insert(name.clone(), json!({ "description": description, "columns": columns }));
     }
+    assert!(unexplained.is_empty(), "schema.sql explains nowhere {unexplained:?}");
     let mut queries_of: Map<String, Value> = Map::new();
     for (number, (title, sql)) in queries().into_iter().enumerate() {
         queries_of.insert(format!("q{:02}", number + 1), json!({ "title": title, "sql": sql }));
