@@ -382,7 +382,13 @@ CREATE TABLE discrepancies (
   detail          TEXT  NOT NULL,             -- in words; relations begin with their id (`tupay R1`)
   evidence        TEXT  NOT NULL DEFAULT '',  -- feed, day, page and row; file and line
   suggested_match TEXT,                       -- the one entry or record that would fit without a shared key
-  note            TEXT,                       -- what a person wrote when acknowledging
+  owner           TEXT,                       -- who looks after it, as last assigned
+  decision        TEXT                        -- what a person decided about these very values: accept, explain, write_off,
+                                              -- assign; NULL: nothing, or it was taken back or has expired
+                  CHECK (decision = 'accept' OR decision = 'explain' OR decision = 'write_off' OR decision = 'assign'),
+  note            TEXT,                       -- what the person wrote when deciding
+  closed_day      TEXT,                       -- the closed day it is about, when it arose or changed after that day was
+                                              -- closed: `business_day` is then the open day on which that became known
   -- provider_amount: provider_amount_minor as plain decimal text
   provider_amount TEXT GENERATED ALWAYS AS (CASE WHEN provider_amount_minor IS NULL THEN NULL
       WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(provider_amount_minor AS TEXT)
@@ -412,7 +418,8 @@ CREATE TABLE discrepancy_events (
   business_day   TEXT    NOT NULL,            -- last day of the run; the day of the decision
   event          TEXT    NOT NULL             -- what happened
                  CHECK (event = 'opened' OR event = 'changed' OR event = 'resolved' OR event = 'reopened'
-                     OR event = 'acknowledged' OR event = 'noted'),
+                     OR event = 'acknowledged' OR event = 'noted' OR event = 'assigned' OR event = 'decision_expired'
+                     OR event = 'late_change'),
   actor          TEXT    NOT NULL,            -- `run` or a person
   note           TEXT,                        -- what the person wrote
   from_kind      TEXT,                        -- kind before
@@ -420,6 +427,105 @@ CREATE TABLE discrepancy_events (
 ) STRICT;
 CREATE INDEX discrepancy_events_by_id ON discrepancy_events (discrepancy_id, event_id);
 CREATE INDEX discrepancy_events_by_day ON discrepancy_events (business_day, discrepancy_id);
+
+-- One row per decision a person took about a discrepancy, with the values it was taken about; never changed. Whether it
+-- still holds says `v_decisions`.
+CREATE TABLE decisions (
+  decision_id    INTEGER PRIMARY KEY,         -- counts up
+  discrepancy_id TEXT    NOT NULL REFERENCES discrepancies (discrepancy_id), -- what was decided about
+  version        INTEGER NOT NULL,            -- 1, 2, …: the how-manieth decision about it
+  decision       TEXT    NOT NULL             -- accept, explain, write_off: acknowledged; assign: to an owner; reopen: taken back
+                 CHECK (decision IN ('accept', 'explain', 'write_off', 'assign', 'reopen')),
+  owner          TEXT,                        -- who looks after it from then on; NULL: as before
+  note           TEXT,                        -- why; explain and write_off always have one
+  actor          TEXT    NOT NULL,            -- who decided
+  at             TEXT    NOT NULL,            -- when, wall clock
+  business_day   TEXT    NOT NULL,            -- the day of `at` in the job's zone
+  source         TEXT    NOT NULL,            -- name of the returned file, or `command`
+  source_row     INTEGER,                     -- its row there as a spreadsheet counts, header included; NULL: a command
+  return_id      INTEGER REFERENCES returned_files (return_id), -- the file; NULL: a command
+  event_id       INTEGER NOT NULL,            -- the event it wrote into the life of the discrepancy
+  kind           TEXT    NOT NULL,            -- kind of the discrepancy at that time
+  currency       TEXT,                        -- ISO 4217
+  difference_minor INTEGER,                   -- difference at that time, minor units
+  what_differs   TEXT    NOT NULL,            -- what differed at that time
+  -- difference: difference_minor as plain decimal text
+  difference     TEXT GENERATED ALWAYS AS (CASE WHEN difference_minor IS NULL THEN NULL
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(difference_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 1000), abs(difference_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 10000), abs(difference_minor % 10000))
+      ELSE printf('%s%d.%02d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 100), abs(difference_minor % 100)) END) VIRTUAL,
+  UNIQUE (discrepancy_id, version)
+) STRICT;
+
+-- One row per sheet with decisions that came back, in the order in which they were taken in.
+CREATE TABLE returned_files (
+  return_id      INTEGER PRIMARY KEY,         -- counts up
+  name           TEXT    NOT NULL,            -- name of the file
+  sha256         TEXT    NOT NULL,            -- of its bytes: the same file again has no effect
+  content_sha256 TEXT    NOT NULL,            -- of its decisions: the same ones saved in another form have none either
+  actor          TEXT    NOT NULL,            -- who returned it
+  at             TEXT    NOT NULL,            -- when it was taken in, wall clock
+  applied        INTEGER NOT NULL,            -- decisions that took effect
+  unchanged      INTEGER NOT NULL,            -- decisions that stood in the books already
+  refused        INTEGER NOT NULL             -- decisions that were refused, each with its reason in `refused_decisions`
+) STRICT;
+CREATE INDEX returned_files_by_content ON returned_files (content_sha256);
+
+-- One row per decision in a returned sheet that was refused: nothing a person wrote is lost.
+CREATE TABLE refused_decisions (
+  return_id      INTEGER NOT NULL REFERENCES returned_files (return_id), -- the file
+  position       INTEGER NOT NULL,            -- order of the refusals in the file
+  sheet          TEXT    NOT NULL,            -- sheet of a workbook; '' for CSV
+  source_row     INTEGER NOT NULL,            -- row as a spreadsheet counts, header included
+  discrepancy_id TEXT    NOT NULL,            -- as it stood in the sheet
+  decision       TEXT    NOT NULL,            -- as it stood in the sheet
+  owner          TEXT,                        -- as it stood in the sheet
+  note           TEXT,                        -- as it stood in the sheet
+  reason         TEXT    NOT NULL,            -- why it was refused, and what to do
+  PRIMARY KEY (return_id, position)
+) STRICT, WITHOUT ROWID;
+
+-- One row per closing of a period. A job is closed through the greatest day here: reports of closed days are frozen,
+-- and what a provider changes about them later appears in the open period with both days named. Never changed.
+CREATE TABLE period_closes (
+  close_id       INTEGER PRIMARY KEY,         -- counts up
+  job            TEXT    NOT NULL,            -- name of the job file
+  from_day       TEXT    NOT NULL,            -- first day that this closing closed
+  through_day    TEXT    NOT NULL,            -- last day that this closing closed
+  actor          TEXT    NOT NULL,            -- who closed
+  at             TEXT    NOT NULL,            -- when, wall clock
+  as_of          TEXT    NOT NULL,            -- as-of instant of the last run before it: what was known when it was closed
+  note           TEXT,                        -- what the person wrote
+  carried        INTEGER NOT NULL,            -- discrepancies of closed days that were open and are carried forward
+  acknowledged   INTEGER NOT NULL             -- acknowledged ones of closed days
+) STRICT;
+CREATE UNIQUE INDEX period_closes_by_job ON period_closes (job, through_day);
+
+-- The audit trail: one row per act that changed what people rely on, chained. An act is a comparison that stored
+-- something, a ledger that was taken in, a decision, a closing, or a reseal (rows removed or masked by `prune` and `erase`).
+--
+-- `sealed` holds one line per row written by the act: kind of row, key, first half of its SHA-256 (`-` when it was
+-- removed). The last seal of a row is what it must be now. `chain` is the SHA-256 over the entry before it and over this
+-- one, so that no entry can be changed, removed or put between without breaking every chain value after it.
+-- `reconciled verify` walks the chain, works out every seal again, and names each row that is not what its last seal says.
+--
+-- What is sealed: `discrepancies` (what a run writes about a difference; state, owner, decision, note and days are worked
+-- out again from the events and decisions), `discrepancy_events`, `decisions`, `returned_files`, `period_closes`, the frozen
+-- files and the statement of closed days, and each job's `ledger_entries` as a whole. What it cannot show: that the newest
+-- entries were cut off together with their rows, or that somebody built the whole chain anew. Therefore the head of the
+-- chain is printed by `verify`, `decide` and `close` and stands in every receipt: `verify --head` finds it again, or not.
+CREATE TABLE audit_trail (
+  entry_id       INTEGER PRIMARY KEY,         -- counts up without gaps
+  at             TEXT    NOT NULL,            -- as-of instant of the run; for a person's act the wall clock
+  actor          TEXT    NOT NULL,            -- `run`, or who
+  act            TEXT    NOT NULL             -- what was done
+                 CHECK (act IN ('compared', 'ledger_read', 'decided', 'closed', 'resealed')),
+  job            TEXT    NOT NULL,            -- name of the job file; '' when it is about several
+  subject        TEXT    NOT NULL,            -- business day, discrepancy, name of the file, or reason
+  sealed         TEXT    NOT NULL,            -- `discrepancy 0123456789abcdef <digest>` and the like, one per line
+  chain          TEXT    NOT NULL             -- SHA-256 over the entry before and this one
+) STRICT;
 
 -- One row per line of the proof per account, currency and business day, where the provider states balances.
 CREATE TABLE statement_lines (
@@ -530,7 +636,8 @@ SELECT transaction_id, job, provider, account, feed, subject, provider_id, refer
 CREATE VIEW v_open_discrepancies AS
 SELECT discrepancy_id, job, kind, state, provider, account, direction, reference, provider_id, ledger_id, currency,
        provider_amount, ledger_amount, difference, provider_amount_minor, ledger_amount_minor, difference_minor, provider_status, ledger_status, occurred_at, booked_at,
-       business_day, first_seen_day, last_seen_day, age_days, what_differs, detail, evidence, suggested_match, note
+       business_day, first_seen_day, last_seen_day, age_days, what_differs, detail, evidence, suggested_match,
+       owner, decision, note, closed_day
   FROM discrepancies
  WHERE state IN ('open', 'acknowledged');
 
@@ -545,6 +652,8 @@ SELECT job, feed, subject, from_at, until_at, state, sealed_at, pages, rows, rea
   FROM windows;
 
 -- Money per job, day, direction, kind, status and currency.
+--   count           records
+--   fee_minor       their fees together, positive = cost
 CREATE VIEW v_daily_totals AS
 SELECT job, provider, account, business_day, direction, kind, status, currency, count, amount_minor,
        CASE WHEN amount_minor IS NULL THEN NULL
@@ -595,3 +704,110 @@ SELECT t.job, t.business_day, t.provider_id, t.reference, t.currency, t.amount_m
                       AND NOT EXISTS (SELECT 1 FROM transactions AS y
                                        WHERE y.job = x.job AND y.direction = x.direction AND y.reference = x.reference
                                          AND y.provider_id = x.provider_id AND y.vanished_at IS NULL AND y.reference <> ''));
+
+-- How old is what is open? Per job, kind, currency and age: the ages are those of the discrepancies report.
+--   age_bucket      0-1 days, 2-7 days, 8-30 days, over 30 days: since the business day of the run that opened it
+--   open            how many are open, acknowledged ones not included
+--   acknowledged    how many a person accepted, explained or wrote off
+--   oldest_day      first_seen_day of the oldest one
+CREATE VIEW v_ageing AS
+SELECT job, kind, currency, age_bucket, open, acknowledged, oldest_day, difference_minor,
+       CASE WHEN difference_minor IS NULL THEN NULL
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(difference_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 1000), abs(difference_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 10000), abs(difference_minor % 10000))
+      ELSE printf('%s%d.%02d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 100), abs(difference_minor % 100)) END AS difference
+  FROM (SELECT job, kind, currency,
+               CASE WHEN age_days <= 1 THEN '0-1 days' WHEN age_days <= 7 THEN '2-7 days' WHEN age_days <= 30 THEN '8-30 days'
+                    ELSE 'over 30 days' END AS age_bucket,
+               sum(state = 'open') AS open, sum(state = 'acknowledged') AS acknowledged, min(first_seen_day) AS oldest_day,
+               sum(coalesce(difference_minor, 0)) AS difference_minor
+          FROM discrepancies
+         WHERE state <> 'resolved'
+         GROUP BY job, kind, currency, 4);
+
+-- The match rate, with its one definition: of the provider records of a business day that settled (current version, listed
+-- still; fees and mandates are no payments of their own), how many stand in `matches`. What is pending inside its grace
+-- counts as not matched yet; what a person accepted stays not matched. It looks at every record: give it time on millions.
+--   settled         settled records of the day
+--   matched         those of them that have their entry
+--   unmatched       the others
+--   match_rate      matched / settled in percent, cut (not rounded) to two decimals: 100.00 means all of them
+CREATE VIEW v_match_rate AS
+SELECT job, business_day, currency, settled, matched, settled - matched AS unmatched,
+       printf('%d.%02d', matched * 100 / settled, matched * 10000 / settled % 100) AS match_rate
+  FROM (SELECT job, business_day, currency, count(*) AS settled,
+               sum(transaction_id IN (SELECT m.transaction_id FROM matches AS m)) AS matched
+          FROM transactions
+         WHERE status = 'settled' AND vanished_at IS NULL AND kind NOT IN ('fee', 'binding', 'unknown')
+         GROUP BY job, business_day, currency);
+
+-- What the providers charged, per day and kind, as their settled records state it. Fees that are records of their own
+-- (PayVyne) stand in `fee_minor` of the payment they name and are not counted twice.
+--   records         settled records that state a fee
+--   amount_minor    their amounts together, signed, in `currency`; NULL where a fee has another currency than its record
+--   fee_minor       their fees together, positive = cost
+CREATE VIEW v_fees_by_day AS
+SELECT job, provider, account, business_day, direction, kind, currency, records, amount_minor,
+       CASE WHEN amount_minor IS NULL THEN NULL
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(amount_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
+      ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END AS amount, fee_minor,
+       CASE WHEN fee_minor IS NULL THEN NULL
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(fee_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 1000), abs(fee_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 10000), abs(fee_minor % 10000))
+      ELSE printf('%s%d.%02d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 100), abs(fee_minor % 100)) END AS fee
+  FROM (SELECT job, provider, account, business_day, direction, kind, fee_currency AS currency, count(*) AS records,
+               iif(min(currency = fee_currency), sum(amount_minor), NULL) AS amount_minor, sum(fee_minor) AS fee_minor
+          FROM transactions
+         WHERE status = 'settled' AND vanished_at IS NULL AND fee_minor IS NOT NULL AND kind <> 'fee'
+         GROUP BY job, provider, account, business_day, direction, kind, fee_currency);
+
+-- How much moved, or did not, per day, direction and status. Fees and mandates are left out.
+--   count           records
+--   amount_minor    their amounts together, signed from the merchant's side
+CREATE VIEW v_volume_by_status AS
+SELECT job, provider, business_day, direction, status, currency, count, amount_minor,
+       CASE WHEN amount_minor IS NULL THEN NULL
+      WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', currency) THEN CAST(amount_minor AS TEXT)
+      WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
+      WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
+      ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END AS amount
+  FROM (SELECT job, provider, business_day, direction, status, currency, count(*) AS count, sum(amount_minor) AS amount_minor
+          FROM transactions
+         WHERE vanished_at IS NULL AND kind NOT IN ('fee', 'binding')
+         GROUP BY job, provider, business_day, direction, status, currency);
+
+-- Every decision, and whether it still holds.
+--   holds           yes: it stands; replaced: a later decision took its place; expired: the values changed since;
+--                   resolved: its cause is gone
+CREATE VIEW v_decisions AS
+SELECT c.decision_id, c.discrepancy_id, d.job, c.version, c.decision, c.owner, c.note, c.actor, c.at, c.business_day,
+       c.source, c.source_row, c.kind, c.currency, c.difference_minor, c.difference, c.what_differs,
+       CASE WHEN EXISTS (SELECT 1 FROM decisions AS o WHERE o.discrepancy_id = c.discrepancy_id AND o.version > c.version)
+            THEN 'replaced'
+            WHEN EXISTS (SELECT 1 FROM discrepancy_events AS e
+                          WHERE e.discrepancy_id = c.discrepancy_id AND e.event_id > c.event_id AND e.event = 'decision_expired')
+            THEN 'expired'
+            WHEN d.state = 'resolved' THEN 'resolved'
+            ELSE 'yes' END AS holds
+  FROM decisions AS c JOIN discrepancies AS d ON d.discrepancy_id = c.discrepancy_id;
+
+-- Records of closed days that the provider changed, or served for the first time, after the day was closed.
+--   closed_through  the day through which the job was closed then
+--   known_since     as-of instant of the run that first read the new version
+--   amount_before   decimal text of the version before; NULL: it was not known before
+--   fee_before      its fee as decimal text
+--   status_before   its status
+CREATE VIEW v_late_changes AS
+SELECT v.job, v.business_day, c.closed_through, v.seen_at AS known_since, v.provider, v.account, v.feed, v.provider_id,
+       v.reference, v.currency, b.amount AS amount_before, v.amount, b.fee AS fee_before, v.fee, b.status AS status_before,
+       v.status, v.version
+  FROM transaction_versions AS v
+  JOIN (SELECT job, max(through_day) AS closed_through FROM period_closes GROUP BY job) AS c
+    ON c.job = v.job AND v.business_day <= c.closed_through
+  LEFT JOIN transaction_versions AS b ON b.transaction_id = v.transaction_id AND b.version = v.version - 1
+ WHERE v.seen_at > (SELECT p.as_of FROM period_closes AS p
+                     WHERE p.job = v.job AND p.through_day >= v.business_day ORDER BY p.through_day LIMIT 1);

@@ -15,7 +15,7 @@
 -- suggested_match: the one row that would fit, and why; empty where there is none or more than one
 -- evidence   feed, day or subject, page as the provider numbers it and row in it (from 0); ledger file and line (from 1)
 -- difference provider - ledger (stated - computed for balances), signed from the merchant's side; an absent side counts 0
--- The last three columns are empty: they are for the reader to fill in.
+-- The last three columns are for the reader: empty until somebody decides, then what stands (`reconciled decide`).
 WITH
   -- Narrow rows first: what is worked out here is worked out once, narrow rows are sorted, and the texts are joined at the
   -- end, in the order of `ranked` (sorting the wide rows took most of the report's time).
@@ -534,9 +534,9 @@ SELECT discrepancy_id,
        END AS suggested_action,
        suggested_match,
        evidence,
-       NULL AS owner,
-       NULL AS decision,
-       NULL AS note
+       owner,
+       decision,
+       note
   FROM flavoured CROSS JOIN discrepancies AS d ON d.rowid = flavoured.row
   LEFT JOIN told ON told.kind = d.kind AND told.provider = coalesce(d.provider, '')
                 AND told.flavour = coalesce(flavoured.flavour, '') AND told.place = 1

@@ -17,6 +17,7 @@
 //! | [`store`] | the one SQLite file: pages and positions, records, windows, runs, outbox | no |
 //! | [`ledger`] | the merchant's file or query -> entries; exports -> records | but for reading files |
 //! | [`compare`] | records against entries and balances; the life of a discrepancy | but for its cursors |
+//! | [`desk`] | returned sheets -> decisions; closing of periods; a day as it was known then | but for the books and files |
 //! | [`report`] | books -> CSV, HTML and text bytes | but for its SELECTs |
 //! | [`mail`] | compose (pure), outbox, SMTP or folder | sending only |
 //! | [`run`] | the line above, for one job | no |
@@ -42,6 +43,7 @@ pub mod compare;
 pub mod config;
 pub mod day;
 pub mod demo;
+pub mod desk;
 pub mod erase;
 pub mod failure;
 pub mod fetch;

@@ -17,6 +17,7 @@ use crate::alert;
 use crate::compare::{self, LedgerLeg};
 use crate::config::{Job, JobSource, ProviderSetup, Settings};
 use crate::day::{BusinessDay, Instant, last_day_over};
+use crate::desk;
 use crate::failure::{Class, Failure};
 use crate::fetch::{self, Progress};
 use crate::ledger;
@@ -25,6 +26,7 @@ use crate::monitor;
 use crate::providers::Shape;
 use crate::record::Verdict;
 use crate::report;
+use crate::store::periods::closed_through;
 use crate::store::runs::{RunEnd, RunStart, begin_run, finish_run, fresh_since, learned_between, warnings_between};
 use crate::store::{InstanceLock, Store, backup, learn};
 
@@ -179,6 +181,7 @@ pub async fn run_due(
     // Nothing may come in while those who were erased cannot be recognised.
     store.erased()?;
 
+    take_returned(settings, &store, due, options);
     let house = House {
         settings,
         store: &store,
@@ -197,6 +200,37 @@ pub async fn run_due(
     let order: BTreeMap<&str, usize> = due.iter().enumerate().map(|(i, d)| (d.job.name.as_str(), i)).collect();
     outcomes.sort_by_key(|outcome| order.get(outcome.job.as_str()).copied());
     Ok(outcomes)
+}
+
+/// How long a file must have been left alone before a run takes it for whole.
+const QUIET_FOR: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What people returned since the last run stands in tonight's reports. A sheet that cannot be used stops no night: its
+/// receipt says why.
+fn take_returned(settings: &Settings, store: &Store, due: &[Due<'_>], options: &Options) {
+    let Some(inbox) = &settings.desk.inbox else { return };
+    let jobs: Vec<Job> = due.iter().map(|due| due.job.clone()).collect();
+    let by = settings.desk.by.as_deref().unwrap_or("inbox");
+    let at = options.as_of.unwrap_or_else(now);
+    let wall = std::time::SystemTime::now();
+    let taken = tokio::task::block_in_place(|| desk::inbox::take_in_all(store, &jobs, inbox, by, at, wall, QUIET_FOR));
+    match taken {
+        Ok(receipts) => {
+            for (receipt, place) in receipts {
+                let (place, counts) = (place.display().to_string(), receipt.counts());
+                if receipt.is_clean() {
+                    tracing::info!(file = place, counts, "a returned sheet was taken in");
+                } else {
+                    tracing::warn!(
+                        file = place,
+                        counts,
+                        "a returned sheet was refused in part; its receipt says why"
+                    );
+                }
+            }
+        }
+        Err(failure) => tracing::error!("the drop folder was left alone: {failure}"),
+    }
 }
 
 /// Lanes by stage: first the jobs that read something, then those that look at what the others stored.
@@ -227,7 +261,9 @@ impl House<'_> {
         for due in lane {
             let business_day = last_day_over(due.as_of, due.job.fetch.settle, due.job.timezone);
             let mut outcome = JobOutcome::begun(due.job, due.as_of, business_day);
-            if self.options.stop.is_cancelled() {
+            if let Some(failure) = self.closed(due.job, business_day) {
+                outcome.fail(&failure);
+            } else if self.options.stop.is_cancelled() {
                 let failure = Failure::new(Class::Partial, "stopped before it began; the next run goes on");
                 outcome.verdict = Verdict::Incomplete;
                 outcome.fail(&failure);
@@ -237,6 +273,22 @@ impl House<'_> {
             outcomes.push(outcome);
         }
         outcomes
+    }
+
+    /// Why a night cannot be run: its day is closed, and closed days are never rewritten.
+    fn closed(&self, job: &Job, day: BusinessDay) -> Option<Failure> {
+        match self.store.read(|conn| closed_through(conn, &job.name)) {
+            Ok(Some(closed)) if day <= closed => Some(Failure::new(
+                Class::Usage,
+                format!(
+                    "the business day {day} is closed (through {closed}) and is never rewritten; run a later night, or see it \
+                     again with `reconciled report {} --day {day}`",
+                    job.name
+                ),
+            )),
+            Ok(_) => None,
+            Err(failure) => Some(failure),
+        }
     }
 
     /// One job's night. A panic in it is a failed run of this job and nothing else.
@@ -508,7 +560,11 @@ impl House<'_> {
         if self.options.stop.is_cancelled() && outcomes.iter().any(|o| o.class == Some(Class::Partial)) {
             return;
         }
-        let days: std::collections::BTreeSet<BusinessDay> = outcomes.iter().map(|o| o.business_day).collect();
+        let days: std::collections::BTreeSet<BusinessDay> = outcomes
+            .iter()
+            .filter(|o| o.run_id.is_some())
+            .map(|o| o.business_day)
+            .collect();
         let mut failures = Vec::new();
         for day in days {
             failures.extend(report::write_index(self.store, &self.settings.out, day).err());

@@ -83,11 +83,41 @@ pub enum Command {
         /// Business day [default: the last one reported]
         #[arg(long)]
         day: Option<NaiveDate>,
+        /// As it was known after the last night up to this day
+        #[arg(long, value_name = "DAY")]
+        as_known_on: Option<NaiveDate>,
+    },
+    /// Take in a returned discrepancies sheet (CSV or XLSX) with owner, decision and note filled in
+    Decide {
+        /// The sheet [default: every file in the drop folder of the settings, `[desk] inbox`]
+        file: Option<PathBuf>,
+        /// Who decided; needed with FILE
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// Close a period: its days are never rewritten, later changes stand in the open period
+    Close {
+        job: String,
+        /// Last day to close; every day before it is closed with it
+        #[arg(long, value_name = "DAY")]
+        through: NaiveDate,
+        /// Who closes
+        #[arg(long, value_name = "NAME")]
+        by: String,
+        /// Carry open discrepancies of these days forward
+        #[arg(long)]
+        with_open: bool,
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
     },
     /// Rebuild records from the archived pages and compare with what is stored
     Replay { jobs: Vec<String> },
-    /// Integrity of the database: SQLite's own checks, hash chain, raw against records
-    Verify,
+    /// Integrity of the database: SQLite's own checks, hash chains, raw against records
+    Verify {
+        /// A head of the audit trail that was printed before (NUMBER:HEX): it must still stand in it
+        #[arg(long, value_name = "HEAD")]
+        head: Option<String>,
+    },
     /// Consistent copy of the database while it is in use
     Backup { file: PathBuf },
     /// The provider sandboxes alone, to try settings against
@@ -239,12 +269,18 @@ pub enum DiscrepancyCommand {
         id: String,
         #[arg(long)]
         note: String,
+        /// Who decided [default: the user at the keyboard]
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
     },
     /// Take an acknowledgement back
     Reopen {
         id: String,
         #[arg(long)]
         note: Option<String>,
+        /// Who decided [default: the user at the keyboard]
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
     },
 }
 

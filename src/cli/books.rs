@@ -7,7 +7,7 @@ use reconciled::compare;
 use reconciled::day::{Instant, last_day_over};
 use reconciled::failure::{Class, Failure};
 use reconciled::report as reports;
-use reconciled::store::{Store, backup as copies, replay as replays, verify as checks};
+use reconciled::store::{Store, audit, backup as copies, replay as replays, verify as checks};
 use reconciled::{erase as erasing, retention};
 
 use super::args::Args;
@@ -88,11 +88,24 @@ pub fn replay(args: &Args, names: &[String]) -> Result<u8, Failure> {
 }
 
 /// `reconciled verify`.
-pub fn verify(args: &Args) -> Result<u8, Failure> {
+pub fn verify(args: &Args, head: Option<&str>) -> Result<u8, Failure> {
     let (settings, jobs) = load(args)?;
     let (_, path) = database(args)?;
     let store = Store::open_read_only(&path)?;
-    let findings = checks::verify(&store, &jobs)?;
+    let mut findings = checks::verify(&store, &jobs)?;
+    findings.extend(reconciled::desk::verify(&store)?);
+    if let Some(head) = head.filter(|head| store.read(|conn| audit::holds(conn, head)).is_ok_and(|there| !there)) {
+        findings.push(checks::Finding {
+            check: "audit",
+            place: "audit_trail".to_owned(),
+            what: format!(
+                "the head {head} does not stand in it any more: entries were cut off or the whole trail was built anew; \
+                 restore a backup"
+            ),
+        });
+    }
+    let now = store.read(audit::head)?;
+    say(&format!("audit trail: {} entries, head {now}\n", now.entries));
     for finding in &findings {
         say(&format!("{}: {}: {}\n", finding.check, finding.place, finding.what));
     }

@@ -2,20 +2,20 @@
 
 use chrono::Utc;
 use comfy_table::{ContentArrangement, Table, presets};
-use reconciled::compare;
 use reconciled::config::Job;
-use reconciled::day::{day_of, format_instant};
+use reconciled::day::format_instant;
+use reconciled::desk::Decision;
 use reconciled::failure::{Class, Failure};
 use reconciled::monitor::disk::bytes;
 use reconciled::monitor::{self, Picture};
 use reconciled::record::Kind;
-use reconciled::store::{InstanceLock, Store};
+use reconciled::store::Store;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ToSql};
 use serde_json::{Map, Value, json};
 
 use super::args::{Args, DiscrepancyCommand, Filter};
-use super::{choose, database, load, say, say_json};
+use super::{choose, database, desk, load, say, say_json};
 
 /// Every column of the rows of a SELECT, as JSON.
 fn rows(conn: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Map<String, Value>>, Failure> {
@@ -111,6 +111,7 @@ pub fn status(args: &Args, as_json: bool, exit_code: bool) -> Result<u8, Failure
             "verdict",
             "business_day",
             "last_complete_day",
+            "closed_through",
             "open",
             "new",
             "finished_at",
@@ -176,7 +177,8 @@ fn last_run(conn: &Connection, job: &Job) -> Result<Map<String, Value>, Failure>
         conn,
         "SELECT r.*, r.opened - r.reopened AS new,
                 (SELECT max(business_day) FROM runs WHERE job = r.job AND exit_code = 0 AND finished_at IS NOT NULL)
-                  AS last_complete_day
+                  AS last_complete_day,
+                (SELECT max(through_day) FROM period_closes WHERE job = r.job) AS closed_through
            FROM runs AS r WHERE job = ?1 ORDER BY run_id DESC LIMIT 1",
         &[&job.name],
     )?;
@@ -189,8 +191,12 @@ pub fn discrepancies(args: &Args, what: Option<&DiscrepancyCommand>, filter: &Fi
         None => list(args, filter),
         Some(DiscrepancyCommand::List { filter: own }) => list(args, &own.clone().or(filter)),
         Some(DiscrepancyCommand::Show { id }) => show(args, id, filter.json),
-        Some(DiscrepancyCommand::Ack { id, note }) => decide(args, id, Some(note), true),
-        Some(DiscrepancyCommand::Reopen { id, note }) => decide(args, id, note.as_deref(), false),
+        Some(DiscrepancyCommand::Ack { id, note, by }) => {
+            desk::decide_one(args, id, Decision::Accept, Some(note), by.as_deref())
+        }
+        Some(DiscrepancyCommand::Reopen { id, note, by }) => {
+            desk::decide_one(args, id, Decision::Reopen, note.as_deref(), by.as_deref())
+        }
     }
 }
 
@@ -296,36 +302,6 @@ fn show(args: &Args, id: &str, as_json: bool) -> Result<u8, Failure> {
     say(&table(
         &["at", "business_day", "event", "actor", "from_kind", "to_kind", "note"],
         &events,
-    ));
-    Ok(0)
-}
-
-/// Acknowledges or reopens, in the name of the person at the keyboard.
-fn decide(args: &Args, id: &str, note: Option<&str>, acknowledge: bool) -> Result<u8, Failure> {
-    let (settings, jobs) = load(args)?;
-    let _lock = InstanceLock::take(&settings.database)?;
-    let store = Store::open(&settings.database)?;
-    let job: Option<String> = store.read(|conn| {
-        let mut found = conn.prepare("SELECT job FROM discrepancies WHERE discrepancy_id = ?1")?;
-        Ok(found.query_map([id], |row| row.get(0))?.next().transpose()?)
-    })?;
-    let zone = jobs
-        .iter()
-        .find(|j| Some(&j.name) == job.as_ref())
-        .map_or(chrono_tz::UTC, |j| j.timezone);
-    let (now, actor) = (
-        Utc::now(),
-        std::env::var("USER").unwrap_or_else(|_| "operator".to_owned()),
-    );
-    let day = day_of(now, zone);
-    if acknowledge {
-        compare::acknowledge(&store, id, note.unwrap_or_default(), &actor, now, day)?;
-    } else {
-        compare::reopen(&store, id, note.unwrap_or_default(), &actor, now, day)?;
-    }
-    say(&format!(
-        "{id} {}\n",
-        if acknowledge { "acknowledged" } else { "reopened" }
     ));
     Ok(0)
 }

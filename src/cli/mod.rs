@@ -5,6 +5,7 @@ mod args;
 mod bind_link;
 mod books;
 mod check;
+mod desk;
 mod init;
 mod look;
 mod progress;
@@ -68,9 +69,26 @@ async fn dispatch(args: &Args) -> Result<u8, Failure> {
         Command::Check { jobs, online } => check::check(args, jobs, *online).await,
         Command::Status { json, exit_code } => look::status(args, *json, *exit_code),
         Command::Discrepancies { what, filter } => look::discrepancies(args, what.as_ref(), filter),
-        Command::Report { job, day } => books::report(args, job, *day),
+        Command::Report {
+            job,
+            day,
+            as_known_on: None,
+        } => books::report(args, job, *day),
+        Command::Report {
+            job,
+            day,
+            as_known_on: Some(on),
+        } => desk::as_known(args, job, *day, *on),
+        Command::Decide { file, by } => desk::decide(args, file.as_deref(), by.as_deref()),
+        Command::Close {
+            job,
+            through,
+            by,
+            with_open,
+            note,
+        } => desk::close(args, job, *through, by, *with_open, note.as_deref()),
         Command::Replay { jobs } => books::replay(args, jobs),
-        Command::Verify => books::verify(args),
+        Command::Verify { head } => books::verify(args, head.as_deref()),
         Command::Backup { file } => books::backup(args, file),
         Command::Sandbox { port, script } => run::sandbox(*port, script.as_deref()).await,
         Command::Sql { check, job, as_of } => books::sql(args, check, job.as_deref(), *as_of),

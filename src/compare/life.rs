@@ -11,7 +11,11 @@ words! {
     /// `discrepancy_events.event`.
     Event {
         Opened = "opened", Changed = "changed", Resolved = "resolved", Reopened = "reopened",
-        Acknowledged = "acknowledged", Noted = "noted",
+        Acknowledged = "acknowledged", Noted = "noted", Assigned = "assigned",
+        /// The values changed, so the decision about the old ones holds no longer.
+        DecisionExpired = "decision_expired",
+        /// It arose or changed after the day it is about was closed; the note names both days.
+        LateChange = "late_change",
     }
 }
 

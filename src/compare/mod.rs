@@ -15,7 +15,7 @@ use rusqlite::Connection;
 
 use crate::config::{Job, JobSource};
 use crate::day::{BusinessDay, Instant};
-use crate::failure::{Class, Failure};
+use crate::failure::Failure;
 use crate::record::Verdict;
 use crate::store::Store;
 
@@ -33,6 +33,7 @@ mod group;
 mod identity;
 mod items;
 mod keys;
+mod late;
 pub mod life;
 mod loss;
 mod pair;
@@ -204,55 +205,4 @@ pub fn record(conn: &Connection, case: &Case<'_>, findings: &Findings) -> Result
 /// The id of a discrepancy: 16 hex digits of SHA-256 over job and identity.
 pub fn discrepancy_id(job: &str, identity: &str) -> String {
     identity::hex(identity::number(job, identity))
-}
-
-/// A person has looked at an open discrepancy: it stays counted and is listed apart while its values stay the same.
-/// Fails with `USAGE` for an id that is unknown or resolved, or without a note.
-pub fn acknowledge(
-    store: &Store,
-    id: &str,
-    note: &str,
-    actor: &str,
-    at: Instant,
-    business_day: BusinessDay,
-) -> Result<(), Failure> {
-    if note.trim().is_empty() {
-        return Err(Failure::new(
-            Class::Usage,
-            "an acknowledgement needs a note: who reads it later must know why",
-        ));
-    }
-    store.write(|tx| {
-        decided(
-            id,
-            write::decide(tx, id, life::State::Acknowledged, note, actor, at, business_day)?,
-        )
-    })
-}
-
-/// Takes an acknowledgement back. Fails as [`acknowledge`] does; a note is not needed.
-pub fn reopen(
-    store: &Store,
-    id: &str,
-    note: &str,
-    actor: &str,
-    at: Instant,
-    business_day: BusinessDay,
-) -> Result<(), Failure> {
-    store.write(|tx| {
-        decided(
-            id,
-            write::decide(tx, id, life::State::Open, note, actor, at, business_day)?,
-        )
-    })
-}
-
-/// What a decision met.
-fn decided(id: &str, state: Option<life::State>) -> Result<(), Failure> {
-    let why = match state {
-        Some(state) if life::is_open(state) => return Ok(()),
-        Some(_) => "is resolved: its cause is gone, there is nothing to decide",
-        None => "does not exist; `reconciled discrepancies list` shows the open ones",
-    };
-    Err(Failure::new(Class::Usage, format!("the discrepancy {id:?} {why}")))
 }

@@ -4,22 +4,24 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, OptionalExtension, Statement, params};
+use rusqlite::{Connection, Statement, params};
 
 use super::discrepancy::{self, Discrepancy};
 use super::facts::provider_name;
 use super::identity;
 use super::items::{Found, Item, Pending};
 use super::keys::Keys;
+use super::late::Late;
 use super::life::{self, Event, Past, State, Tonight};
 use super::places::Places;
-use super::proofs::Line;
-use super::rows::{Record, Rows, damaged, word};
+use super::rows::{Record, Rows, day, word};
 use super::{Case, Findings};
 use crate::config::JobSource;
 use crate::day::{BusinessDay, format_instant};
 use crate::failure::Failure;
 use crate::record::Kind;
+use crate::store::audit::{self, Sealed, Seals};
+use crate::store::periods::closed_through;
 
 /// Kinds that come from records against entries.
 const ITEM_KINDS: [Kind; 15] = [
@@ -57,19 +59,34 @@ pub fn all(conn: &Connection, case: &Case<'_>, findings: &Findings) -> Result<()
         writer.store(fact.clone())?;
     }
     writer.gone(conn, findings)?;
+    let (closed, seals) = (writer.closed, writer.seals);
     if let Some(lines) = &findings.statement {
-        statement(conn, case, lines)?;
+        super::late::statement(conn, case, lines, closed)?;
     }
+    let entry = audit::Entry {
+        at: case.as_of,
+        actor: "run",
+        act: audit::Act::Compared,
+        job: &case.job.name,
+        subject: &case.business_day.to_string(),
+    };
+    audit::append(conn, &entry, &seals)?;
     Ok(())
 }
 
 struct Writer<'c, 'a> {
+    conn: &'c Connection,
     case: &'a Case<'a>,
+    /// The last closed day.
+    closed: Option<BusinessDay>,
+    /// What tonight's writing changed, for the audit trail.
+    seals: Seals,
     /// Ids stored tonight.
     seen: HashSet<u64>,
     past: Statement<'c>,
     upsert: Statement<'c>,
     event: Statement<'c>,
+    expire: Statement<'c>,
 }
 
 /// What the books hold of a discrepancy that tonight's values are compared with.
@@ -77,28 +94,38 @@ struct Known {
     past: Past,
     /// Kind and values.
     same: bool,
-    /// Tonight's row would be the same to the letter.
-    written: bool,
+    /// last_seen_day, detail, evidence, suggested_match: tonight's row may be the same to the letter.
+    letters: [Option<String>; 4],
+    what_differs: String,
+    /// A standing decision that binds its word to the values.
+    decided: Option<String>,
+    late: super::late::Known,
 }
 
 impl<'c, 'a> Writer<'c, 'a> {
     fn new(conn: &'c Connection, case: &'a Case<'a>) -> Result<Self, Failure> {
         let past = conn.prepare(
             "SELECT kind, state, currency, provider_amount_minor, ledger_amount_minor, difference_minor, provider_status,
-                    ledger_status, what_differs, last_seen_day, detail, evidence, suggested_match
+                    ledger_status, what_differs, last_seen_day, detail, evidence, suggested_match, business_day, closed_day,
+                    decision
                FROM discrepancies WHERE discrepancy_id = ?1",
         )?;
         let event = conn.prepare(
-            "INSERT INTO discrepancy_events (discrepancy_id, at, business_day, event, actor, from_kind, to_kind)
-             VALUES (?1, ?2, ?3, ?4, 'run', ?5, ?6)",
+            "INSERT INTO discrepancy_events (discrepancy_id, at, business_day, event, actor, from_kind, to_kind, note)
+             VALUES (?1, ?2, ?3, ?4, 'run', ?5, ?6, ?7)",
         )?;
+        let expire = conn.prepare("UPDATE discrepancies SET decision = NULL, note = NULL WHERE discrepancy_id = ?1")?;
         let upsert = conn.prepare(include_str!("upsert.sql"))?;
         Ok(Self {
+            conn,
             case,
+            closed: closed_through(conn, &case.job.name)?,
+            seals: Seals::default(),
             seen: HashSet::new(),
             past,
             upsert,
             event,
+            expire,
         })
     }
 
@@ -150,15 +177,47 @@ impl<'c, 'a> Writer<'c, 'a> {
         let Some((state, event)) = life::next(known.as_ref().map(|k| k.past), Tonight::Found { same }) else {
             return Ok(());
         };
-        if event.is_none() && known.as_ref().is_some_and(|k| k.written) {
+        let moves = matches!(event, Some(Event::Opened | Event::Changed | Event::Reopened));
+        let before = known.as_ref().map(|k| &k.late);
+        let late = Late::place(&mut found, before, moves, self.closed, self.case.business_day);
+        if event.is_none() && known.as_ref().is_some_and(|k| self.is_written(k, &found)) {
             return Ok(());
         }
-        self.upsert_row(&hex, &found, state)?;
-        if let Some(event) = event {
-            let from = known.map(|k| k.past.kind);
-            self.log(&hex, event, from, Some(found.kind))?;
+        self.upsert_row(&hex, &found, state, late.closed_day)?;
+        let Some(event) = event else { return Ok(()) };
+        self.log(&hex, event, known.as_ref().map(|k| k.past.kind), Some(found.kind), None)?;
+        if let Some(told) = late.told {
+            self.log(&hex, Event::LateChange, None, None, Some(&told))?;
         }
-        Ok(())
+        match known {
+            Some(known) if moves => self.expire(&hex, &known, &found),
+            _ => Ok(()),
+        }
+    }
+
+    /// Another value is another question: a word about the old one does not answer it.
+    fn expire(&mut self, hex: &str, known: &Known, found: &Discrepancy) -> Result<(), Failure> {
+        let Some(decision) = &known.decided else { return Ok(()) };
+        let told = if known.same {
+            format!("`{decision}` no longer holds: it was gone and came back")
+        } else {
+            format!(
+                "`{decision}` no longer holds: it was about {} ({}), now it is {} ({})",
+                known.past.kind, known.what_differs, found.kind, found.what_differs
+            )
+        };
+        self.expire.execute([hex])?;
+        self.log(hex, Event::DecisionExpired, None, None, Some(&told))
+    }
+
+    /// Tonight's row would be the same to the letter.
+    fn is_written(&self, known: &Known, found: &Discrepancy) -> bool {
+        let [last_seen, detail, evidence, suggested] = &known.letters;
+        known.same
+            && last_seen.as_deref() == Some(&self.case.business_day.to_string())
+            && detail.as_deref() == Some(&found.detail)
+            && evidence.as_deref() == Some(&found.evidence)
+            && *suggested == found.suggested_match
     }
 
     /// The discrepancy's number; two findings never share one, even if a provider lists one id twice.
@@ -191,17 +250,31 @@ impl<'c, 'a> Writer<'c, 'a> {
             && text(6)? == found.provider_status
             && text(7)? == found.ledger_status
             && text(8)?.as_ref() == Some(&found.what_differs);
-        let today = self.case.business_day.to_string();
-        let written = same
-            && text(9)? == Some(today)
-            && text(10)?.as_ref() == Some(&found.detail)
-            && text(11)?.as_ref() == Some(&found.evidence)
-            && text(12)? == found.suggested_match;
-        Ok(Some(Known { past, same, written }))
+        Ok(Some(Known {
+            past,
+            same,
+            letters: [text(9)?, text(10)?, text(11)?, text(12)?],
+            what_differs: text(8)?.unwrap_or_default(),
+            decided: text(15)?,
+            late: super::late::Known {
+                day: day(row, 13, "discrepancies.business_day")?,
+                closed_day: match text(14)? {
+                    None => None,
+                    Some(_) => Some(day(row, 14, "discrepancies.closed_day")?),
+                },
+            },
+        }))
     }
 
-    fn upsert_row(&mut self, hex: &str, found: &Discrepancy, state: State) -> Result<(), Failure> {
+    fn upsert_row(
+        &mut self,
+        hex: &str,
+        found: &Discrepancy,
+        state: State,
+        closed_day: Option<BusinessDay>,
+    ) -> Result<(), Failure> {
         let today = self.case.business_day;
+        let before = audit::digest(self.conn, Sealed::Discrepancy, hex)?;
         // In the order in which the parameters stand in the file: looking 26 names up costs more than writing the row.
         self.upsert.execute(params![
             hex,
@@ -230,28 +303,42 @@ impl<'c, 'a> Writer<'c, 'a> {
             found.detail,
             found.evidence,
             found.suggested_match,
+            closed_day.map(|d| d.to_string()),
         ])?;
+        // Most rows only grow older, which no seal is about.
+        let after = audit::digest(self.conn, Sealed::Discrepancy, hex)?;
+        if before != after {
+            self.seals
+                .line(Sealed::Discrepancy, hex, after.as_deref().unwrap_or("-"));
+        }
         Ok(())
     }
 
-    fn log(&mut self, hex: &str, event: Event, from: Option<Kind>, to: Option<Kind>) -> Result<(), Failure> {
+    fn log(
+        &mut self,
+        hex: &str,
+        event: Event,
+        from: Option<Kind>,
+        to: Option<Kind>,
+        note: Option<&str>,
+    ) -> Result<(), Failure> {
         let at = format_instant(self.case.as_of);
         let (from, to) = (from.map(Kind::as_str), to.map(Kind::as_str));
-        self.event
-            .execute((hex, at, self.case.business_day.to_string(), event.as_str(), from, to))?;
-        Ok(())
+        let day = self.case.business_day.to_string();
+        let event_id = self.event.insert((hex, at, day, event.as_str(), from, to, note))?;
+        self.seals.row(self.conn, Sealed::Event, &event_id.to_string())
     }
 
     /// Open discrepancies that were not found tonight.
     fn gone(&mut self, conn: &Connection, findings: &Findings) -> Result<(), Failure> {
         let mut open = conn.prepare(
-            "SELECT discrepancy_id, kind, state FROM discrepancies
+            "SELECT discrepancy_id, kind, state, business_day FROM discrepancies
               WHERE job = ?1 AND state IN ('open', 'acknowledged') ORDER BY discrepancy_id",
         )?;
         let mut resolve =
             conn.prepare("UPDATE discrepancies SET state = 'resolved', resolved_day = ?2 WHERE discrepancy_id = ?1")?;
         let mut rows = open.query([&self.case.job.name])?;
-        let mut missing: Vec<(String, Past)> = Vec::new();
+        let mut missing: Vec<(String, Past, BusinessDay)> = Vec::new();
         while let Some(row) = rows.next()? {
             let hex: String = row.get(0)?;
             let past = Past {
@@ -259,17 +346,23 @@ impl<'c, 'a> Writer<'c, 'a> {
                 state: word(row, 2, "discrepancies.state")?,
             };
             if !self.seen.contains(&identity::from_hex(&hex)?) {
-                missing.push((hex, past));
+                missing.push((hex, past, day(row, 3, "discrepancies.business_day")?));
             }
         }
-        for (hex, past) in missing {
+        for (hex, past, about) in missing {
             let tonight = findings.not_found(self.case, past.kind, identity::from_hex(&hex)?);
             if let Some((State::Resolved, Some(event))) = life::next(Some(past), tonight) {
                 if past.kind == Kind::IncompleteWindow && self.never_was(conn, &hex)? {
                     continue;
                 }
                 resolve.execute((&hex, self.case.business_day.to_string()))?;
-                self.log(&hex, event, Some(past.kind), None)?;
+                let told = self.closed.filter(|closed| about <= *closed).map(|closed| {
+                    format!(
+                        "of {about}, closed through {closed}; cleared on {}",
+                        self.case.business_day
+                    )
+                });
+                self.log(&hex, event, Some(past.kind), None, told.as_deref())?;
             }
         }
         Ok(())
@@ -279,7 +372,7 @@ impl<'c, 'a> Writer<'c, 'a> {
 impl Writer<'_, '_> {
     /// Forgets a gap that this very night opened and nobody has touched: a night that was cut short and gone on with
     /// must end in the same books as one that was not.
-    fn never_was(&self, conn: &Connection, hex: &str) -> Result<bool, Failure> {
+    fn never_was(&mut self, conn: &Connection, hex: &str) -> Result<bool, Failure> {
         let as_of = format_instant(self.case.as_of);
         let tonight_only: bool = conn.query_row(
             "SELECT count(*) = sum(actor = 'run' AND at = ?2 AND event = 'opened') FROM discrepancy_events
@@ -288,6 +381,12 @@ impl Writer<'_, '_> {
             |row| row.get(0),
         )?;
         if tonight_only {
+            let mut events = conn.prepare("SELECT event_id FROM discrepancy_events WHERE discrepancy_id = ?1")?;
+            let mut events = events.query([hex])?;
+            while let Some(row) = events.next()? {
+                self.seals.removed(Sealed::Event, &row.get::<_, i64>(0)?.to_string());
+            }
+            self.seals.removed(Sealed::Discrepancy, hex);
             conn.execute("DELETE FROM discrepancy_events WHERE discrepancy_id = ?1", [hex])?;
             conn.execute("DELETE FROM discrepancies WHERE discrepancy_id = ?1", [hex])?;
         }
@@ -343,72 +442,4 @@ fn pairs(conn: &Connection, case: &Case<'_>, found: &Found) -> Result<(), Failur
         insert.execute((&case.job.name, record, entry, difference))?;
     }
     Ok(())
-}
-
-fn statement(conn: &Connection, case: &Case<'_>, lines: &[Line]) -> Result<(), Failure> {
-    conn.execute("DELETE FROM statement_lines WHERE job = ?1", [&case.job.name])?;
-    let mut insert = conn.prepare(
-        "INSERT INTO statement_lines (job, account, currency, business_day, position, line, amount_minor, source, explanation)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    )?;
-    for Line {
-        line,
-        text,
-        explanation,
-        ..
-    } in lines
-    {
-        insert.execute((
-            &case.job.name,
-            &line.account,
-            line.currency.code(),
-            line.business_day.to_string(),
-            line.position,
-            text,
-            line.amount_minor,
-            &line.source,
-            explanation,
-        ))?;
-    }
-    Ok(())
-}
-
-/// A decision of a person: `acknowledged` with a note, or `open` again.
-pub fn decide(
-    conn: &Connection,
-    id: &str,
-    to: State,
-    note: &str,
-    actor: &str,
-    at: crate::day::Instant,
-    day: BusinessDay,
-) -> Result<Option<State>, Failure> {
-    let state = conn
-        .query_row(
-            "SELECT state FROM discrepancies WHERE discrepancy_id = ?1",
-            [id],
-            |row| row.get::<_, String>(0),
-        )
-        .optional()?;
-    let Some(state) = state else { return Ok(None) };
-    let state: State = state.parse().map_err(|()| damaged("discrepancies.state"))?;
-    if state == State::Resolved {
-        return Ok(Some(state));
-    }
-    // Taking a word back is no change of the numbers: `reopened` is for what was resolved.
-    let event = if to == State::Acknowledged {
-        Event::Acknowledged
-    } else {
-        Event::Noted
-    };
-    let text = Some(note).filter(|n| !n.is_empty());
-    conn.execute(
-        "UPDATE discrepancies SET state = ?2, note = coalesce(?3, note) WHERE discrepancy_id = ?1",
-        (id, to.as_str(), text),
-    )?;
-    conn.execute(
-        "INSERT INTO discrepancy_events (discrepancy_id, at, business_day, event, actor, note) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        (id, format_instant(at), day.to_string(), event.as_str(), actor, text),
-    )?;
-    Ok(Some(state))
 }

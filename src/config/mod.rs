@@ -93,6 +93,16 @@ pub struct Settings {
     pub http: Http,
     pub alerts: Alerts,
     pub upkeep: Upkeep,
+    pub desk: Desk,
+}
+
+/// `[desk]`: the drop folder for returned sheets.
+#[derive(Clone, Debug, Default)]
+pub struct Desk {
+    /// None: there is no drop folder.
+    pub inbox: Option<PathBuf>,
+    /// In whose name files of the drop folder are taken in.
+    pub by: Option<String>,
 }
 
 /// `[mail]`.

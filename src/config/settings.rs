@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::section::is_loopback;
 use super::{
-    Alerts, Http, Mail, Problem, Retention, SecretOrPlain, SecretRef, Section, Settings, SmtpTls, Source, Transport,
-    Upkeep, address, file,
+    Alerts, Desk, Http, Mail, Problem, Retention, SecretOrPlain, SecretRef, Section, Settings, SmtpTls, Source,
+    Transport, Upkeep, address, file,
 };
 
 /// Where settings are looked for when none are named, in this order.
@@ -81,6 +81,7 @@ fn read(root: &mut Section<'_>, path: &Path, folder: PathBuf) -> Option<Settings
     let http = table(root, "http", |section| Some(http(section, &folder)));
     let alerts = table(root, "alerts", |section| Some(alerts(section, mail.as_ref())));
     let upkeep = upkeep(root, &folder);
+    let desk = table(root, "desk", |section| Some(desk(section, &folder)));
     Some(Settings {
         file: path.to_owned(),
         database: database?,
@@ -92,6 +93,7 @@ fn read(root: &mut Section<'_>, path: &Path, folder: PathBuf) -> Option<Settings
         http: http.unwrap_or_default(),
         alerts: alerts.unwrap_or_default(),
         upkeep,
+        desk: desk.unwrap_or_default(),
         folder,
     })
 }
@@ -207,6 +209,21 @@ fn reports(root: &mut Section<'_>, folder: &Path) -> Option<PathBuf> {
 fn published(root: &mut Section<'_>, folder: &Path) -> Option<PathBuf> {
     let text = root.text_or("published", "reconciled-latest.db");
     (!text.is_empty()).then(|| folder.join(text))
+}
+
+fn desk(section: &mut Section<'_>, folder: &Path) -> Desk {
+    let inbox = match section.has("inbox") {
+        true => place(section, folder, "inbox", "returned"),
+        false => None,
+    };
+    let (by, line) = section.text_line("by").unzip();
+    if by.as_deref().is_some_and(|by| by.trim().is_empty()) {
+        section.problem_at(
+            line.unwrap_or_default(),
+            "`desk.by` is empty; name who puts files into the inbox, or leave it out".to_owned(),
+        );
+    }
+    Desk { inbox, by }
 }
 
 fn seconds(section: &mut Section<'_>, key: &str, default: Duration, most: i64) -> Duration {

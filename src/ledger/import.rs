@@ -13,7 +13,7 @@ use super::{Import, PutAside, Reader, Refusal, Row};
 use crate::config::{Job, Ledger};
 use crate::day::{Instant, format_instant};
 use crate::failure::{Class, Failure};
-use crate::store::Store;
+use crate::store::{Store, audit};
 
 /// Rows handed from the reading thread to the writing one at a time, and how many such batches may wait.
 const BATCH: usize = 512;
@@ -46,7 +46,8 @@ pub fn import(store: &Store, job: &Job, ledger: &Ledger, folder: &Path, as_of: I
     // Old entries are read beside the transaction that changes them.
     let old = store.reader()?;
     store.write(|tx| {
-        merge(tx, &old, &job.name, &spool)?;
+        let sealed = merge(tx, &old, &job.name, &spool)?;
+        seal(tx, &job.name, as_of, &sources.join(", "), &sealed)?;
         put_aside(tx, &job.name, as_of, &spool)?;
         let taken = Taken {
             job: &job.name,
@@ -212,8 +213,24 @@ pub(super) fn guard_not_empty(import: &Import, first: Option<&PutAside>, what: &
     }))
 }
 
-/// Walks old and new entries side by side in the same order. Entries with equal keys keep their row.
-fn merge(tx: &Transaction<'_>, old: &Connection, job: &str, spool: &Spool) -> Result<(), Failure> {
+/// Writes into the audit trail what the entries are from now on.
+fn seal(tx: &Transaction<'_>, job: &str, as_of: Instant, sources: &str, digest: &str) -> Result<(), Failure> {
+    let mut seals = audit::Seals::default();
+    seals.line(audit::Sealed::Ledger, job, digest);
+    let entry = audit::Entry {
+        at: as_of,
+        actor: "run",
+        act: audit::Act::LedgerRead,
+        job,
+        subject: sources,
+    };
+    audit::append(tx, &entry, &seals).map(drop)
+}
+
+/// Walks old and new entries side by side in the same order. Entries with equal keys keep their row. Gives the digest over
+/// all entries as they stand afterwards.
+fn merge(tx: &Transaction<'_>, old: &Connection, job: &str, spool: &Spool) -> Result<String, Failure> {
+    let mut content = audit::Content::new();
     let mut insert = tx.prepare_cached(concat!(
         "INSERT INTO ledger_entries (",
         columns!(),
@@ -235,6 +252,7 @@ fn merge(tx: &Transaction<'_>, old: &Connection, job: &str, spool: &Spool) -> Re
     let mut rows = select.query_map([job], |row| Ok((row.get::<_, i64>(0)?, Entry::read(row, 1)?)))?;
     let mut next = rows.next().transpose()?;
     spool.sorted(&mut |new| {
+        new.digest(&mut content);
         while let Some((id, _)) = next.take_if(|(_, old)| old.key < new.key) {
             delete.execute([id])?;
             next = rows.next().transpose()?;
@@ -252,7 +270,7 @@ fn merge(tx: &Transaction<'_>, old: &Connection, job: &str, spool: &Spool) -> Re
         delete.execute([id])?;
         next = rows.next().transpose()?;
     }
-    Ok(())
+    Ok(content.finish())
 }
 
 /// Rows put aside: a place that was known keeps the day it was first seen, one that is mended is marked as gone.

@@ -39,6 +39,7 @@ mod text;
 
 pub use feed::import_feed;
 pub use import::import;
+pub(crate) use text::decoded;
 
 /// Why a ledger was not taken. Whatever was imported before stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use super::{Import, PutAside, Reader, Refusal};
 use crate::day::{Instant, format_instant};
 use crate::failure::Failure;
 use crate::record::LedgerStatus;
+use crate::store::audit::Content;
 
 /// Columns of an entry: first the ones of the index by which the comparison reads them, then the rest. Literals, so that
 /// statements are put together by the compiler and never from data.
@@ -250,6 +251,30 @@ impl Entry {
                 source_line: row.get(skip + 14)?,
             },
         })
+    }
+
+    /// Adds it to the digest by which the audit trail seals a ledger: `columns!` in their order.
+    pub(super) fn digest(&self, content: &mut Content) {
+        let (key, rest) = (&self.key, &self.rest);
+        content.text(Some(&key.direction));
+        content.text(Some(&key.reference));
+        content.whole(Some(key.amount_minor));
+        content.text(Some(&key.currency));
+        content.text(Some(&key.status));
+        content.text(key.provider_id.as_deref());
+        content.text(rest.ledger_id.as_deref());
+        content.text(rest.account.as_deref());
+        content.whole(rest.fee_minor);
+        for text in [
+            &rest.ledger_status,
+            &rest.booked_at,
+            &rest.x_external_id,
+            &rest.reference_no,
+        ] {
+            content.text(text.as_deref());
+        }
+        content.text(Some(&rest.source));
+        content.whole(Some(rest.source_line));
     }
 
     /// Binds `columns!` to ?1 to ?15 and `last` to ?16, and runs the statement.

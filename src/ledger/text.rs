@@ -251,3 +251,34 @@ const FOREIGN: &[(&[u8], &str, &str)] = &[
     ),
     (b"%PDF", "a PDF document", "export CSV"),
 ];
+
+/// The whole text of a file that a person saved in a spreadsheet: by its byte-order mark, else UTF-8, else what an older
+/// Excel writes. Says so when it had to be the last.
+///
+/// # Errors
+/// One sentence: what the file is, what to do.
+pub(crate) fn decoded(bytes: &[u8]) -> Result<(String, Option<&'static str>), String> {
+    let read = |encoding: Encoding| {
+        let mut reader = Decoded::new(bytes, encoding);
+        let mut text = String::new();
+        match reader.read_to_string(&mut text) {
+            Ok(_) => Ok(text),
+            Err(_) => Err(reader.bad),
+        }
+    };
+    match read(Encoding::Utf8) {
+        Ok(text) => Ok((text, None)),
+        Err(Some(BadText::Invalid { encoding: "UTF-8", .. })) if !bytes.starts_with(b"\xEF\xBB\xBF") => {
+            let text = read(Encoding::Windows1252).map_err(|bad| bad_text(bad.as_ref()))?;
+            Ok((
+                text,
+                Some("it is not UTF-8 and was read as Windows-1252; look whether the notes' letters are right"),
+            ))
+        }
+        Err(bad) => Err(bad_text(bad.as_ref())),
+    }
+}
+
+fn bad_text(bad: Option<&BadText>) -> String {
+    bad.map_or_else(|| "the file is no text".to_owned(), |bad| bad.sentence("the file"))
+}

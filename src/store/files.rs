@@ -5,7 +5,7 @@ use rusqlite::{Transaction, params};
 use super::pages::{compress, decompress, sha256};
 use super::{Store, damaged};
 use crate::day::{BusinessDay, Instant, format_instant};
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 
 /// Freezes a produced file. Made again for the same day (another as-of), the newer bytes replace the former.
 pub fn put_file(
@@ -16,6 +16,12 @@ pub fn put_file(
     name: &str,
     bytes: &[u8],
 ) -> Result<(), Failure> {
+    if super::periods::closed_through(tx, job)?.is_some_and(|closed| day <= closed) {
+        return Err(Failure::new(
+            Class::Internal,
+            format!("{name}: {day} is closed, its files are never rewritten; nothing was written"),
+        ));
+    }
     tx.execute(
         "INSERT INTO files (job, business_day, as_of, name, sha256, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (job, business_day, name)

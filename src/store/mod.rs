@@ -17,6 +17,7 @@ use crate::day::Instant;
 use crate::erase::mask::Subjects;
 use crate::failure::{Class, Failure};
 
+pub mod audit;
 pub mod backup;
 mod bulk;
 pub mod derive;
@@ -26,6 +27,7 @@ pub mod files;
 pub mod open;
 pub mod outbox;
 pub mod pages;
+pub mod periods;
 pub mod replay;
 mod rows;
 pub mod runs;

@@ -1,5 +1,5 @@
-//! Every proof the database offers: SQLite's own checks, the schema, every page against its hash, the chain of pages, and the
-//! rows against the pages.
+//! Every proof the database offers: SQLite's own checks, the schema, every page against its hash, the chain of pages, the
+//! audit trail, and the rows against the pages.
 
 use rusqlite::Connection;
 
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 /// Something wrong with the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// `integrity`, `references`, `schema`, `page`, `chain`, `replay`.
+    /// `integrity`, `references`, `schema`, `page`, `chain`, `audit`, `replay`.
     pub check: &'static str,
     /// Page, table or row.
     pub place: String,
@@ -40,6 +40,7 @@ pub fn verify(store: &Store, jobs: &[Job]) -> Result<Vec<Finding>, Failure> {
             findings.push(Finding::new("schema", "sqlite_schema", failure.message));
         }
         findings.extend(pages(books)?);
+        findings.extend(super::audit::verify(books)?);
         Ok(findings)
     })?;
     for job in jobs {

@@ -80,6 +80,8 @@ const ONLY: &[(&str, &str)] = &[
         "pages",
         "page_id IN (SELECT r.page_id FROM readings AS r JOIN seals AS s USING (window_id, reading, pass))",
     ),
+    // The trail tells what happened, attempts included; `verify` judges it.
+    ("audit_trail", "0"),
     (
         "readings",
         "(window_id, reading, pass) IN (SELECT s.window_id, s.reading, s.pass FROM seals AS s)",

@@ -231,6 +231,7 @@ fn settings(folder: &std::path::Path) -> Settings {
         },
         alerts: Alerts::default(),
         upkeep: reconciled::config::Upkeep::default(),
+        desk: reconciled::config::Desk::default(),
     }
 }
 

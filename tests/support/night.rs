@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use reconciled::config::{
-    Alerts, Fetch, Http, Job, JobSource, Locale, Mail, Match, Report, Settings, SmtpTls, Transport,
+    Alerts, Desk as Inbox, Fetch, Http, Job, JobSource, Locale, Mail, Match, Report, Settings, SmtpTls, Transport,
 };
 use reconciled::day::{BusinessDay, Instant, parse_instant};
 use reconciled::report::{self, Produced};
@@ -196,6 +196,7 @@ pub fn settings(dir: &Path, mail: Option<Mail>) -> Settings {
         http: Http::default(),
         alerts: Alerts::default(),
         upkeep: reconciled::config::Upkeep::default(),
+        desk: Inbox::default(),
     }
 }
 

@@ -1,0 +1,127 @@
+//! Somebody edits the database: `verify` says which row, for every table that people rely on.
+
+use super::shop::{Shop, fill, says};
+
+async fn decided() -> Shop {
+    let shop = Shop::after_a_night("en").await;
+    shop.take(
+        "a.csv",
+        &shop.filled(
+            5,
+            b',',
+            &[fill("A-1", "accept", "known"), fill("A-2", "explain", "fee")],
+        ),
+    );
+    shop.night(6).await;
+    shop
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_edit_to_what_was_found_decided_or_booked_is_noticed_and_named() {
+    let cases = [
+        ("UPDATE discrepancies SET provider_amount_minor = 1 WHERE reference = 'A-3'", "discrepancies"),
+        ("UPDATE discrepancies SET what_differs = 'nothing' WHERE reference = 'A-3'", "discrepancies"),
+        ("UPDATE discrepancies SET reference = 'X' WHERE reference = 'A-3'", "discrepancies"),
+        ("UPDATE discrepancies SET first_seen_day = '2026-03-06', age_days = 0 WHERE reference = 'A-3'", "discrepancies"),
+        ("UPDATE discrepancies SET age_days = 0 WHERE reference = 'A-3'", "age_days is not what"),
+        ("UPDATE discrepancies SET state = 'acknowledged' WHERE reference = 'A-3'", "state is not what"),
+        ("UPDATE discrepancies SET note = 'other' WHERE reference = 'A-1'", "note is not what"),
+        ("UPDATE discrepancies SET decision = 'write_off' WHERE reference = 'A-1'", "decision is not what"),
+        ("UPDATE discrepancies SET owner = 'Ben' WHERE reference = 'A-1'", "owner is not what"),
+        ("DELETE FROM discrepancies WHERE reference = 'A-3'", "it was removed by somebody"),
+        (
+            "INSERT INTO discrepancies (discrepancy_id, job, identity, kind, state, business_day, first_seen_day, last_seen_day,
+               age_days, what_differs, detail) VALUES ('0123456789abcdef', 'shop', 'x', 'vanished', 'open', '2026-03-05',
+               '2026-03-05', '2026-03-05', 0, '', '')",
+            "no act of this program wrote it",
+        ),
+        ("UPDATE discrepancy_events SET actor = 'Ben' WHERE actor = 'Ana'", "discrepancy_events"),
+        ("DELETE FROM discrepancy_events WHERE event_id = 1", "discrepancy_events 1"),
+        ("UPDATE decisions SET actor = 'Ben' WHERE decision_id = 1", "decisions 1"),
+        ("UPDATE decisions SET note = 'better' WHERE decision_id = 2", "decisions 2"),
+        ("DELETE FROM decisions WHERE decision_id = 2", "decisions 2"),
+        ("UPDATE returned_files SET actor = 'Ben'", "returned_files 1"),
+        ("UPDATE ledger_entries SET amount_minor = amount_minor + 1 WHERE reference = 'A-4'", "ledger_entries of shop"),
+        ("DELETE FROM ledger_entries WHERE reference = 'A-4'", "ledger_entries of shop"),
+        ("UPDATE audit_trail SET actor = 'Ben' WHERE entry_id = 2", "audit_trail entry 2"),
+        ("UPDATE audit_trail SET sealed = '' WHERE entry_id = 2", "audit_trail entry 2"),
+        ("DELETE FROM audit_trail WHERE entry_id = 2", "audit_trail entry 3"),
+    ];
+    let shop = decided().await;
+    shop.assert_whole();
+    let whole = std::fs::read(shop.path("reconciled.db")).unwrap();
+    for (sql, named) in cases {
+        shop.tamper(&format!("PRAGMA foreign_keys = OFF; {sql}"));
+        let found = shop.verify();
+        let audit: Vec<String> = found
+            .iter()
+            .filter(|finding| finding.check == "audit")
+            .map(|finding| format!("{}: {}", finding.place, finding.what))
+            .collect();
+        assert!(audit.iter().any(|line| line.contains(named)), "{sql}: {found:?}");
+        // Back to the whole file for the next one.
+        for end in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(shop.path(&format!("reconciled.db{end}")));
+        }
+        std::fs::write(shop.path("reconciled.db"), &whole).unwrap();
+    }
+    shop.assert_whole();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trail_that_was_cut_or_built_anew_lacks_the_head_that_was_printed() {
+    let shop = decided().await;
+    let head = shop
+        .sql("SELECT entry_id || ':' || chain FROM audit_trail ORDER BY entry_id DESC LIMIT 1")
+        .remove(0);
+    let verify = |head: &str| shop.program(&["verify", "--head", head]);
+    let good = verify(&head);
+    assert!(
+        good.status.code() == Some(0) && says(&good, &format!("head {head}")),
+        "{good:?}"
+    );
+    let bad = verify("3:0123");
+    assert!(
+        bad.status.code() == Some(74) && says(&bad, "does not stand in it any more"),
+        "{bad:?}"
+    );
+    // The newest decision is cut off together with its traces: the chain alone cannot show it, the printed head does.
+    shop.tamper("DELETE FROM audit_trail WHERE entry_id = (SELECT max(entry_id) FROM audit_trail)");
+    let cut = verify(&head);
+    assert!(
+        cut.status.code() == Some(74) && says(&cut, "does not stand in it any more"),
+        "{cut:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_removed_on_purpose_are_resealed_with_the_reason_and_the_books_prove_themselves_again() {
+    let shop = decided().await;
+    shop.tamper(
+        "PRAGMA foreign_keys = OFF;
+         DELETE FROM discrepancy_events WHERE discrepancy_id IN (SELECT discrepancy_id FROM discrepancies WHERE reference = 'A-3');
+         DELETE FROM discrepancies WHERE reference = 'A-3';
+         UPDATE ledger_entries SET reference = '█' WHERE reference = 'A-4'",
+    );
+    let store = shop.store();
+    let count = store
+        .write(|tx| reconciled::store::audit::reseal(tx, "operator", super::shop::night_after(7), "erase of a subject"))
+        .unwrap();
+    assert_eq!(count, 3);
+    drop(store);
+    shop.assert_whole();
+    assert_eq!(
+        shop.sql("SELECT actor, act, subject FROM audit_trail ORDER BY entry_id DESC LIMIT 1"),
+        ["operator|resealed|erase of a subject"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_night_adds_nothing_and_an_unchanged_one_neither() {
+    let shop = decided().await;
+    let before = shop.sql("SELECT count(*) FROM audit_trail");
+    shop.night(7).await;
+    shop.night(7).await;
+    assert_eq!(shop.sql("SELECT count(*) FROM audit_trail"), before);
+    shop.assert_whole();
+}
