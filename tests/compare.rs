@@ -5,6 +5,8 @@
 mod slow;
 #[path = "compare/stories.rs"]
 mod stories;
+#[path = "compare/threads.rs"]
+mod threads;
 #[path = "compare/world.rs"]
 mod world;
 

@@ -27,7 +27,7 @@ pub struct Setup<'a> {
 pub type Sums = BTreeMap<[u8; 3], (u64, i128)>;
 
 /// What the merge found.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Merged {
     /// Pairs equal in everything, with the sum of provider amounts.
     pub matched: Sums,
@@ -213,7 +213,7 @@ fn merge_ranges(conn: &Connection, setup: &Setup<'_>, range: Range<'_>) -> Resul
     let vanished: bool = conn.query_row(vanished, [setup.job], |row| row.get(0))?;
     let listed = if vanished { "AND vanished_at IS NULL" } else { "" };
     let passes: &[(&str, &str)] = match range {
-        Range::All => &[("", "")],
+        Range::All => &[("AND reference IS NULL", ""), ("AND reference >= ''", "")],
         Range::Below(middle) => &[("AND reference IS NULL", ""), ("AND reference < ?3", middle)],
         Range::From(middle) => &[("AND reference >= ?3", middle)],
     };
@@ -526,3 +526,7 @@ pub fn reclaim(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "cursors_tests.rs"]
+mod tests;

@@ -39,6 +39,7 @@ mod places;
 mod proofs;
 mod rows;
 mod scope;
+mod solve;
 mod sql;
 mod suggest;
 mod unanswered;
