@@ -3,8 +3,9 @@
 -- Columns: currency, kind, open, sum of differences of the open ones, previous_open, new, reopened, resolved
 -- The day's doings are the events since the last one of another day; a run of the same night again finds the same ones.
 WITH doings AS (
-  SELECT e.discrepancy_id, sum(e.event = 'opened') AS opened, sum(e.event = 'reopened') AS reopened,
-         sum(e.event = 'resolved') AS resolved, min(e.event_id) AS first_id
+  -- `first_event` stands in the row that min() finds.
+  SELECT d.currency, d.kind, d.state, e.event AS first_event, min(e.event_id) AS first_id, sum(e.event = 'opened') AS opened,
+         sum(e.event = 'reopened') AS reopened, sum(e.event = 'resolved') AS resolved
     FROM discrepancy_events AS e INDEXED BY discrepancy_events_by_day
     JOIN discrepancies AS d ON d.discrepancy_id = e.discrepancy_id AND d.job = :job
    WHERE e.business_day = :day AND e.event IN ('opened', 'reopened', 'resolved')
@@ -20,11 +21,9 @@ WITH doings AS (
    WHERE d.job = :job AND d.state IN ('open', 'acknowledged')
   UNION ALL
   -- and what the day's first event says about that.
-  SELECT coalesce(d.currency, ''), d.kind, 0, 0, (f.event = 'resolved') - (d.state <> 'resolved'),
+  SELECT coalesce(t.currency, ''), t.kind, 0, 0, (t.first_event = 'resolved') - (t.state <> 'resolved'),
          t.opened, t.reopened, t.resolved, 0
     FROM doings AS t
-    JOIN discrepancies AS d ON d.discrepancy_id = t.discrepancy_id
-    JOIN discrepancy_events AS f ON f.event_id = t.first_id
 )
 SELECT currency, kind, sum(open) AS open, sum(difference_minor) AS difference_minor, sum(previous_open) AS previous_open,
        sum(opened) AS new, sum(reopened) AS reopened, sum(resolved) AS resolved, sum(unacknowledged) AS unacknowledged
