@@ -236,6 +236,7 @@ impl Work<'_, '_> {
             item,
             identity,
             &rows,
+            self.rules.scope.keys(),
             self.rules.timing.zone,
         )));
         Ok(())

@@ -15,8 +15,8 @@ const ENDS_TAKEN: usize = 3;
 const SPREAD_TAKEN: usize = 6;
 /// One in so many points begins a chain of kills.
 const CHAINED: usize = 8;
-/// Requests a crash may cost: a login at two providers and a logout, and the pages under way in three lanes.
-pub const REQUESTS_PER_CRASH: usize = 8;
+/// Requests a crash may cost: a login at six accounts and a logout, and the pages under way in seven lanes.
+pub const REQUESTS_PER_CRASH: usize = 14;
 
 /// Two nights at a time: every story has two benches, and stories run side by side.
 pub struct Turns {
