@@ -39,18 +39,18 @@ WITH
              WHEN d.kind IN ('fee_mismatch', 'stale_pending', 'lookup_failed', 'not_checkable') THEN 3
              ELSE 2
            END AS by_kind,
-           -- Minor units of one major unit.
+           -- Minor units of one major unit. (A list after IN would be a table that is searched for every row.)
            CASE
-             WHEN d.currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN 1
-             WHEN d.currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN 1000
+             WHEN instr('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF', d.currency) THEN 1
+             WHEN instr('BHD IQD JOD KWD LYD OMR TND', d.currency) THEN 1000
              ELSE 100
            END AS scale,
            -- Major units that are roughly worth one: orders of magnitude, not rates.
            CASE
-             WHEN d.currency IN ('IDR','VND','IRR','LAK','GNF','UZS','SLE') THEN 10000
-             WHEN d.currency IN ('COP','PYG','CLP','KRW','UGX','TZS','MMK','KHR','MNT','IQD','NGN','ARS') THEN 1000
-             WHEN d.currency IN ('JPY','INR','HUF','ISK','PHP','RUB','XAF','XOF','XPF','CRC','KES','LKR','PKR') THEN 100
-             WHEN d.currency IN ('THB','MXN','TWD','UYU','CZK','SEK','NOK','DKK','TRY','ZAR','BOB','HKD','CNY') THEN 10
+             WHEN instr('IDR VND IRR LAK GNF UZS SLE', d.currency) THEN 10000
+             WHEN instr('COP PYG CLP KRW UGX TZS MMK KHR MNT IQD NGN ARS', d.currency) THEN 1000
+             WHEN instr('JPY INR HUF ISK PHP RUB XAF XOF XPF CRC KES LKR PKR', d.currency) THEN 100
+             WHEN instr('THB MXN TWD UYU CZK SEK NOK DKK TRY ZAR BOB HKD CNY', d.currency) THEN 10
              ELSE 1
            END AS unit,
            -- Magnitudes are kept below zero: there, every 64-bit number has one.

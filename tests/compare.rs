@@ -7,6 +7,8 @@ mod losses;
 mod slow;
 #[path = "compare/stories.rs"]
 mod stories;
+#[path = "compare/threads.rs"]
+mod threads;
 #[path = "compare/world.rs"]
 mod world;
 

@@ -114,6 +114,89 @@ fn a_disk_that_fails_ends_the_run_with_74_and_the_next_one_makes_up_for_it() {
     sweep::play(BACKFILL, sweep::failures);
 }
 
+/// Changes one row, and leaves log and index beside the database as the program does.
+fn spoil(database: &std::path::Path, defect: &str) {
+    let conn = rusqlite::Connection::open(database).unwrap();
+    let mut persist = 1;
+    conn.file_control(Some(rusqlite::MAIN_DB), rusqlite::FileControl::PersistWal(&mut persist))
+        .unwrap();
+    assert_eq!(conn.execute(defect, []).unwrap(), 1, "{defect}");
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+}
+
+/// An oracle that sees nothing would let every test above pass.
+#[test]
+fn the_oracle_sees_a_defect_of_each_kind() {
+    let mut bench = Bench::new(
+        Story {
+            name: "defects",
+            ..BACKFILL
+        },
+        sweep::BENCHES.fetch_add(1, Ordering::Relaxed),
+    );
+    let reference = TURNS.take(|| Reference::of(&mut bench));
+    let kinds: std::collections::BTreeSet<_> = reference.calls.iter().map(sweep::kind).collect();
+    let covered: std::collections::BTreeSet<_> = sweep::points(&reference.calls)
+        .iter()
+        .filter(|point| point.whole)
+        .map(|point| sweep::kind(&reference.calls[point.at - 1]))
+        .collect();
+    assert_eq!(kinds, covered, "every kind of call is disturbed in every mode");
+    let night = bench.night();
+    let database = night.join("reconciled.db");
+    let whole = std::fs::read(&database).unwrap();
+    for (defect, told) in [
+        (
+            "UPDATE transactions SET amount_minor = amount_minor + 1 WHERE transaction_id = 7",
+            "transactions: missing (1)",
+        ),
+        (
+            "DELETE FROM discrepancy_events WHERE event_id = (SELECT max(event_id) FROM discrepancy_events)",
+            "discrepancy_events: missing (1)",
+        ),
+        (
+            "INSERT INTO pending_items (job, identity, becomes_kind, becomes_day, currency, amount_minor)
+             VALUES ('tupay-pe', 'in|twice', 'missing_in_ledger', '2026-03-04', 'PEN', 1)",
+            "pending_items: too much (1)",
+        ),
+        (
+            "UPDATE windows SET state = 'open' WHERE window_id = (SELECT min(window_id) FROM windows)",
+            "windows: missing (1)",
+        ),
+        (
+            "UPDATE mails SET sha256 = 'x' WHERE mail_id = (SELECT min(mail_id) FROM mails)",
+            "mails: missing (1)",
+        ),
+        ("UPDATE runs SET finished_at = NULL WHERE run_id = 1", "still running"),
+    ] {
+        spoil(&database, defect);
+        let mut wrong = sweep::diverging(&reference, &bench.outcome(), 0);
+        wrong.extend(oracle::unhealthy(&database));
+        assert!(wrong.iter().any(|line| line.contains(told)), "{defect}: {wrong:#?}");
+        std::fs::write(&database, &whole).unwrap();
+    }
+    let report = bench
+        .files()
+        .into_keys()
+        .find(|name| name.ends_with("_discrepancies.csv"))
+        .unwrap();
+    let path = night.join(&report);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let half = oracle::half_files(&reference.outcome.files, &bench.files());
+    assert!(half.iter().any(|line| line.contains(&report)), "{half:?}");
+    std::fs::remove_file(&path).unwrap();
+    let gone = sweep::diverging(&reference, &bench.outcome(), 0);
+    assert_eq!(gone, [format!("the file {report} is missing")]);
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(
+        sweep::diverging(&reference, &bench.outcome(), 0),
+        [""; 0],
+        "mended, nothing is wrong"
+    );
+}
+
 /// A database of the version before the newest, filled; there is none while the first version is the newest.
 #[test]
 fn an_upgrade_killed_at_any_write_ends_as_if_nothing_had_happened() {

@@ -2,18 +2,19 @@
 //! run. `cargo bench` (1,000,000 rows) or `cargo bench -- 200000`; `cargo bench -- 1000000 P1 P3` picks.
 //!
 //! Every contestant is a process of its own, so that its peak memory is its own. Absolute times drift from machine to
-//! machine; the ratios are what counts. Peers that are not installed are said to be absent.
+//! machine; the ratios are what counts, and on a busy machine those of processor time. Peers that are not installed are
+//! said to be absent ($PYTHON names the interpreter that has them).
 
 mod bare;
 mod books;
+mod goals;
 mod pages;
 mod peers;
 mod subject;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What a contestant says on its last line: seconds of the measured part by the wall clock and of the processors, peak
 /// memory in MB. On a busy machine the processors' seconds say more than the wall clock's.
@@ -107,7 +108,7 @@ fn peak_mb() -> f64 {
 }
 
 /// Runs a contestant and reads its last line.
-fn contest(arguments: &[&str]) -> Measured {
+pub fn contest(arguments: &[&str]) -> Measured {
     let output = Command::new(std::env::current_exe().unwrap())
         .arg("child")
         .args(arguments)
@@ -136,16 +137,69 @@ fn last_line(stdout: &[u8]) -> Measured {
     }
 }
 
-/// One line of the result.
-fn say(goal: &str, what: &str, measured: Measured, against: Option<(&str, Measured)>) {
-    let ratio = against.map_or(String::new(), |(name, other)| {
-        let (wall, cpu) = (measured.seconds / other.seconds, measured.cpu / other.cpu);
-        format!("{wall:6.2} × {name}, {cpu:.2} × by processor time")
-    });
+/// One line of the result; gives the ratio by the wall clock and by processor time.
+pub fn say(goal: &str, what: &str, measured: Measured, against: Option<(&str, Measured)>) -> Ratio {
+    let ratio = against.map(|(_, other)| Ratio::of(measured, other));
+    let told = match (against, ratio) {
+        (Some((name, _)), Some(ratio)) => format!("{:6.2} × {name}, {:.2} × by processor", ratio.wall, ratio.cpu),
+        _ => String::new(),
+    };
     println!(
-        "{goal:4} {what:44} {:8.2} s {:8.2} s cpu {:6.0} MB  {ratio}",
+        "{goal:4} {what:44} {:8.2} s {:8.2} s cpu {:6.0} MB  {told}",
         measured.seconds, measured.cpu, measured.peak_mb
     );
+    ratio.unwrap_or(Ratio { wall: 1.0, cpu: 1.0 })
+}
+
+/// How much longer one takes than another.
+#[derive(Clone, Copy)]
+pub struct Ratio {
+    pub wall: f64,
+    pub cpu: f64,
+}
+
+impl Ratio {
+    pub fn of(one: Measured, other: Measured) -> Self {
+        Self {
+            wall: one.seconds / other.seconds,
+            // Hundredths of a second are all that is counted.
+            cpu: one.cpu / other.cpu.max(0.01),
+        }
+    }
+}
+
+/// The one in the middle by wall time.
+pub fn median(mut all: Vec<Measured>) -> Measured {
+    all.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    all[all.len() / 2]
+}
+
+/// What every goal came to, for the table at the end.
+#[derive(Default)]
+pub struct Scores(Vec<String>);
+
+impl Scores {
+    /// A goal of at most `limit`.
+    pub fn at_most(&mut self, goal: &str, what: &str, seen: f64, limit: f64) {
+        self.note(goal, what, seen, "<=", limit, seen <= limit);
+    }
+
+    /// A goal of at least `limit`.
+    pub fn at_least(&mut self, goal: &str, what: &str, seen: f64, limit: f64) {
+        self.note(goal, what, seen, ">=", limit, seen >= limit);
+    }
+
+    /// A ratio that is to be at most `limit`, by both clocks.
+    pub fn ratio(&mut self, goal: &str, what: &str, ratio: Ratio, limit: f64) {
+        self.at_most(goal, what, ratio.wall, limit);
+        self.at_most(goal, &format!("{what}, by processor time"), ratio.cpu, limit);
+    }
+
+    fn note(&mut self, goal: &str, what: &str, seen: f64, sign: &str, limit: f64, reached: bool) {
+        let word = if reached { "reached" } else { "missed" };
+        self.0
+            .push(format!("{goal:4} {what:66} {seen:8.2}  {sign} {limit:<6} {word}"));
+    }
 }
 
 fn compare(arguments: &[String]) {
@@ -160,209 +214,27 @@ fn compare(arguments: &[String]) {
         .collect();
     let wanted = |goal: &str| picked.is_empty() || picked.contains(&goal);
     println!(
-        "{} cores, {rows} rows; seconds are wall time, MB the peak of the process\n",
-        cores()
+        "{} cores, {rows} rows, {}; s is wall time, cpu processor time, MB the peak of the process\n",
+        cores(),
+        load()
     );
-    let mut small = BTreeMap::new();
-    if wanted("P1") || wanted("P5") {
-        ingest(rows, &mut small);
-    }
-    if wanted("P2") {
-        latency(rows.min(100_000));
-    }
-    if wanted("P3") || wanted("P5") || wanted("P9") {
-        comparison(rows, &wanted);
-    }
-    if wanted("P6") {
-        nights(rows);
-    }
-    if wanted("P7") {
-        pace();
-    }
-    if wanted("P8") {
-        start();
-    }
+    let (mut scores, begun) = (Scores::default(), Instant::now());
+    goals::run(rows, &wanted, &mut scores);
+    println!("\n{:.0} s in all, {} now\n", begun.elapsed().as_secs_f64(), load());
+    scores.0.iter().for_each(|line| println!("{line}"));
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// P1, P4, P5: a backfill, fully durable.
-fn ingest(rows: u64, small: &mut BTreeMap<&'static str, f64>) {
-    for rows in [rows / 10, rows] {
-        let server = pages::serve(rows, Duration::ZERO);
-        let count = rows.to_string();
-        let (bare_dir, own_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let bare = contest(&["bare-ingest", &path(&bare_dir), &server.url, &count, "4"]);
-        let own = contest(&["ingest", &path(&own_dir), &server.url, "4"]);
-        books::expect_rows(own_dir.path(), rows);
-        say("P1", &format!("bare two-phase loop, {rows} rows"), bare, None);
-        say(
-            "P1",
-            &format!("reconciled, {rows} rows"),
-            own,
-            Some(("bare (goal 1.5)", bare)),
-        );
-        match small.get("own") {
-            None => drop(small.insert("own", own.seconds)),
-            Some(tenth) => println!(
-                "P5   ingest: t({rows}) / t({}) = {:.1} (goal 11)",
-                rows / 10,
-                own.seconds / tenth
-            ),
-        }
-    }
-    peers::ingest(rows);
-}
-
-/// P2: the same with 20 ms on every page.
-fn latency(rows: u64) {
-    let server = pages::serve(rows, Duration::from_millis(20));
-    for in_flight in ["1", "4", "16"] {
-        let count = rows.to_string();
-        let (bare_dir, own_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let bare = contest(&["bare-ingest", &path(&bare_dir), &server.url, &count, in_flight]);
-        let own = contest(&["ingest", &path(&own_dir), &server.url, in_flight]);
-        say(
-            "P2",
-            &format!("{rows} rows, 20 ms a page, {in_flight} in flight"),
-            own,
-            Some(("bare (goal 1.1)", bare)),
-        );
-    }
-}
-
-/// P3, P4, P5, P9: compare what is stored, and write a report of it.
-fn comparison(rows: u64, wanted: &dyn Fn(&str) -> bool) {
-    let mut tenth = None;
-    for rows in [rows / 10, rows] {
-        let dir = tempfile::tempdir().unwrap();
-        let dir_name = path(&dir);
-        contest(&["fill", &dir_name, &rows.to_string()]);
-        let bare = contest(&["bare-merge", &dir_name]);
-        let own = contest(&["compare", &dir_name]);
-        say("P3", &format!("bare merge of two cursors, {rows} × {rows}"), bare, None);
-        say(
-            "P3",
-            &format!("reconciled, {rows} × {rows}"),
-            own,
-            Some(("bare (goal 2)", bare)),
-        );
-        if let Some(tenth) = tenth {
-            println!(
-                "P5   compare: t({rows}) / t({}) = {:.1} (goal 11)",
-                rows / 10,
-                own.seconds / tenth
-            );
-            peers::compare(dir.path(), own);
-        }
-        tenth = Some(own.seconds);
-        if wanted("P9") {
-            books::every_row_differs(dir.path(), rows);
-            books::lay_out_fields(dir.path());
-            let bare = contest(&["bare-csv", &dir_name]);
-            let own = contest(&["csv", &dir_name]);
-            say(
-                "P9",
-                &format!("{rows} discrepancies to CSV"),
-                own,
-                Some(("the csv crate (goal 2)", bare)),
-            );
-        }
-    }
-}
-
-/// P6: a night of 10,000 new rows on a small and on a large archive; an unchanged listing read again.
-fn nights(rows: u64) {
-    let mut nights = Vec::new();
-    for stored in [rows / 10, rows] {
-        let dir = tempfile::tempdir().unwrap();
-        let dir_name = path(&dir);
-        contest(&["fill", &dir_name, &stored.to_string()]);
-        contest(&["compare", &dir_name]);
-        books::ten_thousand_more(dir.path());
-        let night = contest(&["compare", &dir_name]);
-        say(
-            "P6",
-            &format!("compare after 10,000 new rows on {stored} stored"),
-            night,
-            None,
-        );
-        nights.push(night.seconds);
-    }
-    println!(
-        "P6   the night grows by {:.1} (goal 1.5) where the archive grows by 10",
-        nights[1] / nights[0]
-    );
-    let server = pages::serve(rows / 10, Duration::ZERO);
-    let dir = tempfile::tempdir().unwrap();
-    let first = contest(&["ingest", &path(&dir), &server.url, "4"]);
-    let again = contest(&["ingest", &path(&dir), &server.url, "4"]);
-    say(
-        "P6",
-        &format!("unchanged listing of {} rows read again", rows / 10),
-        again,
-        Some(("first reading (goal 0.33)", first)),
-    );
-}
-
-/// P7: the share of the allowed rate that is used at 200 ms of latency, and that it is never exceeded.
-fn pace() {
-    let (per_minute, pages) = (800_u32, 400_u64);
-    let server = pages::serve(pages * 100, Duration::from_millis(200));
-    let dir = tempfile::tempdir().unwrap();
-    let own = contest(&["paced", &path(&dir), &server.url, "8", &per_minute.to_string()]);
-    let arrivals = server.arrivals();
-    let span = arrivals.last().unwrap().duration_since(arrivals[0]).as_secs_f64();
-    let used = (arrivals.len() - 1) as f64 / span * 60.0 / f64::from(per_minute);
-    let busiest = pages::busiest(
-        &arrivals,
-        Duration::from_secs(60).min(Duration::from_secs_f64(span / 2.0)),
-    );
-    let allowed = f64::from(per_minute) * (span / 2.0).min(60.0) / 60.0;
-    println!(
-        "P7   {per_minute} requests a minute at 200 ms: {:.1} % used (goal 95), busiest span {busiest} of {allowed:.0} allowed, {:.1} s",
-        used * 100.0,
-        own.seconds
-    );
-}
-
-/// P8: cold starts of the program itself.
-fn start() {
-    let program = Path::new(env!("CARGO_BIN_EXE_reconciled"));
-    let mut times: Vec<Duration> = (0..20)
-        .map(|_| {
-            let started = Instant::now();
-            assert!(
-                Command::new(program)
-                    .arg("--version")
-                    .output()
-                    .unwrap()
-                    .status
-                    .success()
-            );
-            started.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    println!("P8   --version: {:.1} ms (goal 10)", times[10].as_secs_f64() * 1000.0);
-    let dir = tempfile::tempdir().unwrap();
-    books::twenty_jobs(dir.path());
-    let config = dir.path().join("reconciled.toml");
-    let started = Instant::now();
-    let checked = Command::new(program)
-        .arg("check")
-        .arg("--config")
-        .arg(&config)
-        .output()
-        .unwrap();
-    let took = started.elapsed().as_secs_f64() * 1000.0;
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
-    println!("P8   check of 20 jobs: {took:.1} ms (goal 50)");
+/// How many others wanted the processors in the last minute.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!("load {}", text.split_whitespace().next().unwrap_or("unknown"))
 }
 
 /// A temporary folder's path as text.
-fn path(dir: &tempfile::TempDir) -> String {
+pub fn path(dir: &tempfile::TempDir) -> String {
     dir.path().display().to_string()
 }

@@ -3,11 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Measured, say};
+use crate::{Measured, Scores, say};
+
+/// The interpreter that has the peers.
+fn python() -> Command {
+    Command::new(std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into()))
+}
 
 /// Whether Python can import it.
 fn present(module: &str) -> bool {
-    Command::new("python3")
+    python()
         .args(["-c", &format!("import {module}")])
         .output()
         .is_ok_and(|o| o.status.success())
@@ -23,34 +28,31 @@ pub fn ingest(rows: u64) {
 }
 
 /// The same comparison from CSV by each peer that is there.
-pub fn compare(dir: &Path, own: Measured) {
+pub fn compare(dir: &Path, own: Measured, scores: &mut Scores) {
     export(dir);
-    for (name, module, program) in [
-        ("pandas", "pandas", include_str!("pandas.py")),
-        ("Polars", "polars", include_str!("polars.py")),
-        ("DuckDB", "duckdb", include_str!("duckdb.py")),
+    for (name, module, program, goal) in [
+        ("pandas", "pandas", include_str!("pandas.py"), 9.0),
+        ("Polars", "polars", include_str!("polars.py"), 2.0),
+        ("DuckDB", "duckdb", include_str!("duckdb.py"), 2.0),
     ] {
         if !present(module) {
             println!("P3   {name}: absent");
             continue;
         }
         let started = std::time::Instant::now();
-        let output = Command::new("python3")
-            .args(["-c", program])
-            .current_dir(dir)
-            .output()
-            .unwrap();
+        let output = python().args(["-c", program]).current_dir(dir).output().unwrap();
         let seconds = started.elapsed().as_secs_f64();
         if output.status.success() {
             let text = String::from_utf8_lossy(&output.stdout);
             let mut numbers = text.split_whitespace().filter_map(|n| n.parse().ok());
             let (peak_mb, cpu) = (numbers.next().unwrap_or(0.0), numbers.next().unwrap_or(0.0));
-            say(
+            let ratio = say(
                 "P3",
                 &format!("{name} from CSV"),
                 Measured { seconds, cpu, peak_mb },
                 Some(("reconciled", own)),
             );
+            scores.at_least("P3", &format!("{name} from CSV / reconciled"), ratio.wall, goal);
         } else {
             println!(
                 "P3   {name}: failed: {}",

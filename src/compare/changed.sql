@@ -16,7 +16,7 @@ SELECT t.transaction_id, max(old.version) AS version,
        old.currency, old.amount_minor, old.fee_minor, old.status, old.provider_status,
        new.currency, new.amount_minor, new.fee_minor, new.status, new.provider_status
   FROM superseded_versions AS old INDEXED BY superseded_final
-  JOIN transactions AS t ON t.transaction_id = old.transaction_id AND t.job = :job
+ CROSS JOIN transactions AS t ON t.transaction_id = old.transaction_id AND t.job = :job
   JOIN versions AS new ON new.transaction_id = old.transaction_id AND new.version = old.version + 1
  WHERE old.is_final = 1
    AND (old.amount_minor <> new.amount_minor OR old.currency <> new.currency OR old.status <> new.status

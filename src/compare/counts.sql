@@ -3,8 +3,9 @@
 -- Columns: currency, kind, open, sum of differences of the open ones, previous_open, new, reopened, resolved
 -- The day's doings are the events since the last one of another day; a run of the same night again finds the same ones.
 WITH doings AS (
-  SELECT e.discrepancy_id, sum(e.event = 'opened') AS opened, sum(e.event = 'reopened') AS reopened,
-         sum(e.event = 'resolved') AS resolved, min(e.event_id) AS first_id
+  -- `first_event` stands in the row that min() finds.
+  SELECT d.currency, d.kind, d.state, e.event AS first_event, min(e.event_id) AS first_id, sum(e.event = 'opened') AS opened,
+         sum(e.event = 'reopened') AS reopened, sum(e.event = 'resolved') AS resolved
     FROM discrepancy_events AS e INDEXED BY discrepancy_events_by_day
     JOIN discrepancies AS d ON d.discrepancy_id = e.discrepancy_id AND d.job = :job
    WHERE e.business_day = :day AND e.event IN ('opened', 'reopened', 'resolved')
@@ -12,21 +13,20 @@ WITH doings AS (
                                  WHERE x.discrepancy_id = e.discrepancy_id AND x.business_day <> :day
                                    AND x.event IN ('opened', 'reopened', 'resolved')), 0)
    GROUP BY e.discrepancy_id
-), ids AS (
-  SELECT discrepancy_id FROM discrepancies WHERE job = :job AND state IN ('open', 'acknowledged')
-  UNION SELECT discrepancy_id FROM doings
+), parts AS (
+  -- What is open now, as if it had been open before,
+  SELECT coalesce(d.currency, '') AS currency, d.kind, 1 AS open, coalesce(d.difference_minor, 0) AS difference_minor,
+         1 AS previous_open, 0 AS opened, 0 AS reopened, 0 AS resolved, d.state = 'open' AS unacknowledged
+    FROM discrepancies AS d
+   WHERE d.job = :job AND d.state IN ('open', 'acknowledged')
+  UNION ALL
+  -- and what the day's first event says about that.
+  SELECT coalesce(t.currency, ''), t.kind, 0, 0, (t.first_event = 'resolved') - (t.state <> 'resolved'),
+         t.opened, t.reopened, t.resolved, 0
+    FROM doings AS t
 )
-SELECT coalesce(d.currency, '') AS currency, d.kind,
-       sum(d.state <> 'resolved') AS open,
-       sum(iif(d.state <> 'resolved', coalesce(d.difference_minor, 0), 0)) AS difference_minor,
-       sum(CASE WHEN t.discrepancy_id IS NULL THEN d.state <> 'resolved'
-                ELSE (SELECT f.event = 'resolved' FROM discrepancy_events AS f WHERE f.event_id = t.first_id) END) AS previous_open,
-       sum(coalesce(t.opened, 0)) AS new,
-       sum(coalesce(t.reopened, 0)) AS reopened,
-       sum(coalesce(t.resolved, 0)) AS resolved,
-       sum(d.state = 'open') AS unacknowledged
-  FROM ids
-  JOIN discrepancies AS d ON d.discrepancy_id = ids.discrepancy_id
-  LEFT JOIN doings AS t ON t.discrepancy_id = ids.discrepancy_id
+SELECT currency, kind, sum(open) AS open, sum(difference_minor) AS difference_minor, sum(previous_open) AS previous_open,
+       sum(opened) AS new, sum(reopened) AS reopened, sum(resolved) AS resolved, sum(unacknowledged) AS unacknowledged
+  FROM parts
  GROUP BY 1, 2
  ORDER BY 1, 2

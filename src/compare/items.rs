@@ -12,13 +12,14 @@ use super::Case;
 use super::cursors::{self, Merged, Open, Setup, Sums};
 use super::discrepancy::{self, Discrepancy};
 use super::grace::Timing;
-use super::group::{self, Piece, Rules};
+use super::group::{Piece, Rules};
 use super::identity::{self, Suffix};
 use super::keys::Keys;
 use super::pair::Tolerance;
 use super::places::Places;
-use super::rows::{Entry, Record, Rows};
+use super::rows::{Entry, Record};
 use super::scope::Scope;
+use super::solve::{Solved, Solver};
 use super::units::Units;
 use crate::config::{Job, JobSource};
 use crate::day::BusinessDay;
@@ -125,20 +126,16 @@ pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger:
     let mut work = Work {
         job,
         rules: &rules,
-        rows: Rows::new(conn)?,
         places: Places::new(conn, case.job.timezone)?,
-        claims: &claims,
         open: open_for_want_of_proof(conn, job)?,
         units: Units::new(merged.equal_not_zero),
         found: Found::starting_from(merged),
     };
-    let mut rest = &rich[..];
-    while let [records, entries, ids @ ..] = rest {
-        let (records, ids) = ids.split_at(*records as usize);
-        let (entries, after) = ids.split_at(*entries as usize);
-        work.group(records, entries)?;
-        rest = after;
-    }
+    let solver = Solver {
+        claims: &claims,
+        rules: &rules,
+    };
+    solver.each(conn, open, &rich, |group| work.group(group))?;
     let Work { mut found, units, .. } = work;
     units.check(job)?;
     super::gone::fold(conn, job, &accounts, &mut found)?;
@@ -194,9 +191,7 @@ impl Found {
 struct Work<'a, 'c> {
     job: &'a str,
     rules: &'a Rules<'a>,
-    rows: Rows<'c>,
     places: Places<'c>,
-    claims: &'a Claims,
     /// Open discrepancies that a window which cannot be seen now does not close.
     open: HashSet<u64>,
     units: Units,
@@ -204,19 +199,12 @@ struct Work<'a, 'c> {
 }
 
 impl Work<'_, '_> {
-    fn group(&mut self, record_ids: &[i64], entry_ids: &[i64]) -> Result<(), Failure> {
-        let mut records = Vec::with_capacity(record_ids.len());
-        let mut entries = Vec::with_capacity(entry_ids.len());
-        for &id in record_ids {
-            records.push(self.rows.record(id)?);
-            for &claimant in self.claims.on_record(id) {
-                entries.push(self.rows.entry(claimant)?);
-            }
-        }
-        for &id in entry_ids.iter().filter(|id| !self.claims.by_entry.contains(id)) {
-            entries.push(self.rows.entry(id)?);
-        }
-        let pieces = group::solve(&records, &entries, self.rules);
+    fn group(&mut self, group: Solved) -> Result<(), Failure> {
+        let Solved {
+            records,
+            entries,
+            pieces,
+        } = group;
         let mut texts: HashMap<String, u16> = HashMap::new();
         for piece in pieces {
             let before = self.found.items.len();
@@ -435,14 +423,18 @@ fn add(sums: &mut Sums, currency: Currency, amount: i64) {
 
 /// Entries that name a record which stands under another reference, or under none.
 #[derive(Default)]
-struct Claims {
+pub(super) struct Claims {
     by_entry: HashSet<i64>,
     by_record: HashMap<i64, Vec<i64>>,
 }
 
 impl Claims {
-    fn on_record(&self, record: i64) -> &[i64] {
+    pub fn on_record(&self, record: i64) -> &[i64] {
         self.by_record.get(&record).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn is_claimant(&self, entry: i64) -> bool {
+        self.by_entry.contains(&entry)
     }
 
     /// Looks the strays up by id; a group that was passed over and is claimed from elsewhere goes to the rich rules, too.

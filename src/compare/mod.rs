@@ -41,6 +41,7 @@ mod places;
 mod proofs;
 mod rows;
 mod scope;
+mod solve;
 mod sql;
 mod statement;
 mod suggest;

@@ -222,6 +222,14 @@ pub fn damaged(place: &str) -> Failure {
     )
 }
 
+/// A thread ended without its rows; its panic says why.
+pub fn lost_thread() -> Failure {
+    Failure::new(
+        Class::Internal,
+        "compare: a thread that read rows ended before its time; nothing was written, please report this",
+    )
+}
+
 fn gone(table: &str) -> Failure {
     Failure::new(
         Class::Internal,

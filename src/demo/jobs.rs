@@ -28,12 +28,12 @@ base_url = "{base_url}"
 client_id = "{client_id}"
 client_secret = "file:secrets/payvyne-secret"
 expected_merchant = "{merchant}"
-max_rps = 100
+max_rps = 1000
 
 [fetch]
 start = {start}
 lookback_days = 15
-requests_per_minute = 6000
+requests_per_minute = 60000
 
 [ledger]
 kind = "csv"
@@ -75,12 +75,12 @@ base_url = "{base_url}"
 access_key = "file:secrets/tupay-access-key"
 secret_key = "file:secrets/tupay-secret-key"
 expected_merchant_id = {id_merchant}
-max_rps = 100
+max_rps = 1000
 
 [fetch]
 start = {start}
 lookback_days = 15
-requests_per_minute = 6000
+requests_per_minute = 60000
 
 [ledger]
 kind = "csv"
@@ -219,7 +219,7 @@ payout_balance_path = "/co/v1/payout/balance"
 [fetch]
 start = {start}
 lookback_days = 15
-requests_per_minute = 6000
+requests_per_minute = 60000
 
 [ledger]
 kind = "csv"
@@ -272,7 +272,7 @@ not_found_codes = ["4043601"]
 [fetch]
 start = {start}
 lookback_days = 15
-requests_per_minute = 6000
+requests_per_minute = 60000
 
 [ledger]
 kind = "csv"
@@ -326,7 +326,7 @@ token = "{v3_token_path}"
 [fetch]
 start = {start}
 lookback_days = 15
-requests_per_minute = 6000
+requests_per_minute = 60000
 
 [ledger]
 kind = "csv"
@@ -379,7 +379,7 @@ recheck_final_days = 15
 [fetch]
 start = {start}
 lookback_days = 15
-requests_per_minute = 6000
+requests_per_minute = 60000
 
 [ledger]
 kind = "csv"

@@ -8,8 +8,13 @@ use super::bench::{Bench, Outcome, Post, Story};
 use super::oracle;
 use super::witness::{Call, Harm, Mode};
 
-/// Points per story, unless `CRASH=all`.
-const POINTS: usize = 40;
+/// Besides one call of every kind, unless `CRASH=all`: turns from one kind of file to another, calls of the night's end, and
+/// calls spread over the night.
+const TURNS_TAKEN: usize = 5;
+const ENDS_TAKEN: usize = 3;
+const SPREAD_TAKEN: usize = 6;
+/// One in so many points begins a chain of kills.
+const CHAINED: usize = 8;
 /// Requests a crash may cost: a login at six accounts and a logout, and the pages under way in seven lanes.
 pub const REQUESTS_PER_CRASH: usize = 14;
 
@@ -65,6 +70,7 @@ impl Reference {
         let again = bench.outcome();
         let mut wrong = diverging(&reference, &again, 0);
         wrong.extend(bench.unhealthy());
+        wrong.extend(bench.refuted("replay"));
         assert_eq!(ended.code, Some(0), "the same night again: {}", ended.said);
         assert_eq!(again.requests, reference.outcome.requests, "the same night again asked");
         assert_eq!(
@@ -253,6 +259,9 @@ fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
         told.mails_again = again;
     }
     told.wrong.extend(bench.unhealthy());
+    if everything() {
+        told.wrong.extend(bench.refuted("replay"));
+    }
     told
 }
 
@@ -304,29 +313,39 @@ fn other_mails(wanted: &Outcome, found: &Outcome, crashes: usize) -> (Vec<String
     (wrong, again)
 }
 
-/// Kills at chosen calls in each mode, and chains of them.
+/// Kills at chosen calls, and chains of them. With `CRASH=all` at every call in each mode; else in each mode at one call of
+/// every kind, and at the other chosen calls in one mode each, in turn.
 pub fn kills(reference: &Reference) -> Vec<History> {
     let points = points(&reference.calls);
     let mut histories: Vec<History> = Vec::new();
-    for &at in &points {
+    for (nth, point) in points.iter().enumerate() {
+        let at = point.at;
         let writes = reference.calls[at - 1].operation.contains("write");
         let modes = if writes {
             &[Mode::Before, Mode::Torn, Mode::After][..]
         } else {
             &[Mode::Before, Mode::After]
         };
+        let modes = if point.whole {
+            modes
+        } else {
+            std::slice::from_ref(&modes[nth % modes.len()])
+        };
         histories.extend(modes.iter().map(|mode| vec![Harm::Kill { at, mode: *mode }]));
     }
     // Killed again while the next run makes up for it, once or twice.
-    for (nth, &at) in points.iter().enumerate().filter(|(nth, _)| nth % 4 == 1) {
-        let left = reference.calls.len().saturating_sub(at).max(8);
-        let mut chain = vec![Harm::Kill { at, mode: Mode::Torn }];
+    for (nth, point) in points.iter().enumerate().filter(|(nth, _)| nth % CHAINED == 1) {
+        let left = reference.calls.len().saturating_sub(point.at).max(8);
+        let mut chain = vec![Harm::Kill {
+            at: point.at,
+            mode: Mode::Torn,
+        }];
         // The next run makes some calls before it goes on where the killed one stopped.
         chain.push(Harm::Kill {
             at: 8 + left * (nth % 7) / 8,
             mode: Mode::After,
         });
-        if nth % 8 == 1 {
+        if nth % (2 * CHAINED) == 1 {
             chain.push(Harm::Kill {
                 at: 8 + left / 16,
                 mode: Mode::Before,
@@ -365,10 +384,10 @@ pub fn failures(reference: &Reference) -> Vec<History> {
     const EIO: i32 = 5;
     const ENOSPC: i32 = 28;
     let points = points(&reference.calls);
-    let harm = |(nth, &at): (usize, &usize)| {
+    let harm = |(nth, point): (usize, &Point)| {
         let errno = if nth % 2 == 0 { ENOSPC } else { EIO };
         vec![Harm::Fail {
-            at,
+            at: point.at,
             errno,
             sticky: nth / 2 % 2 == 0,
         }]
@@ -376,33 +395,43 @@ pub fn failures(reference: &Reference) -> Vec<History> {
     points.iter().enumerate().map(harm).collect()
 }
 
-fn everything() -> bool {
+/// `CRASH=all`.
+pub fn everything() -> bool {
     std::env::var("CRASH").is_ok_and(|what| what == "all")
 }
 
-/// Numbers of calls, from 1: one of every kind of call on every kind of file, the turns from one kind of file to another,
-/// the end of the night, and evenly spread ones. The same calls always give the same points.
-pub fn points(calls: &[Call]) -> Vec<usize> {
+/// A call to be disturbed.
+pub struct Point {
+    /// Number of the call, from 1.
+    pub at: usize,
+    /// In every mode.
+    pub whole: bool,
+}
+
+/// The last call of every kind on every kind of file; besides, turns from one kind of file to another, the end of the night,
+/// and evenly spread calls. The same calls always give the same points. With `CRASH=all` every call.
+pub fn points(calls: &[Call]) -> Vec<Point> {
     if everything() {
-        return (1..=calls.len()).collect();
+        return (1..=calls.len()).map(|at| Point { at, whole: true }).collect();
     }
-    let kinds: Vec<(&str, &str)> = calls
-        .iter()
-        .map(|call| (call.operation.as_str(), area(&call.path)))
-        .collect();
-    let mut last: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for (at, kind) in kinds.iter().enumerate() {
-        last.insert(*kind, at + 1);
-    }
-    let last: Vec<usize> = last.into_values().collect();
+    let kinds: Vec<Kind<'_>> = calls.iter().map(kind).collect();
+    let mut chosen: BTreeMap<usize, bool> = BTreeMap::new();
     let turns: Vec<usize> = (1..kinds.len()).filter(|at| kinds[*at].1 != kinds[at - 1].1).collect();
     let end = calls.len() / 10;
-    let mut chosen = std::collections::BTreeSet::new();
-    chosen.extend(spread(last.len(), POINTS / 4).map(|at| last[at - 1]));
-    chosen.extend(spread(turns.len(), POINTS / 4).map(|at| turns[at - 1] + 1));
-    chosen.extend(spread(end, POINTS / 8).map(|at| calls.len() + 1 - at));
-    chosen.extend(spread(calls.len(), POINTS * 3 / 8));
-    chosen.into_iter().collect()
+    chosen.extend(spread(turns.len(), TURNS_TAKEN).map(|at| (turns[at - 1] + 1, false)));
+    chosen.extend(spread(end, ENDS_TAKEN).map(|at| (calls.len() + 1 - at, false)));
+    chosen.extend(spread(calls.len(), SPREAD_TAKEN).map(|at| (at, false)));
+    let mut last: BTreeMap<Kind<'_>, usize> = BTreeMap::new();
+    last.extend(kinds.iter().enumerate().map(|(at, kind)| (*kind, at + 1)));
+    chosen.extend(last.into_values().map(|at| (at, true)));
+    chosen.into_iter().map(|(at, whole)| Point { at, whole }).collect()
+}
+
+/// Operation and kind of file.
+pub type Kind<'c> = (&'c str, &'static str);
+
+pub fn kind(call: &Call) -> Kind<'_> {
+    (call.operation.as_str(), area(&call.path))
 }
 
 /// `count` numbers from 1 to `of`, evenly apart.
