@@ -272,7 +272,10 @@ impl<'a> Field<'a> {
         let token = self.token()?;
         let text = match unquoted(token) {
             Some(text) => text,
-            None if form == Form::Text => return Err(self.fault("is a number where the document says text")),
+            None if form == Form::Text && token.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
+                return Err(self.fault("is a number where the document says text"));
+            }
+            None if form == Form::Text => return Err(self.fault("is not text")),
             None => Cow::Borrowed(token),
         };
         parse_minor(&text, currency, unit).map_err(|e| Fault {
