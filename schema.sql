@@ -423,12 +423,12 @@ CREATE TABLE calibrations (
   PRIMARY KEY (job, name)
 ) STRICT, WITHOUT ROWID;
 
--- What a person should know of a night beside its failures (a frozen wallet, a field nobody documented), kept with the page
--- or window it was seen in: the run that tells of the night may be a later one than the run that saw it.
+-- What a reading noticed that stops nothing and that a person should know: shown in that night's mail and page, also by a
+-- run that goes on after a cut one.
 CREATE TABLE warnings (
   job     TEXT NOT NULL,                      -- name of the job file
-  as_of   TEXT NOT NULL,                      -- as-of instant of the run that saw it
-  warning TEXT NOT NULL,                      -- a sentence, without values of rows
+  as_of   TEXT NOT NULL,                      -- as-of instant of the run that noticed it
+  warning TEXT NOT NULL,                      -- where and what, one sentence
   PRIMARY KEY (job, as_of, warning)
 ) STRICT, WITHOUT ROWID;
 

@@ -23,7 +23,7 @@ use crate::mail;
 use crate::providers::Shape;
 use crate::record::Verdict;
 use crate::report;
-use crate::store::runs::{RunEnd, RunStart, begin_run, finish_run, fresh_since, learned_between, warnings_between};
+use crate::store::runs::{RunEnd, RunStart, begin_run, finish_run, fresh_since, learned_between};
 use crate::store::{InstanceLock, Store, backup, learn};
 
 /// How far the wall clock may lie behind the last run before it is taken for broken.
@@ -381,10 +381,7 @@ impl House<'_> {
             open: reading.open,
             unstable: reading.unstable,
         };
-        // From the books too: a run that goes on after a kill says the same.
-        let mut warnings = reading.warnings;
-        warnings.extend(warnings_between(self.store, &job.name, since, outcome.as_of)?);
-        outcome.warnings.extend(warnings);
+        outcome.warnings.extend(reading.warnings);
         for failure in &reading.failures {
             outcome.fail(failure);
         }

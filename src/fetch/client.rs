@@ -19,7 +19,6 @@ use crate::config::{Fetch, Http, ProviderSetup, SecretRef};
 use crate::day::Instant;
 use crate::failure::{Class, Failure};
 use crate::providers::{Keys, Method, Provider, Reply, Request};
-use crate::store::{self, Store};
 
 /// Bytes of all header lines of an answer that are looked at.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -48,8 +47,8 @@ pub struct Client {
     keys: Mutex<Arc<Keys>>,
     requests: AtomicU64,
     warnings: Mutex<BTreeSet<String>>,
-    /// Those of them that the database does not have yet.
-    unkept: Mutex<BTreeSet<String>>,
+    /// All of them: each is said once.
+    said: Mutex<BTreeSet<String>>,
 }
 
 /// What a conversation may take.
@@ -87,7 +86,7 @@ impl Client {
             keys: Mutex::default(),
             requests: AtomicU64::new(0),
             warnings: Mutex::default(),
-            unkept: Mutex::default(),
+            said: Mutex::default(),
         };
         client.read_keys()?;
         Ok(client)
@@ -121,21 +120,12 @@ impl Client {
     /// Something a person should know; said once.
     pub(super) fn warn(&self, warning: impl Into<String>) {
         let warning = warning.into();
-        if lock(&self.warnings).insert(warning.clone()) {
-            lock(&self.unkept).insert(warning);
+        if lock(&self.said).insert(warning.clone()) {
+            lock(&self.warnings).insert(warning);
         }
     }
 
-    /// Writes down what was warned of since the last call, before what it was seen in is archived: a run that goes on after a
-    /// cut does not see it again.
-    pub(super) fn keep_warnings(&self, store: &Store, job: &str, as_of: Instant) -> Result<(), Failure> {
-        let unkept = std::mem::take(&mut *lock(&self.unkept));
-        if unkept.is_empty() {
-            return Ok(());
-        }
-        store::keep_warnings(store, job, as_of, &unkept)
-    }
-
+    /// What was said since the last call.
     pub(super) fn take_warnings(&self) -> BTreeSet<String> {
         std::mem::take(&mut *lock(&self.warnings))
     }

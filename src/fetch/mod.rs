@@ -18,7 +18,7 @@ mod session;
 mod trouble;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -36,7 +36,7 @@ use self::page::{Answer, Talk};
 use self::plan::{Horizon, Named, Wanted, children, details, parent, plan_with};
 use self::walk::{End, Walk, side_by_side};
 use crate::config::{Job, ProviderSetup};
-use crate::day::{Instant, format_instant};
+use crate::day::{Instant, day_of, format_instant};
 use crate::failure::{Class, Failure};
 use crate::providers::{Ask, Feed, Shape, Step};
 use crate::store::{self, Sealed, Store};
@@ -99,7 +99,7 @@ pub struct Reading {
     /// Keys of the ledger that the night's budget did not reach.
     pub left: u64,
     /// What a person should know that is no failure.
-    pub warnings: BTreeSet<String>,
+    pub warnings: Vec<String>,
     /// First the worst; empty = every wanted window was read to its end.
     pub failures: Vec<Failure>,
 }
@@ -114,6 +114,9 @@ pub async fn read(night: &Night<'_>) -> Reading {
         evening.fail(failure.at(&night.job.name));
     }
     night.client.sessions.close(night.client).await;
+    if let Err(failure) = evening.recall() {
+        evening.fail(failure.at(&night.job.name));
+    }
     evening.finish()
 }
 
@@ -143,6 +146,8 @@ struct Keyed {
 /// A conversation to be held.
 struct Held {
     ask: Ask,
+    /// The window as people are told: `deposits 2026-03-04`.
+    shown: String,
     /// Instead of the job's own.
     shape: Option<String>,
     /// It is about a key of the ledger.
@@ -230,6 +235,7 @@ impl<'n> Evening<'n> {
             calibration: Arc::clone(calibration),
         };
         Held {
+            shown: place_of(self.night, &ask),
             ask,
             shape: wanted.shape,
             keyed: feed.shape == Shape::Lookups,
@@ -266,7 +272,7 @@ impl<'n> Evening<'n> {
             } else {
                 ("records", "have")
             };
-            self.reading.warnings.insert(format!(
+            self.reading.warnings.push(format!(
                 "{of}: {without} {records} {have} no reference, neither in the list nor when asked about alone: only an entry \
                  that names the provider_id can match"
             ));
@@ -286,7 +292,8 @@ impl<'n> Evening<'n> {
                 zone: self.night.job.timezone,
                 calibration: Arc::default(),
             };
-            self.fail(Failure::new(Class::Data, why).at(place_name(self.night, &place)));
+            let place = format!("{}: {}", self.night.job.name, place_of(self.night, &place));
+            self.fail(Failure::new(Class::Data, why).at(place));
         }
         Ok(())
     }
@@ -303,7 +310,7 @@ impl<'n> Evening<'n> {
         };
         if let Some(reason) = reason.as_deref().filter(|_| left > 0) {
             self.reading.left += left;
-            self.reading.warnings.insert(format!("{feed}: {reason}"));
+            self.reading.warnings.push(format!("{feed}: {reason}"));
         }
         let books = lookups::books(night.job, night.as_of);
         store::note_keys(
@@ -455,9 +462,6 @@ impl<'n> Evening<'n> {
         reading.changed += sealed.changed;
         reading.unreadable += sealed.unreadable;
         reading.vanished += sealed.vanished;
-        reading
-            .warnings
-            .extend(sealed.sentences(&*self.night.setup.provider, ask));
         self.night.progress.sealed(&self.night.job.name, ask.feed);
         if !sealed.subjects.is_empty() {
             let named = Named {
@@ -478,17 +482,26 @@ impl<'n> Evening<'n> {
         self.reading.failures.push(failure);
     }
 
+    /// Everything that was noticed for this night, also by a run that was cut before this one.
+    fn recall(&mut self) -> Result<(), Failure> {
+        let Night {
+            store,
+            job,
+            as_of,
+            fresh_since,
+            ..
+        } = *self.night;
+        store::note_warnings(store, &job.name, as_of, &self.night.client.take_warnings())?;
+        let noticed = store::runs::warnings_between(store, &job.name, fresh_since, as_of)?;
+        self.reading.warnings.extend(noticed);
+        self.reading.warnings.sort_unstable();
+        Ok(())
+    }
+
     fn finish(mut self) -> Reading {
         if self.night.stop.is_cancelled() && self.reading.open > 0 {
             self.fail(page::stopped().at(&self.night.job.name));
         }
-        if let Some(first) = self.keys.first.take() {
-            self.reading.warnings.insert(format!(
-                "{} ledger items were asked about without a usable answer and are listed as lookup_failed; the first: {}",
-                self.keys.refused, first.message
-            ));
-        }
-        self.reading.warnings.extend(self.night.client.take_warnings());
         let failures = &mut self.reading.failures;
         let worst = Class::worst(failures.iter().map(|f| f.class));
         if let Some(first) = failures.iter().position(|f| Some(f.class) == worst) {
@@ -504,18 +517,31 @@ async fn read_window<'a>(night: &'a Night<'a>, talk: Talk<'a>, held: &'a Held) -
             let end = walk.run().await;
             (held, walk.pages, end)
         }
-        Err(failure) => (held, 0, End::Stop(failure.at(place_name(night, &held.ask)))),
+        Err(failure) => (
+            held,
+            0,
+            End::Stop(failure.at(format_args!("{}: {}", night.job.name, held.shown))),
+        ),
     }
 }
 
-/// `tupay-pe: deposits 2026-03-04`.
-fn place_name(night: &Night<'_>, ask: &Ask) -> String {
-    format!("{}: {}", night.job.name, place_of(night, ask))
-}
-
-/// The place of a conversation in its job.
+/// `deposits 2026-03-04`, `sweep_transactions 5d02c8f1a97b3e64`, `payments 2026-01-01 to 2026-03-04`.
 fn place_of(night: &Night<'_>, ask: &Ask) -> String {
-    ask.place(night.setup.provider.lookup_extras(ask.feed).len())
+    if let Some(subject) = &ask.subject {
+        // What stands behind the key may open a session.
+        let extras = night.setup.provider.lookup_extras(ask.feed).len();
+        let subject = crate::providers::lookups::key_of(subject, extras);
+        // A hostile id must not fill the log.
+        let shown: String = subject.chars().filter(|c| !c.is_control()).take(64).collect();
+        return format!("{} {shown}", ask.feed);
+    }
+    let first = day_of(ask.window.from, ask.zone);
+    let last = day_of(ask.window.until - chrono::TimeDelta::milliseconds(1), ask.zone);
+    if first == last {
+        format!("{} {first}", ask.feed)
+    } else {
+        format!("{} {first} to {last}", ask.feed)
+    }
 }
 
 /// Logs in and asks for one page of yesterday, to see that address, keys and rights are right. Stores nothing, not even a

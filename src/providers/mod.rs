@@ -13,7 +13,7 @@ use chrono_tz::Tz;
 use secrecy::SecretString;
 
 use crate::config::{SecretRef, Section};
-use crate::day::{Instant, day_of};
+use crate::day::Instant;
 use crate::failure::Class;
 use crate::money::Currency;
 use crate::record::{Balance, Direction, Transaction, TransactionKind, Unreadable};
@@ -122,26 +122,6 @@ pub struct Ask {
     pub zone: Tz,
     /// What was learned about this account before ([`Provider::calibrate`]).
     pub calibration: std::sync::Arc<BTreeMap<String, String>>,
-}
-
-impl Ask {
-    /// `deposits 2026-03-04`, `sweep_transactions 5d02c8f1a97b3e64`, `payments 2026-01-01 to 2026-03-04`. `extras`: how many
-    /// of [`Provider::lookup_extras`] stand behind the key; they may open a session and are not shown.
-    pub fn place(&self, extras: usize) -> String {
-        if let Some(subject) = &self.subject {
-            let subject = lookups::key_of(subject, extras);
-            // A hostile id must not fill the log.
-            let shown: String = subject.chars().filter(|c| !c.is_control()).take(64).collect();
-            return format!("{} {shown}", self.feed);
-        }
-        let first = day_of(self.window.from, self.zone);
-        let last = day_of(self.window.until - TimeDelta::milliseconds(1), self.zone);
-        if first == last {
-            format!("{} {first}", self.feed)
-        } else {
-            format!("{} {first} to {last}", self.feed)
-        }
-    }
 }
 
 /// A request as the provider wants it sent. Holds no secret until it is signed.

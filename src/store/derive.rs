@@ -51,19 +51,6 @@ pub struct Sealed {
     pub warnings: BTreeSet<String>,
 }
 
-impl Sealed {
-    /// What a person should know of it, each with its place.
-    pub fn sentences(&self, provider: &dyn Provider, ask: &Ask) -> BTreeSet<String> {
-        let place = ask.place(provider.lookup_extras(ask.feed).len());
-        let fields = self.unknown_fields.iter().map(|field| {
-            let (feed, name) = (ask.feed, provider.name());
-            format!("{feed}: the field {field:?} is not in the document of {name}")
-        });
-        let warnings = self.warnings.iter().map(|warning| format!("{place}: {warning}"));
-        fields.chain(warnings).collect()
-    }
-}
-
 /// Turns the pages of the current pass into rows and seals the window, in one transaction.
 ///
 /// `state` says whether the reading proved itself (`Sealed`) or moved every time (`Unstable`: rows are stored, nothing counts
@@ -100,7 +87,8 @@ pub fn seal(
         };
         let sealed = derive(tx, &mut archive, provider, &derivation)?;
         close(tx, &derivation, pages, sealed.rows)?;
-        put_warnings(tx, place.job, place.ask.as_of, &sealed.sentences(provider, place.ask))?;
+        let warnings = noticed(place, &sealed);
+        put_warnings(tx, place.job, place.ask.as_of, warnings.iter())?;
         for feed in provider.feeds() {
             let of = place.ask.feed;
             if feed.shape == (Shape::Details { of }) {
@@ -113,6 +101,19 @@ pub fn seal(
         }
         Ok(sealed)
     })
+}
+
+/// What the pages of a window say that a person should know. Rows follow from pages, and so do these sentences.
+fn noticed(place: &Place<'_>, sealed: &Sealed) -> Vec<String> {
+    let unknown = sealed.unknown_fields.iter().map(|field| {
+        let Place { provider, ask, .. } = place;
+        format!("{}: the field {field:?} is not in the document of {provider}", ask.feed)
+    });
+    let said = sealed
+        .warnings
+        .iter()
+        .map(|warning| format!("{}: {warning}", place.shown));
+    unknown.chain(said).collect()
 }
 
 /// How a feed of this provider is walked.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{Store, number, stored_instant};
 use crate::day::{BusinessDay, Instant, format_instant};
@@ -181,24 +181,6 @@ pub fn learned_between(
     })
 }
 
-/// Keeps what a person should know of a night for the run that tells of it, be it a later one.
-pub fn keep_warnings(store: &Store, job: &str, as_of: Instant, warnings: &BTreeSet<String>) -> Result<(), Failure> {
-    store.write(|tx| put_warnings(tx, job, as_of, warnings))
-}
-
-pub(super) fn put_warnings(
-    tx: &Transaction<'_>,
-    job: &str,
-    as_of: Instant,
-    warnings: &BTreeSet<String>,
-) -> Result<(), Failure> {
-    for warning in warnings {
-        tx.prepare_cached("INSERT OR IGNORE INTO warnings (job, as_of, warning) VALUES (?1, ?2, ?3)")?
-            .execute([job, &format_instant(as_of), warning])?;
-    }
-    Ok(())
-}
-
 /// What was warned of as of `since` to `as_of`.
 pub fn warnings_between(store: &Store, job: &str, since: Instant, as_of: Instant) -> Result<BTreeSet<String>, Failure> {
     store.read(|connection| {
@@ -208,6 +190,28 @@ pub fn warnings_between(store: &Store, job: &str, since: Instant, as_of: Instant
         let rows = statement.query_map(span, |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     })
+}
+
+/// Keeps what a reading noticed, each once per job and as-of.
+pub fn note_warnings(store: &Store, job: &str, as_of: Instant, warnings: &BTreeSet<String>) -> Result<(), Failure> {
+    if warnings.is_empty() {
+        return Ok(());
+    }
+    store.write(|tx| put_warnings(tx, job, as_of, warnings.iter()))
+}
+
+pub(super) fn put_warnings(
+    tx: &Connection,
+    job: &str,
+    as_of: Instant,
+    warnings: impl Iterator<Item = impl AsRef<str>>,
+) -> Result<(), Failure> {
+    let as_of = format_instant(as_of);
+    let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO warnings (job, as_of, warning) VALUES (?1, ?2, ?3)")?;
+    for warning in warnings {
+        insert.execute(params![job, as_of, warning.as_ref()])?;
+    }
+    Ok(())
 }
 
 /// Writes down what was learned. Rows must be derived anew in the same transaction: see [`super::learn`].
