@@ -513,8 +513,7 @@ async fn what_a_page_warns_of_reaches_the_reader_with_its_place() {
     let mut room = Room::new(Plain::default(), &server);
     room.bench.fetch.start = "2026-03-03".parse().unwrap();
     let reading = room.night(NIGHT).await;
-    let warned: Vec<String> = reading.warnings.iter().cloned().collect();
-    assert_eq!(warned, ["items 2026-03-03: odd"], "{reading:?}");
+    assert_eq!(reading.warnings, ["items 2026-03-03: odd"], "{reading:?}");
     let kept = room.column("SELECT as_of || ' ' || warning FROM warnings");
     assert_eq!(kept, ["2026-03-04T03:00:00.000Z items 2026-03-03: odd"]);
 }
