@@ -13,7 +13,6 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use crate::alert;
 use crate::compare::{self, LedgerLeg};
 use crate::config::{Job, JobSource, ProviderSetup, Settings};
 use crate::day::{BusinessDay, Instant, last_day_over};
@@ -21,14 +20,14 @@ use crate::desk;
 use crate::failure::{Class, Failure};
 use crate::fetch::{self, Progress};
 use crate::ledger;
-use crate::mail;
 use crate::monitor;
 use crate::providers::Shape;
 use crate::record::Verdict;
-use crate::report;
 use crate::store::periods::closed_through;
 use crate::store::runs::{RunEnd, RunStart, begin_run, finish_run, fresh_since, learned_between, warnings_between};
-use crate::store::{InstanceLock, Store, backup, learn};
+use crate::store::{InstanceLock, Store, learn};
+
+mod end;
 
 /// How far the wall clock may lie behind the last run before it is taken for broken.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(2);
@@ -504,118 +503,6 @@ impl House<'_> {
                 let failure = refusal_failure(refusal);
                 outcome.fail(&failure);
                 LedgerLeg::Refused(failure.message)
-            }
-        }
-    }
-
-    /// CSVs into the out folder and, with the mails, frozen into the database.
-    fn report(&self, job: &Job, run_id: i64, outcome: &mut JobOutcome) -> Result<(), Failure> {
-        let (as_of, day) = (outcome.as_of, outcome.business_day);
-        let produced = tokio::task::block_in_place(|| {
-            report::produce(self.store, job, self.settings.reports.as_deref(), run_id, as_of, day)
-        })?;
-        outcome.files = report::write_files(&self.settings.out, day, &job.name, &produced)?;
-        outcome.mails = self.queue(job, run_id, outcome, &produced)?;
-        Ok(())
-    }
-
-    fn queue(
-        &self,
-        job: &Job,
-        run_id: i64,
-        outcome: &JobOutcome,
-        files: &[report::Produced],
-    ) -> Result<Vec<String>, Failure> {
-        // A night that was asked to stop is not over: the run that goes on with it tells of it.
-        let recipients = if self.options.mail && !self.options.stop.is_cancelled() {
-            job.recipients.as_slice()
-        } else {
-            &[]
-        };
-        let letter = mail::Letter {
-            settings: self.settings,
-            job,
-            run_id,
-            as_of: outcome.as_of,
-            business_day: outcome.business_day,
-            files,
-            recipients,
-            message: outcome.message.as_deref(),
-            warnings: &outcome.warnings,
-        };
-        mail::queue(self.store, &letter, now())
-    }
-
-    /// A night that failed before its reports is news too, and silence would look like a broken worker.
-    fn tell_of_failure(&self, job: &Job, run_id: i64, outcome: &mut JobOutcome) {
-        match self.queue(job, run_id, outcome, &[]) {
-            Ok(mails) => outcome.mails = mails,
-            Err(failure) => tracing::error!(job = job.name, "no mail tells of the failed night: {failure}"),
-        }
-    }
-
-    /// After the last job: the day's pages, the copy for analysts, the outbox. A night that was stopped leaves them to the
-    /// run that goes on with it.
-    async fn finish(&self, outcomes: &mut [JobOutcome]) {
-        if self.options.stop.is_cancelled() && outcomes.iter().any(|o| o.class == Some(Class::Partial)) {
-            return;
-        }
-        let days: std::collections::BTreeSet<BusinessDay> = outcomes
-            .iter()
-            .filter(|o| o.run_id.is_some())
-            .map(|o| o.business_day)
-            .collect();
-        let mut failures = Vec::new();
-        for day in days {
-            failures.extend(report::write_index(self.store, &self.settings.out, day).err());
-        }
-        failures.extend(report::write_nights(self.store, &self.settings.out).err());
-        if let Some(path) = &self.settings.published {
-            failures.extend(tokio::task::block_in_place(|| backup::publish(self.store, path)).err());
-        }
-        for failure in &failures {
-            outcomes.iter_mut().for_each(|outcome| outcome.fail(failure));
-        }
-        if self.options.mail
-            && let Err(failure) = alert::failed(self.store, self.settings, outcomes, now())
-        {
-            tracing::error!("no mail tells the operators: {failure}");
-        }
-        if self.options.mail
-            && let Some(mail) = &self.settings.mail
-        {
-            let (stop, http, folder) = (&self.options.stop, &self.settings.http, &self.settings.folder);
-            let delivery = mail::deliver_until(stop, self.store, mail, http, folder, now()).await;
-            self.note_delivery(delivery, outcomes);
-        }
-        self.close_runs(outcomes);
-    }
-
-    /// A mail that did not leave is its own job's failure.
-    fn note_delivery(&self, delivery: Result<mail::Delivery, Failure>, outcomes: &mut [JobOutcome]) {
-        match delivery {
-            Err(failure) => outcomes.iter_mut().for_each(|outcome| outcome.fail(&failure)),
-            Ok(delivery) => {
-                for failed in &delivery.failures {
-                    let own = outcomes.iter_mut().filter(|o| o.job == failed.job);
-                    own.for_each(|outcome| outcome.fail(&failed.failure));
-                }
-            }
-        }
-    }
-
-    /// Writes what happened after the reports (mail, published copy) into the run rows too.
-    fn close_runs(&self, outcomes: &[JobOutcome]) {
-        for outcome in outcomes.iter().filter(|o| o.class.is_some()) {
-            let updated = self.store.write(|tx| {
-                tx.execute(
-                    "UPDATE runs SET exit_code = ?1, message = ?2 WHERE run_id = ?3 AND finished_at IS NOT NULL",
-                    (i64::from(outcome.exit_code()), &outcome.message, outcome.run_id),
-                )?;
-                Ok(())
-            });
-            if let Err(failure) = updated {
-                tracing::error!(job = outcome.job, "the run's end could not be recorded: {failure}");
             }
         }
     }

@@ -411,3 +411,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_stands_in_place_of_a_column_may_stand_in_the_mapping_too() {
+    let beside = SMALLEST;
+    let within = beside.replacen("currency_default = \"GBP\"\n", "", 1).replacen(
+        "[provider.columns]\n",
+        "[provider.columns]\ncurrency_default = \"GBP\"\n",
+        1,
+    );
+    assert_ne!(beside, within);
+    let of = |text: &str| match Place::new("", &[("x", text)]).job("x").source {
+        JobSource::File(feed) => feed.table.currency_default.map(|currency| currency.code().to_owned()),
+        _ => None,
+    };
+    assert_eq!((of(beside), of(&within)), (Some("GBP".into()), Some("GBP".into())));
+}

@@ -203,6 +203,12 @@ fn shown(parsed: &Parsed) -> String {
     for u in &parsed.unreadable {
         writeln!(out, "unreadable {}: {}", u.place, u.reason).expect("a line");
     }
+    for (id, reference) in &parsed.references {
+        writeln!(out, "{id} is called {reference:?}").expect("a line");
+    }
+    if parsed.nameless > 0 {
+        writeln!(out, "{} without a name", parsed.nameless).expect("a line");
+    }
     for s in &parsed.subjects {
         writeln!(
             out,
@@ -267,6 +273,7 @@ fn rows_read(parsed: &Parsed) -> BTreeSet<u32> {
     transactions
         .chain(parsed.balances.iter().map(|(row, _)| *row))
         .chain(unreadable)
+        .chain((!parsed.references.is_empty()).then_some(0))
         .collect()
 }
 

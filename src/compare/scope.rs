@@ -2,13 +2,13 @@
 //!
 //! Only where every feed of a direction was read to its end can anything count as missing at the provider.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::TimeDelta;
 use rusqlite::Connection;
 
 use super::keys::Keys;
-use super::rows::{Entry, damaged};
+use super::rows::{Entry, Record, damaged};
 use crate::config::{Job, JobSource};
 use crate::day::{BusinessDay, Instant, next_day, parse_instant, start_of_day};
 use crate::failure::Failure;
@@ -43,6 +43,8 @@ pub struct Scope {
     pub end: Instant,
     covers: Vec<Cover>,
     keys: Keys,
+    /// Feed and id of the records whose reference is still to be asked for.
+    unasked: HashMap<&'static str, HashSet<String>>,
 }
 
 /// Where an instant lies.
@@ -80,6 +82,7 @@ impl Scope {
             JobSource::Across(_) => Vec::new(),
         };
         Ok(Self {
+            unasked: unasked(conn, job)?,
             start: start_of_day(job.fetch.start, job.timezone),
             end: start_of_day(next_day(day), job.timezone),
             covers,
@@ -101,6 +104,15 @@ impl Scope {
         } else {
             Place::After
         }
+    }
+
+    /// Whether nobody knows yet what the record is called: its entry may stand there all the while.
+    pub fn is_unasked(&self, record: &Record) -> bool {
+        record.reference.is_none()
+            && self
+                .unasked
+                .get(record.feed.as_str())
+                .is_some_and(|ids| ids.contains(&record.provider_id))
     }
 
     /// Whether the provider would have shown the record of this entry. An entry without a date needs everything.
@@ -128,6 +140,22 @@ impl Scope {
             }
         })
     }
+}
+
+fn unasked(conn: &Connection, job: &Job) -> Result<HashMap<&'static str, HashSet<String>>, Failure> {
+    let mut unasked = HashMap::new();
+    let JobSource::Provider(setup) = &job.source else {
+        return Ok(unasked);
+    };
+    let mut open = conn
+        .prepare("SELECT subject FROM windows WHERE job = ?1 AND feed = ?2 AND subject <> '' AND state <> 'sealed'")?;
+    for feed in setup.provider.feeds() {
+        if let Shape::Details { of } = feed.shape {
+            let ids = open.query_map((&job.name, feed.name), |row| row.get(0))?;
+            unasked.insert(of, ids.collect::<Result<_, _>>()?);
+        }
+    }
+    Ok(unasked)
 }
 
 fn cover(conn: &Connection, job: &str, feed: &Feed, grace_provider: TimeDelta) -> Result<Cover, Failure> {

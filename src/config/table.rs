@@ -137,9 +137,13 @@ fn pattern(section: &mut Section<'_>, folder: &Path) -> Option<String> {
 
 /// Everything but where the rows are.
 fn mapping(section: &mut Section<'_>, zone: Option<Tz>) -> Option<Ledger> {
-    let columns = columns(section);
+    let Columns {
+        columns,
+        currency_default: beside,
+        expected_account: expected_beside,
+    } = columns(section);
     let has = |column| columns.contains_key(&column);
-    let currency_default = currency_default(section);
+    let currency_default = currency_default(section).or(beside);
     if !columns.is_empty() && !has(LedgerColumn::Currency) && currency_default.is_none() {
         let (columns, default) = (section.full("columns.currency"), section.full("currency_default"));
         section.problem(format!("the currency is unknown: name `{columns}` or `{default}`"));
@@ -174,7 +178,7 @@ fn mapping(section: &mut Section<'_>, zone: Option<Tz>) -> Option<Ledger> {
             named.map(|s| (s.as_str().to_owned(), *s)).collect()
         },
     );
-    let expected_account = section.id("expected_account");
+    let expected_account = section.id("expected_account").or(expected_beside);
     if expected_account.is_some() && !columns.is_empty() && !has(LedgerColumn::Account) {
         let (expected, column) = (section.full("expected_account"), section.full("columns.account"));
         section.problem(format!("`{expected}` needs `{column}`, the column to compare it with"));
@@ -202,16 +206,26 @@ fn mapping(section: &mut Section<'_>, zone: Option<Tz>) -> Option<Ledger> {
     })
 }
 
-fn columns(section: &mut Section<'_>) -> BTreeMap<LedgerColumn, String> {
-    let mut columns = BTreeMap::new();
+/// The mapping, with what may stand in place of a column, in its table as well as beside it.
+#[derive(Default)]
+struct Columns {
+    columns: BTreeMap<LedgerColumn, String>,
+    currency_default: Option<Currency>,
+    expected_account: Option<String>,
+}
+
+fn columns(section: &mut Section<'_>) -> Columns {
+    let mut all = Columns::default();
     if !section.has("columns") {
         let full = section.full("columns");
         section.problem(format!(
             "`[{full}]` is missing; it says which column is the reference and which the amount"
         ));
-        return columns;
+        return all;
     }
     table(section, "columns", |inner| {
+        all.currency_default = currency_default(inner);
+        all.expected_account = inner.id("expected_account");
         for column in LedgerColumn::ALL {
             let key = column.as_str();
             let required = matches!(column, LedgerColumn::Reference | LedgerColumn::Amount);
@@ -223,14 +237,14 @@ fn columns(section: &mut Section<'_>) -> BTreeMap<LedgerColumn, String> {
                     inner.problem_at(line, format!("`{full}` is empty; write the column's name"));
                 }
                 Some(name) => {
-                    columns.insert(*column, name);
+                    all.columns.insert(*column, name);
                 }
                 None => {}
             }
         }
         Some(())
     });
-    columns
+    all
 }
 
 /// A table of lists, ours = theirs, turned round: their word -> ours. A word in two lists has no meaning.

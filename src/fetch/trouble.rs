@@ -97,6 +97,10 @@ fn from_tls(error: &rustls::Error) -> Trouble {
                 refused("is self-signed or of an unknown issuer (a private authority goes into [http] ca_file)")
             }
             Bad::Revoked => refused("was revoked"),
+            // The verifier has no other word for it.
+            Bad::Other(why) if why.to_string() == "CaUsedAsEndEntity" => {
+                refused("is an authority's own (`openssl req -x509` makes such), not one made for a server")
+            }
             Bad::BadSignature => refused("carries a wrong signature"),
             _ => refused("is not valid"),
         },

@@ -15,22 +15,25 @@ use secrecy::SecretString;
 use crate::config::{SecretRef, Section};
 use crate::day::{Instant, day_of};
 use crate::failure::Class;
-use crate::money::Currency;
-use crate::record::{Balance, Direction, Transaction, TransactionKind, Unreadable};
+use crate::record::{Balance, Direction, Transaction, Unreadable};
 use crate::window::Window;
 
 pub mod arithmetic;
 pub mod ayoconnect;
 pub mod binding;
+pub mod books;
 pub mod lookups;
 pub mod one2pays;
 pub mod payvyne;
 pub mod read;
+pub mod reply;
 pub mod setup;
 pub mod tupay;
 pub mod twopay;
 
+pub use books::{Books, Related, Relation, StatementItem, StatementLine, Total};
 pub use lookups::LookupKey;
+pub use reply::{encode, judge_common, retry_after};
 
 /// One line per provider.
 pub const REGISTRY: &[Entry] = &[
@@ -465,114 +468,6 @@ pub trait Provider: Send + Sync {
     }
 }
 
-/// What the database holds about one job, for the provider's arithmetic.
-#[derive(Clone, Debug)]
-pub struct Books {
-    pub zone: Tz,
-    pub as_of: Instant,
-    /// The last business day of the run.
-    pub business_day: chrono::NaiveDate,
-    /// Current figures, ordered by account, currency, feed, as_of, subject, item.
-    pub balances: Vec<Balance>,
-    /// Sums of current, not vanished transactions.
-    pub totals: Vec<Total>,
-    /// Records whose related record is in the books, summed per related record and kind.
-    pub related: Vec<Related>,
-    /// Provider ids that occur more than once under different subjects of one feed: id, the subjects.
-    pub repeated_ids: Vec<(String, Vec<String>)>,
-    pub calibration: BTreeMap<String, String>,
-    /// Subjects (sweeps) whose transactions were read to their end.
-    pub sealed_subjects: std::collections::BTreeSet<String>,
-    /// Feeds with a window that is not sealed, and the spans that are missing.
-    pub gaps: Vec<(String, Window)>,
-}
-
-/// Count and sums over one group of transactions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Total {
-    pub account: String,
-    pub feed: String,
-    /// The sweep, or empty.
-    pub subject: String,
-    pub kind: TransactionKind,
-    pub status: crate::record::Status,
-    pub currency: Currency,
-    /// Business day of `changed_at` (else `occurred_at`) in the job's zone; for a record under a subject without either, of
-    /// the as-of instant of the run that first read it as it is now.
-    pub changed_day: Option<chrono::NaiveDate>,
-    pub count: i64,
-    /// Signed sum.
-    pub amount_minor: i64,
-    /// Sum of stated fees in the same currency.
-    pub fee_minor: i64,
-}
-
-/// All records of one kind that name the same related record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Related {
-    pub account: String,
-    pub related_id: String,
-    pub reference: Option<String>,
-    pub kind: TransactionKind,
-    pub currency: Currency,
-    /// Signed sum of the naming records.
-    pub amount_minor: i64,
-    /// Signed amount of the record they name.
-    pub related_amount_minor: i64,
-    pub related_currency: Currency,
-    /// Newest `occurred_at` of the naming records.
-    pub at: Option<Instant>,
-}
-
-/// One relation looked at. `stated - computed` is the residual.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relation {
-    /// `R1`; the provider's name is put before it.
-    pub name: &'static str,
-    /// True for a sum of members (`settlement_mismatch`), false for `balance_residual`.
-    pub settlement: bool,
-    /// Shown in the statement only, unless `strict_balance`.
-    pub advisory: bool,
-    pub account: String,
-    /// The sweep, the payment, or empty: part of the discrepancy's identity.
-    pub subject: String,
-    pub reference: Option<String>,
-    pub currency: Currency,
-    pub stated_minor: i64,
-    pub computed_minor: i64,
-    pub at: Instant,
-    /// Day of the stated figure in the job's zone.
-    pub business_day: chrono::NaiveDate,
-    /// In words: which figures, what is the likely loss.
-    pub detail: String,
-}
-
-/// One line of the proof of one account, currency and day.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatementLine {
-    pub account: String,
-    pub currency: Currency,
-    pub business_day: chrono::NaiveDate,
-    /// Order inside the day.
-    pub position: u32,
-    pub line: StatementItem,
-    /// Signed effect on the balance; for opening, closing and residual the figure itself.
-    pub amount_minor: i64,
-    /// Where the figure is from: `sweep 5d02…`, `balance report`, `rows`.
-    pub source: String,
-}
-
-/// What a statement line is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StatementItem {
-    Opening,
-    /// Explained by this kind: `payment`, `fee`, `deposit`, `note`, `settlement`, …
-    Explained(String),
-    Closing,
-    /// closing - opening - explained; 0 when all is explained.
-    Residual,
-}
-
 /// No pass is longer: at 100 rows a page this is ten million rows and more.
 pub const MAX_PAGES: u32 = 200_000;
 
@@ -585,94 +480,4 @@ fn digest(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-/// The reading of an answer that most providers share; a provider looks at its own codes first.
-///
-/// 2xx that looks like JSON is a page; 3xx is refused (a redirect would carry the credentials elsewhere); 401 renews; 403 is
-/// a matter of permission; 408, 425, 429 and 5xx are tried again; other 4xx stop the job.
-pub fn judge_common(reply: &Reply) -> Judgement {
-    let status = reply.status;
-    let first = reply
-        .body
-        .iter()
-        .copied()
-        .find(|b| !b.is_ascii_whitespace() && !matches!(b, 0xEF | 0xBB | 0xBF));
-    match status {
-        200 | 201 | 203 => match first {
-            Some(b'{' | b'[') => Judgement::Page,
-            Some(b'<') => Judgement::Retry {
-                after: None,
-                why: "HTML received where JSON was expected".into(),
-            },
-            None => Judgement::Retry {
-                after: None,
-                why: "an empty body".into(),
-            },
-            Some(_) => Judgement::Retry {
-                after: None,
-                why: "a body that is not JSON".into(),
-            },
-        },
-        202 => Judgement::Retry {
-            after: retry_after(reply),
-            why: "not ready yet (202)".into(),
-        },
-        300..=399 => Judgement::Fail {
-            class: Class::Protocol,
-            why: format!(
-                "a redirect ({status}) was refused: it could carry the credentials to another host; check base_url"
-            ),
-        },
-        401 => Judgement::Renew {
-            why: "credentials or session refused (401)".into(),
-        },
-        403 => Judgement::Fail {
-            class: Class::Auth,
-            why: "permission refused (403): the key's rights or the caller's IP address, not the password".into(),
-        },
-        429 => Judgement::Retry {
-            after: retry_after(reply),
-            why: "rate limit (429)".into(),
-        },
-        408 | 425 | 500..=599 => Judgement::Retry {
-            after: retry_after(reply),
-            why: format!("the provider answered {status}"),
-        },
-        _ => Judgement::Fail {
-            class: Class::Protocol,
-            why: format!("the provider answered {status}"),
-        },
-    }
-}
-
-/// `Retry-After` in seconds or as an HTTP date, the longest of several; nonsense counts as absent.
-pub fn retry_after(reply: &Reply) -> Option<Duration> {
-    reply
-        .header("retry-after")
-        .filter_map(|value| {
-            let value = value.trim();
-            match value.parse::<u64>() {
-                Ok(seconds) => Some(Duration::from_secs(seconds)),
-                Err(_) => {
-                    let at = Instant::from(httpdate::parse_http_date(value).ok()?);
-                    Some((at - reply.received_at).to_std().unwrap_or_default())
-                }
-            }
-        })
-        .max()
-}
-
-/// Percent-encodes one path segment or query value: everything but letters, digits, `-`, `_`, `.` and `~` (RFC 3986).
-pub fn encode(text: &str) -> String {
-    use std::fmt::Write;
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }

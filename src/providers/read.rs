@@ -17,6 +17,9 @@ use crate::record::Unreadable;
 /// A JSON token as it stood in the page.
 pub type Raw<'a> = &'a RawValue;
 
+/// Tolerated before a body (P52).
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// Longest id, reference or status word, in bytes; documents name 255 at most.
 const MAX_WORD: usize = 512;
 /// Unknown keys remembered per object.
@@ -272,7 +275,10 @@ impl<'a> Field<'a> {
         let token = self.token()?;
         let text = match unquoted(token) {
             Some(text) => text,
-            None if form == Form::Text => return Err(self.fault("is a number where the document says text")),
+            None if form == Form::Text && token.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
+                return Err(self.fault("is a number where the document says text"));
+            }
+            None if form == Form::Text => return Err(self.fault("is not text")),
             None => Cow::Borrowed(token),
         };
         parse_minor(&text, currency, unit).map_err(|e| Fault {
@@ -370,7 +376,7 @@ pub fn identify<R>(head: &mut PageHead, body: &[u8], rows: &Rows<R>, text: impl 
         let text = known.unwrap_or_else(|| format!("unreadable row {place} of page {}", head.number));
         head.ids.push(identity(&text));
     }
-    head.body = unreadable.then(|| digest(body));
+    head.body = unreadable.then(|| digest(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)));
 }
 
 /// A body as text. A byte-order mark is tolerated; bytes that are no UTF-8 make every row that holds one unreadable.
@@ -381,7 +387,7 @@ pub struct Body<'a> {
 
 impl<'a> Body<'a> {
     pub fn new(body: &'a [u8]) -> Self {
-        let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         match std::str::from_utf8(body) {
             Ok(text) => Self {
                 text: Cow::Borrowed(text),
@@ -501,7 +507,7 @@ impl Unknown {
 pub fn error_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     /// Error bodies are short; a page of rows is not searched for one.
     const MAX_ERROR_BODY: usize = 16 * 1024;
-    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     (body.len() <= MAX_ERROR_BODY)
         .then(|| serde_json::from_slice(body).ok())
         .flatten()

@@ -47,7 +47,7 @@ pub use runs::{RunEnd, RunStart, begin_run, calibration, finish_run, fresh_since
 pub use verify::{Finding, verify};
 pub use windows::{
     OpenReading, Place, WindowState, asked_since, covered, covered_subjects, leave_open, nameless, next_pass,
-    note_keys, open_subjects, open_window, without_reference,
+    note_keys, open_subjects, open_window, read_anew, without_reference,
 };
 
 /// The database, open: one writer behind a mutex, read-only connections beside it.

@@ -291,6 +291,14 @@ pub fn open_window(store: &Store, place: &Place<'_>) -> Result<OpenReading, Fail
     })
 }
 
+/// Begins a new reading of a window that stands open, without the pages of the cut one.
+pub fn read_anew(store: &Store, place: &Place<'_>) -> Result<OpenReading, Failure> {
+    store.write(|tx| match find(tx, place)? {
+        Some(known) => begin_anew(tx, place, &known),
+        None => create(tx, place),
+    })
+}
+
 /// Begins the next pass of the same reading, without pages: the window moved, or its position is no longer valid.
 pub fn next_pass(store: &Store, place: &Place<'_>, reading: &mut OpenReading) -> Result<(), Failure> {
     // Nothing to write: the pass is in every position of it. A kill before its first page ends the former pass again.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use reconciled::compare::LedgerLeg;
-use reconciled::config::{FileFeed, JobSource};
+use reconciled::config::{FileFeed, JobSource, Section, Source};
 use reconciled::day::{Instant, format_instant};
 use reconciled::providers::{
     Ask, BadPage, Books, Feed, Judgement, Keys, PageHead, Parsed, Provider, Relation, Reply, Request, Session, Shape,
@@ -751,4 +751,53 @@ fn accounts_of_one_job_are_kept_apart_where_the_ledger_names_them() {
     );
     assert_eq!(other.night().expect("a night").matched, 1);
     assert_eq!(other.number("SELECT count(*) FROM matches"), 1);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Records that their list shows without a reference
+
+#[test]
+fn nothing_is_missing_on_either_side_while_a_record_was_not_asked_what_it_is_called() {
+    let source = Source {
+        file: "jobs/shop.toml",
+        text: "base_url = \"https://api.example.com\"\napi_key = \"env:A\"\nsecret_key = \"env:S\"\n",
+    };
+    let mut section = Section::parse(&source);
+    let built = (reconciled::providers::one2pays::ENTRY.build)(&mut section).expect("settings");
+    let mut world = World::new();
+    world.job.source = provider_source(built.provider, false);
+    for feed in ["payments", "withdraws", "balance"] {
+        world.sql(&format!(
+            "INSERT INTO windows (job, feed, from_at, until_at, state) SELECT job, '{feed}', from_at, until_at, state FROM windows
+              WHERE feed = 'deposits'"
+        ));
+    }
+    let unnamed = |id: &str, amount| Rec {
+        reference: None,
+        account: String::new(),
+        feed: "payments".into(),
+        ..Rec::new(id, "", amount)
+    };
+    world.add_record(&unnamed("p1", 9142));
+    world.add_record(&unnamed("p2", 777));
+    world.add_entry(&Ent::new("l1", "A", 9142));
+    world.sql(
+        "INSERT INTO windows (job, feed, subject, from_at, until_at, state)
+         SELECT job, 'payment_details', id, from_at, until_at, 'open' FROM windows, (SELECT 'p1' AS id UNION SELECT 'p2')
+          WHERE feed = 'payments'",
+    );
+    world.job.matching.suggest_days = 0;
+    let night = world.night().expect("a night");
+    assert_eq!(world.states(), ["incomplete_window open"]);
+    assert_eq!((night.pending, night.matched), (3, 0));
+    let detail = world.text("SELECT detail FROM discrepancies");
+    assert!(
+        detail.ends_with("2 records of payments without a reference were not asked about yet"),
+        "{detail}"
+    );
+    world.sql("UPDATE windows SET state = 'sealed' WHERE feed = 'payment_details'");
+    world.sql("UPDATE transactions SET reference = 'A' WHERE provider_id = 'p1'");
+    let night = world.night().expect("the next night");
+    let open = world.texts("SELECT kind || ' ' || provider_id FROM discrepancies WHERE state = 'open'");
+    assert_eq!((open, night.matched), (vec!["missing_in_ledger p2".to_owned()], 1));
 }

@@ -329,7 +329,7 @@ async fn records_without_a_reference_are_asked_about_alone_once_and_within_the_b
         })
         .await;
         let plain = Plain {
-            style: Style::All,
+            style: Style::Cursor,
             feeds: vec![LISTING, DETAILS],
             ..Plain::default()
         };

@@ -240,7 +240,13 @@ impl Provider for One2Pays {
     }
 
     fn judge(&self, ask: &Ask, reply: &Reply) -> Judgement {
-        errors::judge(ask.subject.is_some(), reply)
+        match errors::judge(ask.subject.is_some(), reply) {
+            Judgement::Page => match &ask.subject {
+                Some(id) => wire::judge_alone(id, &reply.body),
+                None => Judgement::Page,
+            },
+            other => other,
+        }
     }
 
     fn head(&self, ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadPage> {

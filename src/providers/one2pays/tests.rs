@@ -552,6 +552,9 @@ fn an_answer_about_one_record_says_its_reference_and_nothing_else() {
     ] {
         let parsed = parse(wrong);
         assert_eq!((parsed.references.len(), parsed.unreadable.len()), (0, 1), "{wrong}");
+        let answer = reply(200, &[], &format!(r#"{{"success":true,"data":{wrong}}}"#));
+        let judged = provider("").judge(&alone, &answer);
+        assert!(matches!(judged, Judgement::Refused { .. }), "{wrong}: {judged:?}");
     }
     let head = |body: &str| provider("").head(&alone, 1, body.as_bytes()).is_ok();
     assert!(head(r#"{"success":true,"data":{"id":"p1"}}"#));

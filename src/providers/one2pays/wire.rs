@@ -4,8 +4,9 @@ use super::super::read::{Body, Fault, Form, Raw, Rows, Unknown, field, identify,
 use super::walk::Order;
 use super::{BALANCE, One2Pays, PAYMENTS};
 use crate::day::Instant;
+use crate::failure::Class;
 use crate::money::{Currency, Unit};
-use crate::providers::{Ask, BadPage, PageHead, Parsed, Subject};
+use crate::providers::{Ask, BadPage, Judgement, PageHead, Parsed, Subject};
 use crate::record::{Balance, Direction, Status, Transaction, TransactionKind};
 
 object! {
@@ -265,15 +266,31 @@ fn alone<'s>(body: &'s Body<'_>) -> Result<Movement<'s>, BadPage> {
     envelope.data.ok_or_else(|| bad("the answer has no `data`"))
 }
 
-/// What its list did not say of it. The list stays the authority on everything else.
-fn reference(id: &str, body: &Body<'_>) -> Result<Parsed, BadPage> {
+/// An answer about another record, or with a reference that cannot be read, is none: the record is asked about again by the
+/// next run, for an answer counts for good.
+pub(super) fn judge_alone(id: &str, body: &[u8]) -> Judgement {
+    match reference_of(id, &Body::new(body)) {
+        Ok(Err(fault)) => Judgement::Refused {
+            class: Class::Protocol,
+            why: format!("the answer's data{} {}", fault.path, fault.why),
+        },
+        // What is no answer at all is asked for again.
+        Ok(Ok(_)) | Err(_) => Judgement::Page,
+    }
+}
+
+fn reference_of(id: &str, body: &Body<'_>) -> Result<Result<Option<String>, Fault>, BadPage> {
     let row = alone(body)?;
-    let mut parsed = Parsed::default();
-    let read = field("id", row.id).id().and_then(|said| match said == id {
+    Ok(field("id", row.id).id().and_then(|said| match said == id {
         true => field("referenceId", row.reference_id).optional_id(),
         false => Err(Fault::new(".id", "is not the record that was asked for")),
-    });
-    match read {
+    }))
+}
+
+/// What its list did not say of it. The list stays the authority on everything else.
+fn reference(id: &str, body: &Body<'_>) -> Result<Parsed, BadPage> {
+    let mut parsed = Parsed::default();
+    match reference_of(id, body)? {
         Ok(reference) => parsed.references.push((id.to_owned(), reference)),
         Err(fault) => parsed.unreadable.push(crate::record::Unreadable {
             place: format!("data{}", fault.path),
