@@ -129,7 +129,7 @@ SELECT discrepancy_id,
        END AS likely_cause,
        CASE
          WHEN status = 'resolved' THEN 'none'
-         WHEN what_differs LIKE 'binding: %' THEN 'give the customer a new link: reconciled ' || coalesce(provider, '') || ' bind-link ' || job || ', then book the new binding'
+         WHEN what_differs LIKE 'binding: %' THEN 'give the customer a new link (reconciled ayoconnect bind-link ' || job || '), then book the new binding'
          ELSE CASE kind
            WHEN 'missing_in_ledger' THEN 'book it under this reference'
            WHEN 'missing_in_provider' THEN 'ask ' || coalesce(provider, 'the provider') || ' for this key; if it is unknown there, reverse the booking'

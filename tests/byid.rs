@@ -211,7 +211,10 @@ fn a_request_without_an_answer_is_not_repeated_and_a_refused_token_is_renewed_on
     });
     let house = ayoconnect(port, WEBVIEW);
     let (code, _, err) = run(house.path(), &["ayoconnect", "bind-link", "ayo", "--user-id", "u"]);
-    assert!(code == 69 && err.contains("not tried again") && !err.contains("next run"), "{code} {err}");
+    assert!(
+        code == 69 && err.contains("not tried again") && !err.contains("next run"),
+        "{code} {err}"
+    );
     assert_eq!(seen.lock().unwrap().len(), 2);
 
     let (port, seen) = serve(|first| match linked(first) {

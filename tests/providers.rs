@@ -330,9 +330,7 @@ fn feeds_asked_by_key_take_the_key_of_their_fixtures_and_refuse_to_ask_about_non
             );
             assert!(!feed.directions.is_empty() && !provider.lookup_key(feed.name).column().is_empty());
             for bad in ["", "\n"] {
-                let why = provider
-                    .lookup_problem(feed.name, bad, &ask.beside)
-                    .expect("a problem");
+                let why = provider.lookup_problem(feed.name, bad, &ask.beside).expect("a problem");
                 let nobody = Ask {
                     subject: Some(bad.into()),
                     ..ask.clone()

@@ -71,7 +71,9 @@ impl Keys {
         match self.subject(feed.name, entry) {
             Some(subject) => {
                 let extras = provider.lookup_extras(feed.name).iter();
-                let beside: Vec<String> = extras.map(|&k| value(entry, k).unwrap_or_default().to_owned()).collect();
+                let beside: Vec<String> = extras
+                    .map(|&k| value(entry, k).unwrap_or_default().to_owned())
+                    .collect();
                 provider.lookup_problem(feed.name, subject, &beside)
             }
             None => Some(format!(

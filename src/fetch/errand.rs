@@ -64,7 +64,10 @@ async fn ask(talk: &Talk<'_>, setup: &ProviderSetup, asked: &BindingRequest) -> 
                 let clock = skew.map(|s| format!("; {s}")).unwrap_or_default();
                 (Class::Auth, format!("{why}, also with a new session{clock}"))
             }
-            Err(Judgement::Retry { why, .. }) => (Class::ProviderDown, format!("{why}; it was not tried again: look whether a session was opened, then ask anew")),
+            Err(Judgement::Retry { why, .. }) => (
+                Class::ProviderDown,
+                format!("{why}; it was not tried again: look whether a session was opened, then ask anew"),
+            ),
             Err(Judgement::Fail { class, why } | Judgement::Refused { class, why }) => (class, why),
             Err(Judgement::Page | Judgement::Absent { .. } | Judgement::Restart { .. }) => {
                 (Class::Protocol, "the answer is no link".to_owned())

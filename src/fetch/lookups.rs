@@ -225,7 +225,10 @@ fn items(store: &Store, night: &Horizon<'_>, provider: &dyn Provider, feed: &Fee
     let subject = lookups::subject_sql(provider.lookup_key(feed.name));
     let extras = provider.lookup_extras(feed.name);
     let of_extras = |sql: &dyn Fn(usize, &str) -> String| -> String {
-        (0..).zip(extras).map(|(place, extra)| sql(place, extra.column())).collect()
+        (0..)
+            .zip(extras)
+            .map(|(place, extra)| sql(place, extra.column()))
+            .collect()
     };
     let beside = of_extras(&|place, column| format!(", coalesce({column}, '') AS beside_{place}"));
     let read = of_extras(&|place, _| format!(", asked.beside_{place}"));

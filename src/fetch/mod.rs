@@ -333,7 +333,8 @@ impl<'n> Evening<'n> {
         let unusable = matches!(end, End::Unusable(_));
         // Keys without an answer that are under way together end together: only one more is the provider, not the keys.
         let most = match held.keyed {
-            true => MAX_UNUSABLE_IN_A_ROW.max(u32::try_from(side_by_side(self.night.client)).map_or(u32::MAX, |n| n.saturating_add(1))),
+            true => MAX_UNUSABLE_IN_A_ROW
+                .max(u32::try_from(side_by_side(self.night.client)).map_or(u32::MAX, |n| n.saturating_add(1))),
             false => MAX_UNUSABLE_IN_A_ROW,
         };
         match end {

@@ -109,9 +109,10 @@ fn other_record(ayoconnect: &Ayoconnect, ask: &Ask, reply: &Reply) -> Option<Jud
     let reference = if v3 { echo.original_partner } else { echo.partner };
     differs(reference, ayoconnect.extra(ask, LookupKey::Reference)).then(|| Judgement::Refused {
         class: Class::Config,
-        why: "lookup failed: what stands under this key bears another partnerReferenceNo than the ledger's `reference`; \
+        why:
+            "lookup failed: what stands under this key bears another partnerReferenceNo than the ledger's `reference`; \
               look for the right key in the ledger, or for its column in [ledger.columns]"
-            .into(),
+                .into(),
     })
 }
 

@@ -306,7 +306,12 @@ fn an_answer_about_another_key_is_no_answer() {
 #[test]
 fn a_success_that_holds_nothing_is_not_asked_for_again_and_a_cut_one_is() {
     let judge = |body: &str| provider("").judge(&payout(), &reply(200, body));
-    for body in [r#"{"code":200,"data":null}"#, r#"{"code":200,"data":[]}"#, r#"{"code":200}"#, "{}"] {
+    for body in [
+        r#"{"code":200,"data":null}"#,
+        r#"{"code":200,"data":[]}"#,
+        r#"{"code":200}"#,
+        "{}",
+    ] {
         assert!(
             matches!(
                 judge(body),
