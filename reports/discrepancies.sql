@@ -77,7 +77,7 @@ WITH
   flavoured AS MATERIALIZED (
     SELECT ranked.*,
            CASE
-             WHEN d.provider = 'ayoconnect' AND d.evidence LIKE 'bindings of %' THEN 'binding'
+             WHEN d.provider = 'ayoconnect' AND (d.what_differs LIKE 'binding: %' OR d.evidence LIKE 'bindings of %') THEN 'binding'
              WHEN d.kind = 'missing_in_ledger' AND d.provider = 'payvyne' THEN replace(upper(d.provider_status), '_', '-')
              WHEN d.kind = 'amount_mismatch' THEN d.direction || CASE
                WHEN (d.difference_minor < 0) = (d.direction = 'in') THEN '_less'
@@ -107,7 +107,7 @@ WITH
       FROM ranked CROSS JOIN discrepancies AS d ON d.rowid = ranked.row
   ),
   -- The sentences. kind, provider ('' any), flavour ('' any), likely cause, what to do. In them {provider}, {amount} (the
-  -- provider's, else the ledger's), {difference} (without its sign), {currency}, {key} (reference, else an id), {ledger_id},
+  -- provider's, else the ledger's), {difference} (without its sign), {currency}, {key} (reference, else an id), {ledger_id}, {job} (in actions only),
   -- {word} and {ours} (the status at the provider and in the books) and {detail} (what was seen, in figures) stand for the
   -- row's own values.
   wording (kind, provider, flavour, cause, action) AS (
@@ -177,6 +177,9 @@ WITH
       ('missing_in_provider', 'ayoconnect', '',
        'booked, but Ayoconnect was asked about this key and answered that there is no such transaction: no money moved under it',
        'reverse the booking; if the customer''s bank shows a debit, send {key} to Ayoconnect'),
+      ('missing_in_provider', 'ayoconnect', 'binding',
+       'the books call this card or account `{ours}`, Ayoconnect knows no such binding: it cannot be debited; no money is involved',
+       'give the customer a new link (reconciled ayoconnect bind-link {job}), then book the new binding, or close it in the books'),
       -- both sides, another amount
       ('amount_mismatch', '', 'in_less',
        '{difference} less arrived than was booked: a partial payment, a fee taken off before, or a wrong amount in the books',
@@ -260,7 +263,7 @@ WITH
        'reverse the booking; debit again only under a new key'),
       ('status_mismatch', 'ayoconnect', 'binding',
        'the books call this card or account `{ours}`, Ayoconnect says `{word}`: it cannot be debited; no money is involved',
-       'ask the customer to link it again, or close it in the books'),
+       'give the customer a new link (reconciled ayoconnect bind-link {job}), then book the new binding, or close it in the books'),
       -- taken back, changed, gone
       ('reversed_after_booking', '', 'in',
        'settled and booked, then taken back by {provider} (`{word}`): a chargeback, a return or a reversal of {amount}',
@@ -276,7 +279,7 @@ WITH
        'book the return of {amount}, then pay again with corrected data under a new key'),
       ('reversed_after_booking', 'ayoconnect', 'binding',
        'the books call this card or account `{ours}`; it was usable and Ayoconnect says `{word}` now: it cannot be debited any more, no money is involved',
-       'ask the customer to link it again, or close it in the books'),
+       'give the customer a new link (reconciled ayoconnect bind-link {job}), then book the new binding, or close it in the books'),
       ('changed_after_final', '', 'amount',
        '{provider} restated the amount of a record it had called final: {detail}',
        'correct the books to the new amount if {provider} is right, then accept it; it stays until then'),
@@ -521,7 +524,8 @@ SELECT discrepancy_id,
        END AS likely_cause,
        CASE
          WHEN status = 'resolved' THEN 'none'
-         ELSE coalesce(replace(replace(replace(replace(replace(replace(replace(replace(told.action,
+         ELSE coalesce(replace(replace(replace(replace(replace(replace(replace(replace(replace(told.action,
+           '{job}', job),
            '{provider}', coalesce(named.name, d.provider, 'the provider')),
            '{amount}', coalesce(ltrim(coalesce(provider_amount, ledger_amount), '-') || ' ' || currency, 'it')),
            '{difference}', coalesce(ltrim(difference, '-') || ' ' || currency, 'the difference')),

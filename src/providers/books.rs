@@ -1,4 +1,5 @@
-//! What a provider's arithmetic is given and what it gives back: figures and sums in, relations and statement lines out.
+//! What the books hold about one job, and what a provider's own arithmetic makes of it: relations and the lines of the
+//! statement. Values only; start at [`Books`].
 
 use std::collections::BTreeMap;
 
