@@ -142,24 +142,35 @@ async fn attend(
     tick: &mut tokio::time::Interval,
     bell: &mut mpsc::Receiver<()>,
 ) {
-    let runtime = tokio::runtime::Handle::current();
-    let (own, token) = (Arc::clone(house), stop.clone());
-    let mut night = tokio::task::spawn_blocking(move || runtime.block_on(own.night(&token)));
-    let mut stopping = false;
+    let in_a_thread = |house: &Arc<House>, what: Errand| {
+        let (runtime, house, stop) = (tokio::runtime::Handle::current(), Arc::clone(house), stop.clone());
+        tokio::task::spawn_blocking(move || match what {
+            Errand::Night => runtime.block_on(house.night(&stop)),
+            Errand::Late => runtime.block_on(house.look_for_late_nights(&stop, true)),
+        })
+    };
+    let mut night = in_a_thread(house, Errand::Night);
+    let mut late: Option<tokio::task::JoinHandle<()>> = None;
+    let (mut over, mut stopping) = (false, false);
     loop {
+        let asking = late.as_ref().is_some_and(|late| !late.is_finished());
+        if over && !asking {
+            return;
+        }
         tokio::select! {
-            ended = &mut night => {
+            ended = &mut night, if !over => {
+                over = true;
                 if let Err(error) = ended
                     && error.is_panic()
                 {
                     // Jobs catch their own; this one lies in the house around them.
                     std::panic::resume_unwind(error.into_panic());
                 }
-                return;
             }
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
-                notify(&[sd_notify::NotifyState::Stopping, sd_notify::NotifyState::Status("stopping: finishing the page at hand")]);
+                let status = "stopping: finishing the page at hand";
+                notify(&[sd_notify::NotifyState::Stopping, sd_notify::NotifyState::Status(status)]);
             }
             _ = tick.tick() => {
                 notify(&[sd_notify::NotifyState::Watchdog]);
@@ -170,9 +181,17 @@ async fn attend(
                     notify(&[sd_notify::NotifyState::Status(&house.progress.sentence())]);
                 }
             }
-            Some(()) = bell.recv(), if !stopping => house.look_for_late_nights(stop, true).await,
+            // Sending may take its time; this loop must not.
+            Some(()) = bell.recv(), if !stopping && !over && !asking => late = Some(in_a_thread(house, Errand::Late)),
         }
     }
+}
+
+/// What is done beside the loop.
+#[derive(Clone, Copy)]
+enum Errand {
+    Night,
+    Late,
 }
 
 impl House {

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
-use super::bytes::Pairs;
+use super::bytes::{Pairs, json_form};
 use super::mask::{Remembered, Subjects, token};
 use crate::compare::discrepancy_id;
 use crate::config::{Job, JobSource};
@@ -133,42 +132,26 @@ fn note(found: &mut Found, table: &str, rows: usize) {
     }
 }
 
+/// Makes one statement per table that masks every text column of it that is not ours (?1: their names as JSON). SQLite puts
+/// the names in quotes; they come from this program's own schema, never from data.
+const STATEMENTS: &str = "
+  SELECT t.name, printf('UPDATE \"%w\" SET %s WHERE %s', t.name,
+           group_concat(printf('\"%w\" = replace(replace(\"%w\", ?1, ?3), ?2, ?3)', c.name, c.name), ', '),
+           group_concat(printf('instr(\"%w\", ?1) OR instr(\"%w\", ?2)', c.name, c.name), ' OR '))
+    FROM sqlite_schema AS t JOIN pragma_table_xinfo(t.name) AS c
+   WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND c.type = 'TEXT' AND c.hidden = 0
+     AND c.name NOT IN (SELECT value FROM json_each(?1))
+   GROUP BY t.name ORDER BY t.name";
+
 /// Every text column of every table that is not ours.
 fn rows(tx: &Connection, subject: &str, token: &str, found: &mut Found) -> Result<(), Failure> {
-    let json = serde_json::to_string(subject)
-        .unwrap_or_default()
-        .trim_matches('"')
-        .to_owned();
-    let mut statement = tx.prepare(
-        "SELECT t.name, c.name FROM sqlite_schema AS t JOIN pragma_table_xinfo(t.name) AS c
-          WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND c.type = 'TEXT' AND c.hidden = 0
-          ORDER BY t.name, c.cid",
-    )?;
-    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let columns = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    for column in columns {
-        let (table, column) = column?;
-        if !OURS.contains(&column.as_str()) {
-            tables.entry(table).or_default().push(column);
-        }
-    }
-    for (table, columns) in tables {
-        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        let sets: Vec<String> = columns
-            .iter()
-            .map(|column| format!("{0} = replace(replace({0}, ?1, ?3), ?2, ?3)", quoted(column)))
-            .collect();
-        let holds: Vec<String> = columns
-            .iter()
-            .map(|column| format!("instr({0}, ?1) > 0 OR instr({0}, ?2) > 0", quoted(column)))
-            .collect();
-        // Names come from this program's own schema, never from data.
-        let sql = format!(
-            "UPDATE {} SET {} WHERE {}",
-            quoted(&table),
-            sets.join(", "),
-            holds.join(" OR ")
-        );
+    // Some columns hold JSON.
+    let json = json_form(subject);
+    let mut statement = tx.prepare(STATEMENTS)?;
+    let ours = serde_json::json!(OURS).to_string();
+    let statements = statement.query_map([ours], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    for made in statements {
+        let (table, sql) = made?;
         let changed = tx
             .execute(&sql, params![subject, json, token])
             .map_err(|error| refuse(error, &table))?;
@@ -394,12 +377,15 @@ fn mails(tx: &Connection, found: &mut Found) -> Result<(), Failure> {
 
 /// The planner's samples hold values of indexed columns; they are collected anew when the worker rests.
 fn statistics(tx: &Connection) -> Result<(), Failure> {
-    for table in ["sqlite_stat4", "sqlite_stat1"] {
-        let there: Option<Value> = tx
-            .query_row("SELECT 1 FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0))
-            .optional()?;
-        if there.is_some() {
-            tx.execute(&format!("DELETE FROM {table}"), [])?;
+    for (table, sql) in [
+        ("sqlite_stat4", "DELETE FROM sqlite_stat4"),
+        ("sqlite_stat1", "DELETE FROM sqlite_stat1"),
+    ] {
+        let there = tx
+            .prepare("SELECT 1 FROM sqlite_schema WHERE name = ?1")?
+            .exists([table])?;
+        if there {
+            tx.execute(sql, [])?;
         }
     }
     Ok(())

@@ -28,8 +28,7 @@ impl Pairs {
                 c => html.push(c),
             }
         }
-        let json = serde_json::to_string(subject).unwrap_or_default();
-        let json = json.trim_matches('"').to_owned();
+        let json = json_form(subject);
         let url = crate::providers::encode(subject);
         let forms = [
             subject.to_owned(),
@@ -142,6 +141,13 @@ impl Pairs {
     }
 }
 
+/// A text as it stands between the quotes of a JSON string.
+pub fn json_form(subject: &str) -> String {
+    let quoted = serde_json::to_string(subject).unwrap_or_default();
+    let inside = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    inside.unwrap_or_default().to_owned()
+}
+
 fn owned(bytes: Cow<'_, [u8]>) -> Option<Vec<u8>> {
     match bytes {
         Cow::Borrowed(_) => None,
@@ -174,4 +180,64 @@ fn replace_part(out: &mut Vec<u8>, header: usize, body: usize, end: usize, conte
     }
     let end = end.min(out.len()).max(header);
     out.splice(header..end, written.into_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mail as this program composes them: a text in quoted-printable, a CSV and a zip in base64.
+    fn mail(content: &str) -> Vec<u8> {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file("a.csv", zip::write::SimpleFileOptions::default())
+            .unwrap();
+        zip.write_all(content.as_bytes()).unwrap();
+        let zip = zip.finish().unwrap().into_inner();
+        let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+        let (csv, zip) = (encode(content.as_bytes()), encode(&zip));
+        format!(
+            "From: a@example.com\r\nSubject: [reconciled] x\r\nMIME-Version: 1.0\r\n\
+             Content-Type: multipart/mixed; boundary=\"=_b\"\r\n\r\n--=_b\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
+             Hello Mar=C3=ADa Qui=\r\nspe, bye\r\n--=_b\r\n\
+             Content-Disposition: attachment; filename=\"a.csv\"\r\nContent-Type: text/csv\r\n\
+             Content-Transfer-Encoding: base64\r\n\r\n{csv}\r\n--=_b\r\n\
+             Content-Disposition: attachment; filename=\"a.zip\"\r\nContent-Type: application/zip\r\n\
+             Content-Transfer-Encoding: base64\r\n\r\n{zip}\r\n--=_b--\r\n"
+        )
+        .into_bytes()
+    }
+
+    #[test]
+    fn a_mail_is_masked_in_every_part_and_stays_the_mail_it_was() {
+        let pairs = Pairs::of("María Quispe", "erased-1");
+        let masked = pairs.apply_to_mail(&mail("x,María Quispe,1\r\n")).unwrap().unwrap();
+        let parsed = MessageParser::default().parse(&masked).unwrap();
+        assert_eq!(parsed.subject(), Some("[reconciled] x"));
+        assert_eq!(parsed.body_text(0).unwrap().trim_end(), "Hello erased-1, bye");
+        let attachments: Vec<&[u8]> = parsed.attachments().map(|part| part.contents()).collect();
+        assert_eq!(attachments[0], b"x,erased-1,1\r\n");
+        let mut zip = zip::ZipArchive::new(Cursor::new(attachments[1])).unwrap();
+        let mut text = String::new();
+        zip.by_index(0).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "x,erased-1,1\r\n");
+        assert_eq!(parsed.attachments().count(), 2);
+        assert_eq!(Pairs::of("nobody here", "x").apply_to_mail(&masked).unwrap(), None);
+    }
+
+    #[test]
+    fn a_text_is_found_in_every_form_that_files_give_it() {
+        let pairs = Pairs::of("Ann \"A\" O'Neil & Co/1", "erased-1");
+        for form in [
+            "Ann \"A\" O'Neil & Co/1",
+            "Ann \"\"A\"\" O'Neil & Co/1",
+            "Ann &quot;A&quot; O&#x27;Neil &amp; Co&#x2f;1",
+            "Ann \\\"A\\\" O'Neil & Co/1",
+            "Ann%20%22A%22%20O%27Neil%20%26%20Co%2F1",
+        ] {
+            let text = format!("<{form}>");
+            assert_eq!(pairs.apply(text.as_bytes()), b"<erased-1>".as_slice(), "{form}");
+        }
+        assert_eq!(json_form("M\""), "M\\\"");
+    }
 }

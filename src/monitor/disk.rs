@@ -1,7 +1,7 @@
 //! Room on the disk: what is there, what a night will need, and how long it lasts.
 //!
-//! A night needs what nights grew by so far, twice over, and room for the copy for analysts, which is made beside the old
-//! one. Too little is refused before the first request; less than a month is a warning.
+//! What a night adds is not known before it; certain is the copy for analysts, which is made whole beside the old one. Too
+//! little room for that is refused before the first request; less than a month at the average growth so far is a warning.
 
 use std::path::Path;
 
@@ -13,6 +13,8 @@ use crate::store::Store;
 const BESIDE: u64 = 1 << 20;
 /// Nights that must be left before a warning.
 const NIGHTS_AHEAD: u64 = 30;
+/// Before that many nights the first reading, of everything there is, would pass for a night's growth.
+const NIGHTS_TO_KNOW: u64 = 7;
 
 /// Bytes, as far as they are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,14 +24,14 @@ pub struct Disk {
     pub log_bytes: u64,
     /// For this user, on the file system of the database; None where it cannot be asked.
     pub free_bytes: Option<u64>,
-    /// What the database grew by per night, on average.
+    /// What the database grew by per night, on average; 0 before a week of nights.
     pub growth_bytes: u64,
     /// What the next night needs at least.
     pub needed_bytes: u64,
 }
 
 impl Disk {
-    /// Nights until it is full, at the present growth.
+    /// Nights until it is full, at the average growth so far.
     pub fn nights_left(&self) -> Option<u64> {
         let room = self.free_bytes?.saturating_sub(self.needed_bytes);
         room.checked_div(self.growth_bytes)
@@ -68,7 +70,12 @@ pub fn look(store: Option<&Store>, settings: &Settings) -> Result<Disk, Failure>
             .prepare_cached("SELECT count(*) FROM (SELECT DISTINCT business_day FROM runs)")?
             .query_row([], |row| row.get(0))?)
     })?;
-    let growth_bytes = database_bytes / nights.unsigned_abs().max(1);
+    let nights = nights.unsigned_abs();
+    let growth_bytes = if nights < NIGHTS_TO_KNOW {
+        0
+    } else {
+        database_bytes / nights
+    };
     let copy = if settings.published.is_some() {
         database_bytes
     } else {
@@ -79,7 +86,7 @@ pub fn look(store: Option<&Store>, settings: &Settings) -> Result<Disk, Failure>
         log_bytes: store.wal_bytes(),
         free_bytes,
         growth_bytes,
-        needed_bytes: BESIDE + 2 * growth_bytes + copy,
+        needed_bytes: BESIDE + copy,
     })
 }
 
@@ -96,7 +103,7 @@ pub fn foresee(store: &Store, settings: &Settings) -> Result<Option<String>, Fai
         return Err(Failure::new(
             Class::LocalIo,
             format!(
-                "the disk of {} has {} free and the night needs about {}; nothing was asked: free space, or lower [retention] \
+                "the disk of {} has {} free and the night needs at least {}; nothing was asked: free space, or lower [retention] \
                  and run `reconciled prune`, the next run goes on",
                 settings.database.display(),
                 bytes(free),
@@ -106,7 +113,7 @@ pub fn foresee(store: &Store, settings: &Settings) -> Result<Option<String>, Fai
     }
     Ok(disk.nights_left().filter(|nights| *nights < NIGHTS_AHEAD).map(|nights| {
         format!(
-            "the disk of {} has {} free, which lasts for about {nights} nights at the present growth of {} a night; make room",
+            "the disk of {} has {} free, which lasts for about {nights} nights at the average growth so far of {} a night; make room",
             settings.database.display(),
             bytes(free),
             bytes(disk.growth_bytes)

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 
-use super::{JobState, Picture};
+use super::{JobState, LastRun, Picture};
 use crate::config::{Job, Settings};
 use crate::day::Instant;
 use crate::failure::{Class, Failure};
@@ -21,6 +21,9 @@ words! {
     /// `# TYPE`.
     Type { Counter = "counter", Gauge = "gauge" }
 }
+
+/// Name and help of a family, and its value for one thing.
+type Figure<T, V> = (&'static str, &'static str, fn(&T) -> V);
 
 /// Looks at the books and writes the file named by `[metrics] textfile`, whole or not at all; without the setting nothing.
 ///
@@ -84,7 +87,7 @@ fn runs(text: &mut Text, jobs: &[JobState]) {
             text.sample("runs_total", &[("job", &job.job), ("verdict", verdict)], runs);
         }
     }
-    let totals: [(&str, &str, fn(&JobState) -> u64); 3] = [
+    let totals: [Figure<JobState, u64>; 3] = [
         ("requests_total", "HTTP requests of all runs.", |job| job.requests),
         ("pages_total", "Pages read by all runs.", |job| job.pages),
         ("rows_total", "Rows read by all runs.", |job| job.rows),
@@ -109,7 +112,7 @@ fn last_runs(text: &mut Text, jobs: &[JobState]) {
             text.sample("last_run_verdict", &[("job", job), ("verdict", verdict.as_str())], is);
         }
     }
-    let figures: [(&str, &str, fn(&super::LastRun) -> String); 7] = [
+    let figures: [Figure<LastRun, String>; 7] = [
         ("last_run_exit_code", "Exit code of the last run (sysexits).", |last| {
             last.exit_code.to_string()
         }),
@@ -159,7 +162,7 @@ fn books(text: &mut Text, jobs: &[JobState]) {
             );
         }
     }
-    let figures: [(&str, &str, fn(&JobState) -> Option<String>); 5] = [
+    let figures: [Figure<JobState, Option<String>>; 5] = [
         (
             "last_complete_business_day_timestamp_seconds",
             "End of the last business day that was read, compared and reported whole.",

@@ -86,6 +86,22 @@ impl World {
         world
     }
 
+    /// A world in which only TuPay lives longer than a day: for benchmarks over many years.
+    pub fn of_tupay(setup: Setup) -> Self {
+        let mut world = Self::new(Setup {
+            days: 1,
+            ..setup.clone()
+        });
+        world.bookings.clear();
+        world.tupay = tupay::Tupay::generate(&setup, &mut world.bookings);
+        world.tupay.sort();
+        world.setup = setup;
+        world
+            .bookings
+            .sort_by(|a, b| (a.booked_at, &a.ledger_id).cmp(&(b.booked_at, &b.ledger_id)));
+        world
+    }
+
     /// Natural activity, before the sweeps are folded: the moment to plant.
     pub(super) fn open(setup: Setup) -> Self {
         let mut bookings = Vec::new();
