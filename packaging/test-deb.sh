@@ -5,6 +5,7 @@
 #
 #   packaging/test-deb.sh            builds the package first
 #   NO_BUILD=1 packaging/test-deb.sh takes target/release/reconciled as it is
+#   packaging/test-deb.sh OLD NEW    takes two packages as they are
 #
 # Memory and CPU limits of the units are only enforced where the kernel's controllers are on cgroup v2; the script says which it saw.
 set -euo pipefail
@@ -22,8 +23,13 @@ step() { printf '\n== %s\n' "$*"; }
 die() { echo "FAILED: $*" >&2; exit 1; }
 expect() { local said; said=$(eval "$1" 2>&1) || true; case "$said" in *"$2"*) ;; *) die "\`$1\` said: $said; expected: $2";; esac; }
 
-# Prints the path of the package built under a version.
-package() { VERSION=$1 NO_BUILD=${NO_BUILD:-} packaging/deb.sh 2>"$work/deb.log" | tail -1 || { cat "$work/deb.log" >&2; return 1; }; }
+# Builds the package under a version and prints its path, out of the way of the next one (cargo-deb keeps only one).
+package() {
+  local made
+  made=$(VERSION=$1 NO_BUILD=${NO_BUILD:-} packaging/deb.sh 2>"$work/deb.log" | tail -1) || { cat "$work/deb.log" >&2; return 1; }
+  cp "$made" "$work/$1.deb"
+  echo "$work/$1.deb"
+}
 
 clean_root() {
   mkdir -p "$work"
@@ -96,9 +102,13 @@ install_deb() { # $1: a package; inside the booted system
 }
 
 clean_root
-step "packages of two versions"
-first=$(package 0.1.0-1)
-second=$(package 0.1.0-2)
+if [ $# = 2 ]; then
+  first=$1 second=$2
+else
+  step "packages of two versions"
+  first=$(package 0.1.0-1)
+  second=$(package 0.1.0-2)
+fi
 dpkg-deb --info "$first" | sed -n '/Package:/,$p' | head -12
 if command -v lintian >/dev/null; then
   # embedded-library, not from Debian's archive: SQLite and zstd are built in on purpose.
