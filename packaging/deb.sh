@@ -26,7 +26,7 @@ packaging/sbom.py > "$target/reconciled.cdx.json"
 version=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)-1}
 {
   printf 'reconciled (%s) stable; urgency=medium\n\n' "$version"
-  sed -n '/^## /,$p' CHANGELOG.md | sed -e '1d' -e '/^## /,$d' -e '/^$/d' -e 's/^\* /  * /' -e 's/^  \([^*]\)/    \1/'
+  sed -n '/^## /,$p' CHANGELOG.md | sed -e '1d' -e '/^## /,$d' -e '/^$/d' -e 's/^\* /  * /' -e 's/^  \([^*]\)/    \1/' | fold -s -w 78 | sed -e 's/^\([^ ]\)/    \1/'
   printf '\n -- The reconciled authors <recon@example.com>  %s\n' "$(date -u -R -d "@$SOURCE_DATE_EPOCH")"
 } > "$target/changelog"
 

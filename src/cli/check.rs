@@ -19,8 +19,7 @@ pub async fn check(args: &Args, names: &[String], online: bool) -> Result<u8, Fa
     if left > 0 && !args.quiet {
         tell(&format!(
             "reconciled: {left} credentials were not looked for: only a unit has them ($CREDENTIALS_DIRECTORY is not set). \
-             Look with them: systemd-run --pipe --wait -p User=reconciled \
-             -p LoadCredential=reconciled:/etc/reconciled/credentials reconciled check"
+             Look with them: systemctl start reconciled-check.service"
         ));
     }
     if !args.quiet {

@@ -381,11 +381,9 @@ fn next_steps(places: &Places, files: &[(PathBuf, String)], form: SecretForm) ->
             (ledger-examples/ shows one row in, one row out, as each mapping reads them)."
     );
     let check = match (form, places.system) {
-        (SecretForm::Credential, true) => {
-            "sudo systemd-run --quiet --pipe --wait --collect -p User=reconciled \\\n     \
-             -p LoadCredential=reconciled:/etc/reconciled/credentials reconciled check --online"
-                .to_owned()
-        }
+        (SecretForm::Credential, true) => "sudo systemctl start reconciled-check.service; \
+             sudo journalctl --output=cat -u reconciled-check.service"
+            .to_owned(),
         (SecretForm::Credential, false) => format!(
             "CREDENTIALS_DIRECTORY={dir}/credentials reconciled --config {} check --online",
             config.display()

@@ -35,6 +35,7 @@ pub fn main() -> u8 {
             return if error.use_stderr() { Class::Usage.code() } else { 0 };
         }
     };
+    no_core_dump();
     start_log(&args);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -59,6 +60,17 @@ pub fn main() -> u8 {
     };
     runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
     code
+}
+
+/// A crash must not write secrets and books into a file (the units say the same by `LimitCORE=0`).
+fn no_core_dump() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // Taking rights away from oneself is always allowed; where it is not, the run is worth more than the limit.
+    let _ = setrlimit(Resource::Core, none);
 }
 
 async fn dispatch(args: &Args) -> Result<u8, Failure> {

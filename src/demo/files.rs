@@ -1,7 +1,7 @@
 //! The demo's folder: settings, jobs, secrets, ledgers.
 
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::jobs;
@@ -31,7 +31,9 @@ pub(super) fn make_room(dir: &Path) -> Result<(), Failure> {
             format!("the demo's folder {shown} cannot be {what}: {}", e.kind()),
         )
     };
-    std::fs::create_dir_all(dir).map_err(|e| io("made", &e))?;
+    let mut made = std::fs::DirBuilder::new();
+    made.recursive(true).mode(0o750);
+    made.create(dir).map_err(|e| io("made", &e))?;
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(|e| io("read", &e))? {
         found.push(entry.map_err(|e| io("read", &e))?);
