@@ -119,6 +119,59 @@ fn mail_goes_to_the_domain_of_its_sender_unless_other_domains_are_allowed() {
 }
 
 #[test]
+fn a_recipient_may_read_in_a_locale_of_their_own() {
+    let job = format!(
+        "locale = \"es-PE\"\nrecipients = [{{ address = \"ana@example.com\", locale = \"de\" }}, \"ben@example.com\", \
+         {{ address = \"cho@example.com\" }}]\n{SMALLEST}"
+    );
+    let place = Place::new(SETTINGS, &[("a", &job)]);
+    let (_, jobs) = place.load().unwrap();
+    assert_eq!(
+        jobs[0].recipients,
+        ["ana@example.com", "ben@example.com", "cho@example.com"]
+    );
+    assert_eq!(jobs[0].locale.name, "es-PE");
+    let own: Vec<(&str, &str)> = jobs[0]
+        .recipient_locales
+        .iter()
+        .map(|(who, l)| (who.as_str(), l.name))
+        .collect();
+    assert_eq!(own, [("ana@example.com", "de")]);
+}
+
+#[test]
+fn a_recipient_of_a_wrong_shape_is_named_with_its_line() {
+    for (entry, why) in [
+        (
+            "{ address = \"a@example.com\", locale = \"ed\" }",
+            "the `locale` of the recipient \"a@example.com\" is \"ed\"",
+        ),
+        (
+            "{ adress = \"a@example.com\" }",
+            "`recipients.adress` is not a setting; did you mean `address`?",
+        ),
+        ("{ locale = \"de\" }", "`recipients.address` is missing"),
+        (
+            "7",
+            "`recipients` must hold texts or tables with `address` and `locale`, not a value of type integer",
+        ),
+        (
+            "{ address = \"a@example.com\" }, \"A@example.com\"",
+            "the recipient \"A@example.com\" stands here twice",
+        ),
+    ] {
+        let place = Place::new(SETTINGS, &[("a", &format!("recipients = [{entry}]\n{SMALLEST}"))]);
+        let problems = place.load().unwrap_err();
+        assert!(
+            problems
+                .iter()
+                .any(|problem| problem.line == 1 && problem.message.starts_with(why)),
+            "{entry}: {problems:?}"
+        );
+    }
+}
+
+#[test]
 fn recipients_need_mail_settings_only_where_mail_is_wanted() {
     let job = format!("recipients = [\"boss@example.com\"]\n{SMALLEST}");
     let place = Place::new("", &[("a", &job)]);

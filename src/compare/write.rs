@@ -142,8 +142,7 @@ impl<'c, 'a> Writer<'c, 'a> {
             }
             let rows = self.rows_of(item, &mut rows, &mut places)?;
             let identity = identity::text(rows.records.first().map(|r| &r.0), rows.entries.first(), item.suffix);
-            let zone = self.case.job.timezone;
-            let mut found = discrepancy::of_item(item, identity, &rows, &keys, zone);
+            let mut found = discrepancy::of_item(item, identity, &rows, &keys, self.case.job.timezone);
             found.provider = found.provider.or_else(|| provider_name(self.case));
             self.store(found)?;
         }

@@ -285,7 +285,7 @@ impl Sheet {
         // No spreadsheet opens rows for what they hold in every case.
         if let Some(lines @ 2..) = lines.max().and_then(|lines| u32::try_from(lines).ok()) {
             self.sheet
-                .set_row_height(self.rows, f64::from(lines * LINE_HEIGHT))
+                .set_row_height(self.rows, lines * LINE_HEIGHT)
                 .map_err(refused)?;
         }
         for ((cell, at), column) in cells.iter().zip(0_u16..).zip(&self.columns) {
@@ -319,7 +319,7 @@ impl Sheet {
                 _ => (*width).clamp(NARROWEST, WIDEST),
             };
             self.sheet
-                .set_column_width(at, f64::from(u8::try_from(width).unwrap_or(u8::MAX)))
+                .set_column_width(at, u8::try_from(width).unwrap_or(u8::MAX))
                 .map_err(refused)?;
             if *column == Column::FillIn {
                 self.sheet.set_column_format(at, &formats.fill_in).map_err(refused)?;

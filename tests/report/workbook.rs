@@ -117,7 +117,10 @@ fn amounts_and_times_are_numbers_and_ids_are_text() {
     let range = book.worksheet_range("amount_mismatch").unwrap();
     let column = |name: &str| {
         let header = range.rows().next().unwrap();
-        header.iter().position(|cell| cell.to_string() == name).unwrap()
+        header
+            .iter()
+            .position(|cell| matches!(cell, Data::String(text) if text == name))
+            .unwrap()
     };
     let cell = |name: &str| range.get((1, column(name))).unwrap();
     assert_eq!(cell("difference"), &Data::Float(-10.0));
