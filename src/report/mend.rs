@@ -24,13 +24,17 @@ pub fn missing(facts: &Facts) -> Option<MissingView> {
         Verdict::Failed => "What failed",
         _ => return None,
     };
-    let mut what: Vec<String> = facts.unread.iter().map(|window| gap(facts, window)).collect();
-    let named = i64::try_from(what.len()).unwrap_or(0);
-    if facts.unread_count > named {
-        what.push(format!(
-            "{} more readings were not finished.",
-            facts.unread_count - named
-        ));
+    let mut what = Vec::new();
+    // Elsewhere a gap is not what stopped the night; the oldest one is named with the figures.
+    if facts.night.verdict == Verdict::Incomplete {
+        what.extend(facts.unread.iter().map(|window| gap(facts, window)));
+        let more = facts.unread_count - i64::try_from(what.len()).unwrap_or(0);
+        if more > 0 {
+            what.push(format!("{more} more readings were not finished."));
+        }
+        if what.is_empty() && facts.night.message.is_none() {
+            what.push("The books do not say which part was not read.".to_owned());
+        }
     }
     Some(MissingView {
         title,

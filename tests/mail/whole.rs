@@ -190,7 +190,7 @@ async fn the_reading_is_called_complete_only_where_the_verdict_says_so() {
         (
             "discrepancies",
             sealed,
-            "5 of 5 windows read to their end, 5425 rows: complete",
+            "5 of 5 windows read to their end, 9225 rows: complete",
         ),
         ("incomplete", sealed, "rows: INCOMPLETE"),
         (
@@ -199,7 +199,7 @@ async fn the_reading_is_called_complete_only_where_the_verdict_says_so() {
             "rows: complete but for 1 asked about without a usable answer",
         ),
         ("not_reconciled", sealed, "rows: complete"),
-        ("failed", sealed, "5 of 5 windows read to their end, 5425 rows\n"),
+        ("failed", sealed, "5 of 5 windows read to their end, 9225 rows\n"),
         ("failed", "DELETE FROM windows", "This job has read nothing itself."),
     ] {
         let desk = full();
