@@ -214,6 +214,30 @@ async fn the_reading_is_called_complete_only_where_the_verdict_says_so() {
 }
 
 #[tokio::test]
+async fn a_gap_that_no_reading_came_to_is_missing_too() {
+    let desk = full();
+    for (number, place) in ["cashouts 2026-03-04, all of it", "deposits 2026-03-04"]
+        .iter()
+        .enumerate()
+    {
+        desk.sql(&format!(
+            "INSERT INTO discrepancies (discrepancy_id, job, identity, kind, state, business_day, first_seen_day,
+               last_seen_day, age_days, what_differs, detail, evidence)
+             VALUES ('gap{number}', '{JOB}', 'gap{number}', 'incomplete_window', 'open', '{DAY}', '{DAY}', '{DAY}', 0, '', '', '{place}')"
+        ));
+    }
+    desk.sql("UPDATE runs SET verdict = 'incomplete' WHERE run_id = 7");
+    for body in both(&told(desk, |_| {}).await) {
+        assert!(
+            body.contains("cashouts 2026-03-04, all of it was not read to its end."),
+            "{body}"
+        );
+        // The one that was begun is named with its reason, once.
+        assert!(!body.contains("deposits 2026-03-04 was not read"), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_flood_is_shown_with_what_its_items_have_in_common() {
     let hundred = "'amount_mismatch', '2026-03-03', '456', 1000 + n, (1000 + n) * 100, (1000 + n) * 99";
     let same = "'fee_mismatch', '2026-03-0' || (1 + n % 3), '456', 5000 + n, 5012 + n, 12";
