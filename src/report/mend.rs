@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::facts::Facts;
 use super::{reading, words};
-use crate::record::Verdict;
+use crate::record::{Kind, Verdict};
 
 /// What stands in a box on top of the mail and the page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,19 +24,52 @@ pub fn missing(facts: &Facts) -> Option<MissingView> {
         Verdict::Failed => "What failed",
         _ => return None,
     };
-    let mut what: Vec<String> = facts.unread.iter().map(|window| gap(facts, window)).collect();
-    let named = i64::try_from(what.len()).unwrap_or(0);
-    if facts.unread_count > named {
-        what.push(format!(
-            "{} more readings were not finished.",
-            facts.unread_count - named
-        ));
+    let mut what = Vec::new();
+    // Elsewhere a gap is not what stopped the night; the oldest one is named with the figures.
+    if facts.night.verdict == Verdict::Incomplete {
+        what.extend(facts.unread.iter().map(|window| gap(facts, window)));
+        what.extend(never_begun(facts));
+        let more = facts.unread_count - i64::try_from(facts.unread.len()).unwrap_or(0);
+        if more > 0 {
+            what.push(format!("{more} more readings were not finished."));
+        }
+        if what.is_empty() && facts.night.message.is_none() {
+            what.push("The books do not say which part was not read.".to_owned());
+        }
     }
     Some(MissingView {
         title,
         what,
         mends: mends(facts),
     })
+}
+
+/// Gaps that no reading has come to: the comparison lists them where no window stands yet.
+fn never_begun(facts: &Facts) -> Vec<String> {
+    const MOST: usize = 12;
+    let begun = |place: &str| {
+        facts.unread.iter().any(|window| {
+            let days = reading::days(&window.from_at, &window.until_at, facts.night.zone);
+            let first = days.split(' ').next().unwrap_or_default();
+            place.starts_with(&format!("{} {first}", window.feed))
+        })
+    };
+    let items = ["new", "reopened", "persisting"]
+        .into_iter()
+        .flat_map(|status| facts.group(status).0);
+    let places: std::collections::BTreeSet<&str> = items
+        .filter(|item| item.kind == Kind::IncompleteWindow.as_str())
+        .filter_map(|item| item.evidence.as_deref())
+        .filter(|place| !begun(place))
+        .collect();
+    let named = places
+        .iter()
+        .take(MOST)
+        .map(|place| format!("{} was not read to its end.", words::shown(place)));
+    let more = places.len().saturating_sub(MOST);
+    named
+        .chain((more > 0).then(|| format!("{more} more gaps are in the list below.")))
+        .collect()
 }
 
 fn gap(facts: &Facts, window: &reading::Unread) -> String {

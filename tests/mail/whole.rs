@@ -163,11 +163,15 @@ async fn a_night_that_is_not_whole_says_what_is_missing_and_whether_the_next_run
         ));
         for body in both(&told(desk, |_| {}).await) {
             assert!(body.contains(said), "{verdict} {code}: {body}");
-            assert!(
-                body.contains("deposits of 2026-03-04 kept changing while it was read: it moved three times."),
-                "{body}"
-            );
+            let gap = "deposits of 2026-03-04 kept changing while it was read: it moved three times.";
+            assert_eq!(body.contains(gap), verdict == "incomplete", "{body}");
         }
+    }
+    // What was not counted is not called zero.
+    let desk = full();
+    desk.sql("UPDATE runs SET verdict = 'failed', exit_code = 77 WHERE run_id = 7; DELETE FROM run_counts");
+    for body in both(&told(desk, |_| {}).await) {
+        assert!(!body.contains("0 matched") && !body.contains("0 excluded"), "{body}");
     }
     // A night that is whole has no such box.
     for body in both(&told(quiet(), |_| {}).await) {
@@ -186,7 +190,7 @@ async fn the_reading_is_called_complete_only_where_the_verdict_says_so() {
         (
             "discrepancies",
             sealed,
-            "5 of 5 windows read to their end, 5425 rows: complete",
+            "5 of 5 windows read to their end, 9225 rows: complete",
         ),
         ("incomplete", sealed, "rows: INCOMPLETE"),
         (
@@ -195,7 +199,7 @@ async fn the_reading_is_called_complete_only_where_the_verdict_says_so() {
             "rows: complete but for 1 asked about without a usable answer",
         ),
         ("not_reconciled", sealed, "rows: complete"),
-        ("failed", sealed, "5 of 5 windows read to their end, 5425 rows\n"),
+        ("failed", sealed, "5 of 5 windows read to their end, 9225 rows\n"),
         ("failed", "DELETE FROM windows", "This job has read nothing itself."),
     ] {
         let desk = full();
@@ -206,6 +210,30 @@ async fn the_reading_is_called_complete_only_where_the_verdict_says_so() {
             text.replace("\r\n", "\n").contains(said),
             "{verdict}: {said:?} is missing in\n{text}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_gap_that_no_reading_came_to_is_missing_too() {
+    let desk = full();
+    for (number, place) in ["cashouts 2026-03-04, all of it", "deposits 2026-03-04"]
+        .iter()
+        .enumerate()
+    {
+        desk.sql(&format!(
+            "INSERT INTO discrepancies (discrepancy_id, job, identity, kind, state, business_day, first_seen_day,
+               last_seen_day, age_days, what_differs, detail, evidence)
+             VALUES ('gap{number}', '{JOB}', 'gap{number}', 'incomplete_window', 'open', '{DAY}', '{DAY}', '{DAY}', 0, '', '', '{place}')"
+        ));
+    }
+    desk.sql("UPDATE runs SET verdict = 'incomplete' WHERE run_id = 7");
+    for body in both(&told(desk, |_| {}).await) {
+        assert!(
+            body.contains("cashouts 2026-03-04, all of it was not read to its end."),
+            "{body}"
+        );
+        // The one that was begun is named with its reason, once.
+        assert!(!body.contains("deposits 2026-03-04 was not read"), "{body}");
     }
 }
 
