@@ -152,10 +152,10 @@ fn above(lines: &[&str], at: usize) -> Vec<String> {
 /// What `schema.sql` says of a table or view, and of its columns.
 fn said(name: &str) -> (String, BTreeMap<String, String>) {
     let lines: Vec<&str> = SCHEMA.lines().collect();
-    let begins = |line: &&str| {
+    let begins = |line: &str| {
         line.starts_with(&format!("CREATE TABLE {name} ")) || line.starts_with(&format!("CREATE VIEW {name} "))
     };
-    let at = lines.iter().position(|line| begins(&line)).unwrap();
+    let at = lines.iter().position(|line| begins(line)).unwrap();
     let mut columns = BTreeMap::new();
     let mut prose = Vec::new();
     let mut last: Option<String> = None;
