@@ -527,6 +527,15 @@ CREATE TABLE calibrations (
   PRIMARY KEY (job, name)
 ) STRICT, WITHOUT ROWID;
 
+-- What a reading noticed that stops nothing and that a person should know: shown in that night's mail and page, also by a
+-- run that goes on after a cut one.
+CREATE TABLE warnings (
+  job     TEXT NOT NULL,                      -- name of the job file
+  as_of   TEXT NOT NULL,                      -- as-of instant of the run that noticed it
+  warning TEXT NOT NULL,                      -- where and what, one sentence
+  PRIMARY KEY (job, as_of, warning)
+) STRICT, WITHOUT ROWID;
+
 -- Counts of each run's summary, per currency and kind; the summary CSV and the mail select from here.
 CREATE TABLE run_counts (
   run_id        INTEGER NOT NULL REFERENCES runs (run_id), -- the run

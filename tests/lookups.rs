@@ -48,8 +48,7 @@ async fn the_oldest_are_asked_about_first_then_the_largest_and_nothing_younger_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_budget_does_not_reach_is_said_is_not_missing_and_comes_first_the_next_night() {
-    let mut keyed = Keyed::default();
-    keyed.max_lookups = Some(2);
+    let keyed = Keyed { max_lookups: Some(2) };
     let room = Room::new(keyed).await;
     room.ledger(FIVE);
     let night = room.night(NIGHT).await;
@@ -80,8 +79,7 @@ async fn what_the_budget_does_not_reach_is_said_is_not_missing_and_comes_first_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_within_the_budget_is_no_clean_night() {
-    let mut keyed = Keyed::default();
-    keyed.max_lookups = Some(1);
+    let keyed = Keyed { max_lookups: Some(1) };
     let room = Room::new(keyed).await;
     room.knows(&[("kc", paid("C", 2000)), ("kb", paid("B", 3000))]);
     room.ledger("b,B,kb,30.00,paid,2026-03-01T10:00:00Z\nc,C,kc,20.00,paid,2026-03-01T09:00:00Z\n");
@@ -269,8 +267,7 @@ async fn a_night_cut_after_any_request_asks_about_no_key_twice() {
         .map(|i| format!("{i},R{i},k{i},10.00,paid,2026-03-01T1{i}:00:00Z\n"))
         .collect();
     for cut in 0..6 {
-        let mut keyed = Keyed::default();
-        keyed.max_lookups = Some(5);
+        let keyed = Keyed { max_lookups: Some(5) };
         let room = Room::new(keyed).await;
         let keys: Vec<String> = (0..6).map(|i| format!("k{i}")).collect();
         let known: Vec<(&str, String)> = keys
@@ -361,8 +358,7 @@ async fn a_record_that_changes_is_versioned_and_one_whose_key_becomes_unknown_ha
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_counts_the_keys_that_a_night_would_ask_about() {
-    let mut keyed = Keyed::default();
-    keyed.max_lookups = Some(3);
+    let keyed = Keyed { max_lookups: Some(3) };
     let room = Room::new(keyed).await;
     room.ledger(FIVE);
     room.import(NIGHT);

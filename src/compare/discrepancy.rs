@@ -3,6 +3,7 @@
 use chrono_tz::Tz;
 
 use super::items::Item;
+use super::keys::Keys;
 use super::pair;
 use super::rows::{Entry, Record};
 use crate::day::{BusinessDay, Instant, day_of};
@@ -109,8 +110,8 @@ pub struct Rows {
     pub entries: Vec<Entry>,
 }
 
-/// An item in full.
-pub fn of_item(item: &Item, identity: String, rows: &Rows, zone: Tz) -> Discrepancy {
+/// An item in full. `keys`: what the provider wants to be asked by, where it has no list.
+pub fn of_item(item: &Item, identity: String, rows: &Rows, keys: &Keys, zone: Tz) -> Discrepancy {
     let record = rows.records.first().map(|r| &r.0);
     let entry = rows.entries.first();
     let mut found = Discrepancy::new(item.kind, identity);
@@ -129,6 +130,11 @@ pub fn of_item(item: &Item, identity: String, rows: &Rows, zone: Tz) -> Discrepa
     }
     found.what_differs = what_differs(item.kind, rows);
     found.detail = detail(item.kind, record, entry, rows);
+    if let (Kind::NotCheckable, Some(entry)) = (item.kind, entry)
+        && let Some(why) = keys.problem(entry)
+    {
+        found.detail = format!("{}; {why}, so the provider cannot be asked about it", found.detail);
+    }
     let places = rows.records.iter().map(|r| r.1.clone());
     found.evidence = places
         .chain(rows.entries.iter().map(entry_place))

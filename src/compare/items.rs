@@ -248,6 +248,7 @@ impl Work<'_, '_> {
             item,
             identity,
             &rows,
+            self.rules.scope.keys(),
             self.rules.timing.zone,
         )));
         Ok(())

@@ -139,13 +139,8 @@ impl<'c, 'a> Writer<'c, 'a> {
             }
             let rows = self.rows_of(item, &mut rows, &mut places)?;
             let identity = identity::text(rows.records.first().map(|r| &r.0), rows.entries.first(), item.suffix);
-            let mut found = discrepancy::of_item(item, identity, &rows, self.case.job.timezone);
-            if let (Kind::NotCheckable, Some(entry)) = (item.kind, rows.entries.first())
-                && let Some(why) = keys.problem(entry)
-            {
-                found.detail = format!("{}; {why}, so the provider cannot be asked about it", found.detail);
-            }
-            self.store(found)?;
+            let zone = self.case.job.timezone;
+            self.store(discrepancy::of_item(item, identity, &rows, &keys, zone))?;
         }
         Ok(())
     }

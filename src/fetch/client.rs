@@ -47,6 +47,8 @@ pub struct Client {
     keys: Mutex<Arc<Keys>>,
     requests: AtomicU64,
     warnings: Mutex<BTreeSet<String>>,
+    /// All of them: each is said once.
+    said: Mutex<BTreeSet<String>>,
 }
 
 /// What a conversation may take.
@@ -84,6 +86,7 @@ impl Client {
             keys: Mutex::default(),
             requests: AtomicU64::new(0),
             warnings: Mutex::default(),
+            said: Mutex::default(),
         };
         client.read_keys()?;
         Ok(client)
@@ -116,9 +119,13 @@ impl Client {
 
     /// Something a person should know; said once.
     pub(super) fn warn(&self, warning: impl Into<String>) {
-        lock(&self.warnings).insert(warning.into());
+        let warning = warning.into();
+        if lock(&self.said).insert(warning.clone()) {
+            lock(&self.warnings).insert(warning);
+        }
     }
 
+    /// What was said since the last call.
     pub(super) fn take_warnings(&self) -> BTreeSet<String> {
         std::mem::take(&mut *lock(&self.warnings))
     }

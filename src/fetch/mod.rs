@@ -113,6 +113,9 @@ pub async fn read(night: &Night<'_>) -> Reading {
         evening.fail(failure.at(&night.job.name));
     }
     night.client.sessions.close(night.client).await;
+    if let Err(failure) = evening.recall() {
+        evening.fail(failure.at(&night.job.name));
+    }
     evening.finish()
 }
 
@@ -142,6 +145,8 @@ struct Keyed {
 /// A conversation to be held.
 struct Held {
     ask: Ask,
+    /// The window as people are told: `deposits 2026-03-04`.
+    shown: String,
     /// Instead of the job's own.
     shape: Option<String>,
     /// It is about a key of the ledger.
@@ -222,6 +227,7 @@ impl<'n> Evening<'n> {
             calibration: Arc::clone(calibration),
         };
         Held {
+            shown: place_of(self.night, &ask),
             ask,
             shape: wanted.shape,
             keyed: feed.shape == Shape::Lookups,
@@ -240,7 +246,7 @@ impl<'n> Evening<'n> {
         };
         if let Some(reason) = reason.as_deref().filter(|_| left > 0) {
             self.reading.left += left;
-            night.client.warn(format!("{feed}: {reason}"));
+            self.reading.warnings.push(format!("{feed}: {reason}"));
         }
         let books = lookups::books(night.job, night.as_of);
         store::note_keys(
@@ -392,18 +398,6 @@ impl<'n> Evening<'n> {
         reading.changed += sealed.changed;
         reading.unreadable += sealed.unreadable;
         reading.vanished += sealed.vanished;
-        for field in sealed.unknown_fields {
-            let provider = self.night.setup.provider.name();
-            self.night.client.warn(format!(
-                "{}: the field {field:?} is not in the document of {provider}",
-                ask.feed
-            ));
-        }
-        for warning in sealed.warnings {
-            self.night
-                .client
-                .warn(format!("{}: {warning}", place_of(self.night, ask)));
-        }
         self.night.progress.sealed(&self.night.job.name, ask.feed);
         if !sealed.subjects.is_empty() {
             let named = Named {
@@ -424,17 +418,20 @@ impl<'n> Evening<'n> {
         self.reading.failures.push(failure);
     }
 
+    /// Everything that was noticed for this as-of, also by a run that was cut before this one.
+    fn recall(&mut self) -> Result<(), Failure> {
+        let Night { store, job, as_of, .. } = *self.night;
+        store::note_warnings(store, &job.name, as_of, &self.night.client.take_warnings())?;
+        self.reading
+            .warnings
+            .extend(store::runs::warnings_as_of(store, &job.name, as_of)?);
+        Ok(())
+    }
+
     fn finish(mut self) -> Reading {
         if self.night.stop.is_cancelled() && self.reading.open > 0 {
             self.fail(page::stopped().at(&self.night.job.name));
         }
-        if let Some(first) = self.keys.first.take() {
-            self.night.client.warn(format!(
-                "{} ledger items were asked about without a usable answer and are listed as lookup_failed; the first: {}",
-                self.keys.refused, first.message
-            ));
-        }
-        self.reading.warnings = self.night.client.take_warnings().into_iter().collect();
         let failures = &mut self.reading.failures;
         let worst = Class::worst(failures.iter().map(|f| f.class));
         if let Some(first) = failures.iter().position(|f| Some(f.class) == worst) {
@@ -450,13 +447,12 @@ async fn read_window<'a>(night: &'a Night<'a>, talk: Talk<'a>, held: &'a Held) -
             let end = walk.run().await;
             (held, walk.pages, end)
         }
-        Err(failure) => (held, 0, End::Stop(failure.at(place_name(night, &held.ask)))),
+        Err(failure) => (
+            held,
+            0,
+            End::Stop(failure.at(format_args!("{}: {}", night.job.name, held.shown))),
+        ),
     }
-}
-
-/// `tupay-pe: deposits 2026-03-04`.
-fn place_name(night: &Night<'_>, ask: &Ask) -> String {
-    format!("{}: {}", night.job.name, place_of(night, ask))
 }
 
 /// `deposits 2026-03-04`, `sweep_transactions 5d02c8f1a97b3e64`, `payments 2026-01-01 to 2026-03-04`.

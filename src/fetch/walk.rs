@@ -63,6 +63,7 @@ impl<'w> Walk<'w> {
             job: &night.job.name,
             provider,
             shape: held.shape.as_deref().unwrap_or(&night.job.shape),
+            shown: &held.shown,
             ask,
         };
         let mut reading = store::open_window(night.store, &place)?;
@@ -210,12 +211,11 @@ impl<'w> Walk<'w> {
         if self.place.ask.subject.is_none() || !self.heads.is_empty() {
             return Ok(self.broken(&format!("{why}, in the middle of a listing")));
         }
-        self.archive(page, number, false)?;
         // An entry whose key is unknown there is compared as such; a sweep that is unknown is worth a word.
         if !self.keyed {
-            let place = super::place_of(self.night, self.place.ask);
-            self.talk.client.warn(format!("{place}: {why}"));
+            self.talk.client.warn(format!("{}: {why}", self.place.shown));
         }
+        self.archive(page, number, false)?;
         let sealed = self.seal(WindowState::Sealed)?;
         Ok(Turn::End(End::Sealed(sealed)))
     }
@@ -287,8 +287,14 @@ impl<'w> Walk<'w> {
             http_status: page.status,
             body: page.body,
         };
+        let Place { job, ask, .. } = self.place;
+        let noticed = self.talk.client.take_warnings();
         let position = u32::try_from(position).unwrap_or(u32::MAX);
-        blocking(|| store::archive_page(self.night.store, &self.place, &self.reading, position, new))?;
+        blocking(|| {
+            // First: a page that is stored is not asked for again, and nobody would say it again.
+            store::note_warnings(self.night.store, job, ask.as_of, &noticed)?;
+            store::archive_page(self.night.store, &self.place, &self.reading, position, new)
+        })?;
         self.pages += 1;
         self.night
             .progress
@@ -333,7 +339,7 @@ impl<'w> Walk<'w> {
 
     /// `tupay-pe: deposits 2026-03-04`.
     fn name(&self) -> String {
-        super::place_name(self.night, self.place.ask)
+        format!("{}: {}", self.place.job, self.place.shown)
     }
 }
 

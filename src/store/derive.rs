@@ -12,6 +12,7 @@ use super::bulk::PutOff;
 use super::fees::Touched;
 use super::pages::{decompress, expect_open};
 use super::rows::{Became, Origin, Records, Row, store_balance};
+use super::runs::put_warnings;
 use super::{OpenReading, Place, Store, WindowState, count, number, vanish};
 use crate::day::format_instant;
 use crate::failure::{Class, Failure};
@@ -84,8 +85,23 @@ pub fn seal(
         };
         let sealed = derive(tx, &mut archive, provider, &derivation)?;
         close(tx, &derivation, pages, sealed.rows)?;
+        let warnings = noticed(place, &sealed);
+        put_warnings(tx, place.job, place.ask.as_of, warnings.iter())?;
         Ok(sealed)
     })
+}
+
+/// What the pages of a window say that a person should know. Rows follow from pages, and so do these sentences.
+fn noticed(place: &Place<'_>, sealed: &Sealed) -> Vec<String> {
+    let unknown = sealed.unknown_fields.iter().map(|field| {
+        let Place { provider, ask, .. } = place;
+        format!("{}: the field {field:?} is not in the document of {provider}", ask.feed)
+    });
+    let said = sealed
+        .warnings
+        .iter()
+        .map(|warning| format!("{}: {warning}", place.shown));
+    unknown.chain(said).collect()
 }
 
 /// How a feed of this provider is walked.

@@ -42,7 +42,7 @@ pub use file_rows::{FilePlace, FileRow, apply_file_rows};
 pub use open::{InstanceLock, Patience};
 pub use pages::{NewPage, StoredPage, archive_page};
 pub use replay::{Difference, Replayed, learn, rederive, replay};
-pub use runs::{RunEnd, RunStart, begin_run, calibration, finish_run, fresh_since, pause, set_pause};
+pub use runs::{RunEnd, RunStart, begin_run, calibration, finish_run, fresh_since, note_warnings, pause, set_pause};
 pub use verify::{Finding, verify};
 pub use windows::{
     OpenReading, Place, WindowState, asked_since, covered, covered_subjects, leave_open, next_pass, note_keys,

@@ -1,8 +1,8 @@
 //! Runs, the wishes of providers to be left alone, and what was learned about accounts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{Store, number, stored_instant};
 use crate::day::{BusinessDay, Instant, format_instant};
@@ -173,6 +173,38 @@ pub fn learned_as_of(store: &Store, job: &str, as_of: Instant) -> Result<BTreeMa
         let rows = statement.query_map([job, &format_instant(as_of)], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     })
+}
+
+/// Keeps what a reading noticed, each once per job and as-of.
+pub fn note_warnings(store: &Store, job: &str, as_of: Instant, warnings: &BTreeSet<String>) -> Result<(), Failure> {
+    if warnings.is_empty() {
+        return Ok(());
+    }
+    store.write(|tx| put_warnings(tx, job, as_of, warnings.iter()))
+}
+
+/// What the readings of this as-of noticed, in alphabetical order.
+pub fn warnings_as_of(store: &Store, job: &str, as_of: Instant) -> Result<Vec<String>, Failure> {
+    store.read(|connection| {
+        let mut statement =
+            connection.prepare_cached("SELECT warning FROM warnings WHERE job = ?1 AND as_of = ?2 ORDER BY warning")?;
+        let rows = statement.query_map([job, &format_instant(as_of)], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    })
+}
+
+pub(super) fn put_warnings(
+    tx: &Connection,
+    job: &str,
+    as_of: Instant,
+    warnings: impl Iterator<Item = impl AsRef<str>>,
+) -> Result<(), Failure> {
+    let as_of = format_instant(as_of);
+    let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO warnings (job, as_of, warning) VALUES (?1, ?2, ?3)")?;
+    for warning in warnings {
+        insert.execute(params![job, as_of, warning.as_ref()])?;
+    }
+    Ok(())
 }
 
 /// Writes down what was learned. Rows must be derived anew in the same transaction: see [`super::learn`].

@@ -37,6 +37,8 @@ pub struct Place<'a> {
     pub provider: &'a str,
     /// Digest of the settings that shape requests: a position read under others is not continued.
     pub shape: &'a str,
+    /// The same for people: `deposits 2026-03-04`.
+    pub shown: &'a str,
     pub ask: &'a Ask,
 }
 

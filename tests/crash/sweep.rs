@@ -10,8 +10,8 @@ use super::witness::{Call, Harm, Mode};
 
 /// Points per story, unless `CRASH=all`.
 const POINTS: usize = 40;
-/// Requests a crash may cost: a login at two providers and a logout, and the pages under way in three lanes.
-pub const REQUESTS_PER_CRASH: usize = 8;
+/// Requests a crash may cost: a login at six accounts and a logout, and the pages under way in seven lanes.
+pub const REQUESTS_PER_CRASH: usize = 14;
 
 /// Two nights at a time: every story has two benches, and stories run side by side.
 pub struct Turns {

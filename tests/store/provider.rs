@@ -298,6 +298,7 @@ pub fn place(ask: &Ask) -> Place<'_> {
         job: JOB,
         provider: "tiny",
         shape: "shape",
+        shown: "days 2026-03-04",
         ask,
     }
 }
