@@ -155,7 +155,7 @@ fn said(name: &str) -> (String, BTreeMap<String, String>) {
     let begins = |line: &str| {
         line.starts_with(&format!("CREATE TABLE {name} ")) || line.starts_with(&format!("CREATE VIEW {name} "))
     };
-    let at = lines.iter().position(|line| begins(line)).unwrap();
+    let at = lines.iter().position(|line: &&str| begins(line)).unwrap();
     let mut columns = BTreeMap::new();
     let mut prose = Vec::new();
     let mut last: Option<String> = None;
