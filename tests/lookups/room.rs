@@ -230,6 +230,7 @@ fn settings(folder: &std::path::Path) -> Settings {
             ..Http::default()
         },
         alerts: Alerts::default(),
+        desk: reconciled::config::Desk::default(),
     }
 }
 
