@@ -2,7 +2,7 @@
 //! licences and sources of every part. `packaging/test-deb.sh` installs it on a clean root and boots that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;

@@ -90,7 +90,7 @@ impl World {
     pub fn of_tupay(setup: Setup) -> Self {
         let mut world = Self::new(Setup {
             days: 1,
-            ..setup.clone()
+            ..setup
         });
         world.bookings.clear();
         world.tupay = tupay::Tupay::generate(&setup, &mut world.bookings);

@@ -81,7 +81,7 @@ impl Shop {
             "reconciled.toml",
             "[mail]\ntransport = \"folder\"\nfrom = \"R <r@example.com>\"\n[desk]\ninbox = \"returned\"\nby = \"inbox\"\n",
         );
-        shop.write("jobs/shop.toml", &format!("locale = \"{locale}\"\n{TABLES}"));
+        shop.write("jobs/shop.toml", format!("locale = \"{locale}\"\n{TABLES}"));
         shop
     }
 

@@ -152,10 +152,10 @@ fn above(lines: &[&str], at: usize) -> Vec<String> {
 /// What `schema.sql` says of a table or view, and of its columns.
 fn said(name: &str) -> (String, BTreeMap<String, String>) {
     let lines: Vec<&str> = SCHEMA.lines().collect();
-    let begins = |line: &&str| {
+    let begins = |line: &str| {
         line.starts_with(&format!("CREATE TABLE {name} ")) || line.starts_with(&format!("CREATE VIEW {name} "))
     };
-    let at = lines.iter().position(|line| begins(&line)).unwrap();
+    let at = lines.iter().position(|line: &&str| begins(line)).unwrap();
     let mut columns = BTreeMap::new();
     let mut prose = Vec::new();
     let mut last: Option<String> = None;
@@ -224,23 +224,26 @@ fn metadata() -> Value {
     let known: BTreeMap<String, BTreeMap<String, String>> =
         objects.iter().map(|name| (name.clone(), said(name).1)).collect();
     // Where a view shows a column of a table under its name, the table's words hold; the desk's own tables speak last.
-    let mut common: BTreeMap<&str, &str> = BTreeMap::new();
-    for table in [
-        "transactions",
-        "ledger_entries",
-        "statement_lines",
-        "windows",
-        "discrepancies",
-        "decisions",
-        "chosen_pairs",
-    ] {
-        for (column, text) in &known[table] {
-            common.entry(column).or_insert(text);
-        }
-    }
     let mut tables = Map::new();
     let mut unexplained = Vec::new();
     for name in &objects {
+        let found = ["v_open_discrepancies", "v_ageing", "v_decisions"].contains(&name.as_str());
+        let first = if found { "discrepancies" } else { "transactions" };
+        let mut common: BTreeMap<&str, &str> = BTreeMap::new();
+        for table in [
+            first,
+            "transactions",
+            "ledger_entries",
+            "statement_lines",
+            "windows",
+            "discrepancies",
+            "decisions",
+            "chosen_pairs",
+        ] {
+            for (column, text) in &known[table] {
+                common.entry(column).or_insert(text);
+            }
+        }
         let mut columns = Map::new();
         for column in names(&conn, &format!("SELECT name FROM pragma_table_xinfo('{name}')")) {
             let text = known[name]
