@@ -88,10 +88,7 @@ impl World {
 
     /// A world in which only TuPay lives longer than a day: for benchmarks over many years.
     pub fn of_tupay(setup: Setup) -> Self {
-        let mut world = Self::new(Setup {
-            days: 1,
-            ..setup
-        });
+        let mut world = Self::new(Setup { days: 1, ..setup });
         world.bookings.clear();
         world.tupay = tupay::Tupay::generate(&setup, &mut world.bookings);
         world.tupay.sort();
