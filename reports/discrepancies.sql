@@ -12,10 +12,9 @@
 -- difference provider - ledger (stated - computed for balances), signed from the merchant's side; an absent side counts 0
 -- The last three columns are empty: they are for the reader to fill in.
 WITH
-  -- Narrow rows first: what is worked out here is worked out once, narrow rows are sorted, and the texts are joined at the
-  -- end, in the order of `ranked` (sorting the wide rows took most of the report's time).
+  -- Narrow rows first: what is worked out here is worked out once, and the texts are joined at the end.
   weighed AS (
-    SELECT d.rowid AS row, d.discrepancy_id, d.age_days,
+    SELECT d.rowid AS row,
            CASE
              WHEN d.state = 'acknowledged' THEN 'acknowledged'
              WHEN d.state = 'resolved' THEN 'resolved'
@@ -61,12 +60,10 @@ WITH
              WHEN below / scale / unit <= -1000 THEN max(by_kind - 1, 1)
              WHEN below < 0 AND below / scale / unit = 0 THEN min(by_kind + 1, 3)
              ELSE by_kind
-           END AS priority
+           END AS priority,
+           coalesce(below / scale, 0) AS majors,
+           coalesce(below % scale * (1000 / scale), 0) AS thousandths
       FROM weighed
-     ORDER BY status = 'acknowledged', priority, coalesce(below / scale, 0), coalesce(below % scale * (1000 / scale), 0),
-              age_days DESC, discrepancy_id
-     -- With a limit SQLite keeps the order of a subquery; the outer loop walks the rows as they stand here.
-     LIMIT -1
   )
 SELECT discrepancy_id,
        status,
@@ -164,4 +161,5 @@ SELECT discrepancy_id,
        NULL AS owner,
        NULL AS decision,
        NULL AS note
-  FROM ranked CROSS JOIN discrepancies AS d ON d.rowid = ranked.row;
+  FROM ranked CROSS JOIN discrepancies AS d ON d.rowid = ranked.row
+ ORDER BY status = 'acknowledged', priority, majors, thousandths, age_days DESC, discrepancy_id;
