@@ -87,7 +87,7 @@ impl Solver<'_> {
         rich: &[i64],
         mut take: impl FnMut(Solved) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let is_mine = |nth: usize| nth / BATCH % 2 == 0;
+        let is_mine = |nth: usize| (nth / BATCH).is_multiple_of(2);
         let numbered = Groups { rest: rich }.enumerate();
         let (theirs, mut all) = (numbered.clone().filter(|(nth, _)| !is_mine(*nth)), numbered);
         std::thread::scope(|scope| {
