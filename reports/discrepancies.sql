@@ -17,10 +17,9 @@
 -- difference provider - ledger (stated - computed for balances), signed from the merchant's side; an absent side counts 0
 -- The last three columns are for the reader: empty until somebody decides, then what stands (`reconciled decide`).
 WITH
-  -- Narrow rows first: what is worked out here is worked out once, narrow rows are sorted, and the texts are joined at the
-  -- end, in the order of `ranked` (sorting the wide rows took most of the report's time).
+  -- Narrow rows first: what is worked out here is worked out once, and the texts are joined at the end.
   weighed AS (
-    SELECT d.rowid AS row, d.discrepancy_id, d.age_days,
+    SELECT d.rowid AS row,
            CASE
              WHEN d.state = 'acknowledged' THEN 'acknowledged'
              WHEN d.state = 'resolved' THEN 'resolved'
@@ -66,12 +65,10 @@ WITH
              WHEN below / scale / unit <= -1000 THEN max(by_kind - 1, 1)
              WHEN below < 0 AND below / scale / unit = 0 THEN min(by_kind + 1, 3)
              ELSE by_kind
-           END AS priority
+           END AS priority,
+           coalesce(below / scale, 0) AS majors,
+           coalesce(below % scale * (1000 / scale), 0) AS thousandths
       FROM weighed
-     ORDER BY status = 'acknowledged', priority, coalesce(below / scale, 0), coalesce(below % scale * (1000 / scale), 0),
-              age_days DESC, discrepancy_id
-     -- With a limit SQLite keeps the order of a subquery; the outer loops walk the rows as they stand here.
-     LIMIT -1
   ),
   -- What a sentence depends on apart from kind and provider.
   flavoured AS MATERIALIZED (
@@ -107,9 +104,9 @@ WITH
       FROM ranked CROSS JOIN discrepancies AS d ON d.rowid = ranked.row
   ),
   -- The sentences. kind, provider ('' any), flavour ('' any), likely cause, what to do. In them {provider}, {amount} (the
-  -- provider's, else the ledger's), {difference} (without its sign), {currency}, {key} (reference, else an id), {ledger_id}, {job} (in actions only),
-  -- {word} and {ours} (the status at the provider and in the books) and {detail} (what was seen, in figures) stand for the
-  -- row's own values.
+  -- provider's, else the ledger's), {difference} (without its sign), {currency}, {key} (reference, else an id), {ledger_id},
+  -- {job} (in actions only), {word} and {ours} (the status at the provider and in the books) and {detail} (what was seen, in
+  -- figures) stand for the row's own values.
   wording (kind, provider, flavour, cause, action) AS (
     VALUES
       -- money at the provider, nothing in the books
@@ -544,4 +541,5 @@ SELECT discrepancy_id,
   FROM flavoured CROSS JOIN discrepancies AS d ON d.rowid = flavoured.row
   LEFT JOIN told ON told.kind = d.kind AND told.provider = coalesce(d.provider, '')
                 AND told.flavour = coalesce(flavoured.flavour, '') AND told.place = 1
-  LEFT JOIN named ON named.provider = d.provider;
+  LEFT JOIN named ON named.provider = d.provider
+ ORDER BY status = 'acknowledged', priority, majors, thousandths, age_days DESC, discrepancy_id;

@@ -144,15 +144,7 @@ pub(super) fn checked_reader(path: &Path, patience: Patience) -> Result<(Connect
 
 fn set_up_writer(connection: &Connection, patience: Patience) -> Result<(), Failure> {
     harden(connection, patience)?;
-    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-    if !mode.eq_ignore_ascii_case("wal") {
-        return Err(Failure::new(
-            Class::LocalIo,
-            format!(
-                "this place does not allow a write-ahead log (journal mode {mode}); put the database on a local disk"
-            ),
-        ));
-    }
+    keep_a_log(connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE)?;
@@ -162,6 +154,20 @@ fn set_up_writer(connection: &Connection, patience: Patience) -> Result<(), Fail
     // The log and its index stay after a clean close: readers without write permission could not open the file otherwise.
     let mut persist = 1;
     connection.file_control(Some(MAIN_DB), FileControl::PersistWal(&mut persist))?;
+    Ok(())
+}
+
+/// Sets the journal mode. A disk that fails meanwhile leaves the old one without an error.
+fn keep_a_log(connection: &Connection) -> Result<(), Failure> {
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Err(Failure::new(
+            Class::LocalIo,
+            format!(
+                "this place does not allow a write-ahead log (journal mode {mode}); put the database on a local disk"
+            ),
+        ));
+    }
     Ok(())
 }
 
@@ -194,9 +200,16 @@ fn create(path: &Path) -> Result<(), Failure> {
     let file = temporary_beside(path, ".reconciled-new-")?;
     let connection = Connection::open(file.path())?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    keep_a_log(&connection)?;
     connection.execute_batch(&format!("BEGIN IMMEDIATE; {} COMMIT;", schema::SCHEMA))?;
     connection.close().map_err(|(_, error)| Failure::from(error))?;
+    for suffix in ["-wal", "-shm"] {
+        // SQLite does not say when it could not remove them.
+        match fs::remove_file(beside(file.path(), suffix)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(unreachable(file.path(), &error)),
+            _ => {}
+        }
+    }
     publish_file(file.path())?;
     match file.persist_noclobber(path) {
         Ok(_) => sync_folder(path),
