@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use crate::config::{Retention, Settings};
 use crate::day::{BusinessDay, Instant, format_instant, parse_instant};
 use crate::failure::{Class, Failure};
-use crate::store::{InstanceLock, Store};
+use crate::store::{InstanceLock, Store, audit};
 
 /// Pruning by `serve`: once a day.
 const PRUNE_EVERY: TimeDelta = TimeDelta::hours(24);
@@ -50,7 +50,13 @@ fn prune_books(
     let keep = settings.upkeep.retention;
     let mut gone = BTreeMap::new();
     let written = store.write(|tx| {
-        gone = prune_rows(tx, keep, now)?;
+        // Of what the trail seals only the files of closed days are removed here.
+        gone = match keep.files_days {
+            Some(_) => audit::amend(tx, "prune", now, "files older than [retention] were removed", || {
+                prune_rows(tx, keep, now)
+            })?,
+            None => prune_rows(tx, keep, now)?,
+        };
         note(tx, "prune", now, "done")?;
         match dry_run {
             true => Err(Failure::new(Class::Partial, DRY)),

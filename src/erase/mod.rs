@@ -71,7 +71,9 @@ pub fn erase(settings: &Settings, jobs: &[Job], subject: &str, dry_run: bool, no
     };
     let mut found = books::Found::default();
     let written = store.write(|tx| {
-        found = books::mask(tx, &work)?;
+        found = store::audit::amend(tx, "erase", now, "a person's data was erased", || {
+            books::mask(tx, &work)
+        })?;
         match dry_run {
             true => Err(Failure::new(Class::Partial, DRY)),
             false => Ok(()),

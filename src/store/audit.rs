@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::verify::Finding;
 use crate::day::{Instant, format_instant};
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::record::words;
 
 words! {
@@ -394,19 +394,39 @@ pub fn holds(conn: &Connection, wanted: &str) -> Result<bool, Failure> {
     Ok(conn.prepare(sql)?.exists(params![chain, number])?)
 }
 
-/// Seals every row anew that is not what its last seal says, as one act with its reason. For commands that remove or mask
-/// rows on purpose: call it last, in the same transaction. Gives how many rows that were.
+/// Removes or masks rows on purpose, as one act with its reason: what `change` leaves is sealed anew. What somebody edited
+/// before is not covered up by it: the trail must hold first.
 ///
 /// # Errors
-/// What SQLite refuses.
-pub fn reseal(tx: &Connection, actor: &str, at: Instant, reason: &str) -> Result<usize, Failure> {
+/// LOCAL-IO when the trail does not hold; what `change` says.
+pub fn amend<T>(
+    tx: &Connection,
+    actor: &str,
+    at: Instant,
+    reason: &str,
+    change: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    if let Some(first) = verify(tx)?.first() {
+        return Err(Failure::new(
+            Class::LocalIo,
+            format!(
+                "the audit trail does not hold ({}: {}); nothing was changed: run `reconciled verify`, and restore a backup",
+                first.place, first.what
+            ),
+        ));
+    }
+    let changed = change()?;
+    reseal(tx, actor, at, reason)?;
+    Ok(changed)
+}
+
+/// Seals every row anew that is not what its last seal says.
+fn reseal(tx: &Connection, actor: &str, at: Instant, reason: &str) -> Result<(), Failure> {
     let known = walk(tx, &mut Vec::new())?;
     let mut seals = Seals::default();
-    let mut count = 0;
     for &what in Sealed::ALL {
         for (key, _) in differences(tx, &known, what)? {
             seals.row(tx, what, &key)?;
-            count += 1;
         }
     }
     let entry = Entry {
@@ -417,7 +437,7 @@ pub fn reseal(tx: &Connection, actor: &str, at: Instant, reason: &str) -> Result
         subject: reason,
     };
     append(tx, &entry, &seals)?;
-    Ok(count)
+    Ok(())
 }
 
 /// The chain itself: every entry follows from the one before.

@@ -1,5 +1,7 @@
 //! Somebody edits the database: `verify` says which row, for every table that people rely on.
 
+use reconciled::store::audit;
+
 use super::shop::{Shop, fill, says};
 
 async fn decided() -> Shop {
@@ -97,23 +99,30 @@ async fn a_trail_that_was_cut_or_built_anew_lacks_the_head_that_was_printed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_removed_on_purpose_are_resealed_with_the_reason_and_the_books_prove_themselves_again() {
     let shop = decided().await;
-    shop.tamper(
-        "PRAGMA foreign_keys = OFF;
-         DELETE FROM discrepancy_events WHERE discrepancy_id IN (SELECT discrepancy_id FROM discrepancies WHERE reference = 'A-3');
-         DELETE FROM discrepancies WHERE reference = 'A-3';
-         UPDATE ledger_entries SET reference = '█' WHERE reference = 'A-4'",
-    );
     let store = shop.store();
-    let count = store
-        .write(|tx| reconciled::store::audit::reseal(tx, "operator", super::shop::night_after(7), "erase of a subject"))
-        .unwrap();
-    assert_eq!(count, 3);
+    let mask = |sql: &'static str| {
+        let at = super::shop::night_after(7);
+        store.write(|tx| audit::amend(tx, "operator", at, "erase of a subject", || Ok(tx.execute_batch(sql)?)))
+    };
+    mask(
+        "DELETE FROM discrepancy_events WHERE discrepancy_id IN (SELECT discrepancy_id FROM discrepancies WHERE reference = 'A-3');
+         UPDATE discrepancies SET reference = '█' WHERE reference = 'A-3';
+         UPDATE ledger_entries SET reference = '█' WHERE reference = 'A-4'",
+    )
+    .unwrap();
     drop(store);
     shop.assert_whole();
     assert_eq!(
         shop.sql("SELECT actor, act, subject FROM audit_trail ORDER BY entry_id DESC LIMIT 1"),
         ["operator|resealed|erase of a subject"]
     );
+    // What somebody edited before is not sealed along with it.
+    shop.tamper("UPDATE ledger_entries SET reference = 'A-9' WHERE reference = 'A-2'");
+    let store = shop.store();
+    let refused = store
+        .write(|tx| audit::amend(tx, "operator", super::shop::night_after(7), "again", || Ok(())))
+        .unwrap_err();
+    assert!(refused.message.contains("the audit trail does not hold"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
