@@ -93,11 +93,9 @@ fn changed(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Failu
 }
 
 fn text(version: &Version) -> String {
-    format!(
-        "{} {}",
-        format_minor(version.amount, version.currency),
-        version.currency
-    )
+    let money = |minor: i64| format_minor(minor, version.currency);
+    let fee = version.fee.map_or_else(String::new, |fee| format!(", fee {}", money(fee)));
+    format!("{} {}{fee}", money(version.amount), version.currency)
 }
 
 /// `amount: 100.00 -> 90.00`, the final version first.
