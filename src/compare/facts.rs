@@ -94,7 +94,9 @@ fn changed(conn: &Connection, case: &Case<'_>) -> Result<Vec<Discrepancy>, Failu
 
 fn text(version: &Version) -> String {
     let money = |minor: i64| format_minor(minor, version.currency);
-    let fee = version.fee.map_or_else(String::new, |fee| format!(", fee {}", money(fee)));
+    let fee = version
+        .fee
+        .map_or_else(String::new, |fee| format!(", fee {}", money(fee)));
     format!("{} {}{fee}", money(version.amount), version.currency)
 }
 
