@@ -54,7 +54,15 @@ impl Default for Patience {
 /// database itself, where closing any descriptor would drop SQLite's own locks.
 #[derive(Debug)]
 pub struct InstanceLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for InstanceLock {
+    fn drop(&mut self) {
+        // Closing would do, were it not for a child that is just being started: until it becomes another program it holds
+        // the same open file, and with it the lock.
+        let _ = self.file.unlock();
+    }
 }
 
 impl InstanceLock {
@@ -72,7 +80,7 @@ impl InstanceLock {
         match file.try_lock() {
             Ok(()) => {
                 tighten(&path);
-                Ok(InstanceLock { _file: file })
+                Ok(InstanceLock { file })
             }
             Err(fs::TryLockError::WouldBlock) => Err(Failure::new(
                 Class::Partial,
