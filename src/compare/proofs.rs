@@ -30,6 +30,7 @@ pub struct Proofs {
 }
 
 /// One row of `statement_lines`.
+#[derive(Debug)]
 pub struct Line {
     pub line: StatementLine,
     pub text: String,
