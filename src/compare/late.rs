@@ -259,20 +259,21 @@ mod tests {
     fn lines() -> impl Strategy<Value = Vec<Line>> {
         let place = (0..2_usize, 0..2_usize, 0..5_u64, 0..3_u32);
         prop::collection::btree_map(place, (0..2_i64, 0..2_usize), 0..25).prop_map(|lines| {
-            let line = |((account, currency, day, position), (amount_minor, why)): ((_, usize, _, _), (_, usize))| Line {
-                text: ["opening", "late fee"][why].to_owned(),
-                sense: Sense::Signed,
-                explanation: ["", "the closing before"][why].to_owned(),
-                line: StatementLine {
-                    account: ["1", "10"][account as usize].to_owned(),
-                    currency: ["USD", "PEN"][currency].parse().unwrap(),
-                    business_day: BusinessDay::default() + chrono::Days::new(day),
-                    position,
-                    line: StatementItem::Opening,
-                    amount_minor,
-                    source: "balance report".to_owned(),
-                },
-            };
+            let line =
+                |((account, currency, day, position), (amount_minor, why)): ((_, usize, _, _), (_, usize))| Line {
+                    text: ["opening", "late fee"][why].to_owned(),
+                    sense: Sense::Signed,
+                    explanation: ["", "the closing before"][why].to_owned(),
+                    line: StatementLine {
+                        account: ["1", "10"][account as usize].to_owned(),
+                        currency: ["USD", "PEN"][currency].parse().unwrap(),
+                        business_day: BusinessDay::default() + chrono::Days::new(day),
+                        position,
+                        line: StatementItem::Opening,
+                        amount_minor,
+                        source: "balance report".to_owned(),
+                    },
+                };
             lines.into_iter().map(line).collect()
         })
     }

@@ -161,19 +161,29 @@ mod tests {
     use crate::record::TransactionKind;
 
     fn totals() -> impl Strategy<Value = Vec<Total>> {
-        let one = (0..2_usize, 0..2_usize, 0..2_usize, 0..2_usize, 0..6_u64, -50..50_i64, 0..9_i64);
-        let total = one.prop_map(|(feed, account, currency, status, day, amount_minor, fee_minor)| Total {
-            account: ["1", "2"][account].to_owned(),
-            feed: ["deposits", "cashouts"][feed].to_owned(),
-            subject: String::new(),
-            kind: TransactionKind::Payment,
-            status: [Status::Settled, Status::Open][status],
-            currency: ["PEN", "USD"][currency].parse().unwrap(),
-            changed_day: (day > 0).then(|| NaiveDate::default() + chrono::Days::new(day)),
-            count: 1,
-            amount_minor,
-            fee_minor,
-        });
+        let one = (
+            0..2_usize,
+            0..2_usize,
+            0..2_usize,
+            0..2_usize,
+            0..6_u64,
+            -50..50_i64,
+            0..9_i64,
+        );
+        let total = one.prop_map(
+            |(feed, account, currency, status, day, amount_minor, fee_minor)| Total {
+                account: ["1", "2"][account].to_owned(),
+                feed: ["deposits", "cashouts"][feed].to_owned(),
+                subject: String::new(),
+                kind: TransactionKind::Payment,
+                status: [Status::Settled, Status::Open][status],
+                currency: ["PEN", "USD"][currency].parse().unwrap(),
+                changed_day: (day > 0).then(|| NaiveDate::default() + chrono::Days::new(day)),
+                count: 1,
+                amount_minor,
+                fee_minor,
+            },
+        );
         prop::collection::vec(total, 0..60)
     }
 
