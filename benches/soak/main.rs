@@ -1,12 +1,12 @@
 //! Thirty years on one database: a job of TuPay's sandbox, night after night, with a clock that is handed in. Does a night cost
 //! more because the books are old?
 //!
-//! `cargo bench --bench soak` (11,000 nights) or `cargo bench --bench soak -- 2000 /dev/shm 600`: nights, the folder in which
-//! a temporary one is made (fsync costs nothing on a tmpfs; the ratio is about the work, not the disk), and after how many
-//! seconds no further stretch is begun. Every night plans, fetches over loopback, archives, imports the whole ledger, compares,
-//! reports and mails into a folder. Printed per stretch: wall and processor time a night (on a busy machine only the latter
-//! says much; what the sandbox and the writing of the ledger take is not in it), bytes a night, and ratios against the first
-//! stretch.
+//! `cargo bench --bench soak` (11,000 nights) or `cargo bench --bench soak -- 2000 /dev/shm 600 500`: nights, the folder in
+//! which a temporary one is made (fsync costs nothing on a tmpfs; the ratio is about the work, not the disk), after how many
+//! seconds no further stretch is begun, and nights per stretch. Every night plans, fetches over loopback, archives, imports
+//! the whole ledger, compares, reports and mails into a folder. Printed per stretch: wall and processor time a night (on a
+//! busy machine only the latter says much; what the sandbox and the writing of the ledger take is not in it), bytes a night,
+//! and ratios against the first stretch.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -75,6 +75,7 @@ fn main() {
     let nights = arguments.first().and_then(|n| n.parse().ok()).unwrap_or(NIGHTS);
     let place = arguments.get(1).map_or_else(std::env::temp_dir, Into::into);
     let seconds = arguments.get(2).and_then(|n| n.parse().ok()).unwrap_or(f64::INFINITY);
+    let stretch = arguments.get(3).and_then(|n| n.parse().ok()).unwrap_or(STRETCH);
     let folder = tempfile::Builder::new().prefix("soak-").tempdir_in(place).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -87,7 +88,7 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(soak(folder.path(), nights, seconds, provider.handle()));
+    runtime.block_on(soak(folder.path(), (nights, stretch), seconds, provider.handle()));
     provider.shutdown_background();
 }
 
@@ -98,7 +99,7 @@ fn write(dir: &Path, name: &str, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-async fn soak(dir: &Path, nights: u64, seconds: f64, provider: &tokio::runtime::Handle) {
+async fn soak(dir: &Path, (nights, length): (u64, u64), seconds: f64, provider: &tokio::runtime::Handle) {
     let setup = Setup {
         seed: 1,
         first_day: FIRST.parse().unwrap(),
@@ -132,9 +133,9 @@ async fn soak(dir: &Path, nights: u64, seconds: f64, provider: &tokio::runtime::
     let first = parse_instant(&format!("{FIRST}T17:00:00Z")).unwrap();
     println!("  nights  wall ms/night  processor ms/night  x first  KB/night  x first  file MB  open");
     let (mut size, mut base) = (0.0, None);
-    for stretch in 0..nights.div_ceil(STRETCH) {
+    for stretch in 0..nights.div_ceil(length) {
         let (mut spent, worked, mut exported) = (0.0, processor_seconds(), 0.0);
-        let (from, until) = (stretch * STRETCH, ((stretch + 1) * STRETCH).min(nights));
+        let (from, until) = (stretch * length, ((stretch + 1) * length).min(nights));
         let mut open = 0;
         for night in from..until {
             let now = first + TimeDelta::days(1 + night as i64);
