@@ -41,6 +41,10 @@ CREATE TABLE runs (
   open         INTEGER NOT NULL DEFAULT 0     -- open after this run, acknowledged ones included
 ) STRICT;
 CREATE INDEX runs_by_job ON runs (job, business_day, run_id);
+-- What a night asks of all runs must not cost more because there are many.
+CREATE INDEX runs_by_day ON runs (business_day, job, run_id);
+CREATE INDEX runs_by_start ON runs (started_at);
+CREATE INDEX runs_not_finished ON runs (job) WHERE finished_at IS NULL;
 
 -- One row per feed and time span, or per looked-up subject. `sealed` is the only proof of completeness: the window was
 -- read to its end and its rows are stored. `unstable`: it moved while being read, every time.
@@ -65,6 +69,7 @@ CREATE TABLE windows (
 ) STRICT;
 CREATE UNIQUE INDEX windows_by_span ON windows (job, feed, subject, from_at);
 CREATE INDEX windows_not_sealed ON windows (job, feed) WHERE state <> 'sealed';
+CREATE INDEX windows_by_end ON windows (job, until_at);
 
 -- One row per distinct raw answer, never changed. Bodies are zstd frames; card numbers, security codes and personal data
 -- were masked before anything was written. A page read again with the same bytes is not stored again.
@@ -547,6 +552,7 @@ CREATE TABLE statement_lines (
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END) VIRTUAL,
   PRIMARY KEY (job, account, currency, business_day, position)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX statement_lines_by_day ON statement_lines (job, business_day);
 
 -- What was learned about an account (the sign of fees, of a report's columns).
 CREATE TABLE calibrations (
@@ -590,6 +596,7 @@ CREATE TABLE files (
   bytes        BLOB    NOT NULL,              -- zstd frame
   PRIMARY KEY (job, business_day, name)
 ) STRICT;
+CREATE INDEX files_by_day ON files (business_day, job);
 
 -- One row per mail and recipient: the outbox. Bytes are frozen before anything is sent.
 CREATE TABLE mails (
@@ -608,6 +615,10 @@ CREATE TABLE mails (
   message      BLOB    NOT NULL,              -- RFC 5322, zstd frame
   UNIQUE (message_id, recipient)
 ) STRICT;
+-- The messages lie in the rows: nobody looks through those that left.
+CREATE INDEX mails_pending ON mails (mail_id) WHERE state = 'pending';
+CREATE INDEX mails_failed ON mails (queued_at) WHERE state = 'failed';
+CREATE INDEX mails_by_day ON mails (job, business_day, recipient);
 
 -- A provider's wish to be left alone (Retry-After), kept over restarts.
 CREATE TABLE pauses (

@@ -8,24 +8,25 @@
 -- sealed_at       as-of instant of the run that read it to its end last (of several windows the earliest)
 -- oldest_unsealed beginning of the feed's oldest window that is not sealed; empty when there is none
 WITH
-  mine AS (
-    SELECT *,
-           state = 'sealed' AND until_at <= strftime('%Y-%m-%dT%H:%M:%fZ', :as_of, '-35 days') AS old,
-           min(iif(state <> 'sealed', from_at, NULL)) OVER (PARTITION BY feed) AS oldest_unsealed
-      FROM v_coverage
-     WHERE job = :job
+  since AS (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', :as_of, '-35 days') AS at),
+  unsealed AS MATERIALIZED (
+    SELECT feed, min(from_at) AS from_at FROM v_coverage WHERE job = :job AND state <> 'sealed' GROUP BY feed
   ),
   listed AS (
     SELECT feed, '' AS subject, min(from_at) AS from_at, max(until_at) AS until_at, 'sealed' AS state,
-           count(*) AS windows, sum(pages) AS pages, sum(rows) AS rows, min(sealed_at) AS sealed_at, oldest_unsealed,
-           NULL AS reason
-      FROM mine
-     WHERE old
-     GROUP BY feed, oldest_unsealed
+           count(*) AS windows, sum(pages) AS pages, sum(rows) AS rows, min(sealed_at) AS sealed_at, NULL AS reason
+      FROM v_coverage
+     WHERE job = :job AND state = 'sealed' AND until_at <= (SELECT at FROM since)
+     GROUP BY feed
     UNION ALL
-    SELECT feed, subject, from_at, until_at, state, 1, pages, rows, sealed_at, oldest_unsealed, reason
-      FROM mine
-     WHERE NOT old
+    -- Apart from each other, so that each finds its own windows.
+    SELECT feed, subject, from_at, until_at, state, 1, pages, rows, sealed_at, reason
+      FROM v_coverage
+     WHERE job = :job AND state = 'sealed' AND until_at > (SELECT at FROM since)
+    UNION ALL
+    SELECT feed, subject, from_at, until_at, state, 1, pages, rows, sealed_at, reason
+      FROM v_coverage
+     WHERE job = :job AND state <> 'sealed'
   )
 SELECT :job AS job,
        feed,
@@ -37,7 +38,7 @@ SELECT :job AS job,
        pages,
        rows,
        sealed_at,
-       oldest_unsealed,
+       (SELECT u.from_at FROM unsealed AS u WHERE u.feed = listed.feed) AS oldest_unsealed,
        reason
   FROM listed
  ORDER BY feed, from_at, subject, windows DESC;

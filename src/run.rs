@@ -24,10 +24,13 @@ use crate::monitor;
 use crate::providers::Shape;
 use crate::record::Verdict;
 use crate::store::periods::closed_through;
-use crate::store::runs::{RunEnd, RunStart, begin_run, finish_run, fresh_since, learned_between, warnings_between};
-use crate::store::{InstanceLock, Store, learn};
+use crate::store::runs::{RunEnd, RunStart, begin_run, finish_run, fresh_since, warnings_between};
+use crate::store::{InstanceLock, Store};
 
 mod end;
+mod reading;
+
+use reading::Reading;
 
 /// How far the wall clock may lie behind the last run before it is taken for broken.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(2);
@@ -337,18 +340,20 @@ impl House<'_> {
     /// Fetch, archive, compare, report, queue the mail.
     async fn walk(&self, job: &Job, run_id: i64, outcome: &mut JobOutcome) -> Result<(), Failure> {
         // A provider without lists is asked about what the ledger holds tonight; else the ledger is read last, and is younger.
-        let (reading_complete, ledger) = if asks_by_key(job) {
+        let (reading, ledger) = if asks_by_key(job) {
             let ledger = self.read_ledger(job, outcome);
             let taken = ledger == LedgerLeg::Present;
             (self.read_source(job, taken, outcome).await?, ledger)
         } else {
-            let complete = self.read_source(job, true, outcome).await?;
+            let reading = self.read_source(job, true, outcome).await?;
             let ledger = match &job.source {
                 // Without its own side there is nothing to compare a ledger with.
-                JobSource::File(_) if !complete => LedgerLeg::Refused(outcome.message.clone().unwrap_or_default()),
+                JobSource::File(_) if !reading.complete => {
+                    LedgerLeg::Refused(outcome.message.clone().unwrap_or_default())
+                }
                 _ => self.read_ledger(job, outcome),
             };
-            (complete, ledger)
+            (reading, ledger)
         };
         outcome.unreadable = unreadable_rows(self.store, &job.name)?;
 
@@ -359,9 +364,10 @@ impl House<'_> {
             as_of: outcome.as_of,
             business_day: outcome.business_day,
             ledger,
-            reading_complete,
+            reading_complete: reading.complete,
         };
-        let compared = tokio::task::block_in_place(|| compare::compare(&night))?;
+        let books = reading.books.as_ref();
+        let compared = tokio::task::block_in_place(|| compare::compare_over(&night, books))?;
         outcome.verdict = compared.verdict;
         outcome.matched = compared.matched;
         outcome.pending = compared.pending;
@@ -386,10 +392,10 @@ impl House<'_> {
         self.report(job, run_id, outcome)
     }
 
-    /// Reads the provider or the export. Ok(false): the reading is not whole, and the outcome says why.
-    async fn read_source(&self, job: &Job, ledger_taken: bool, outcome: &mut JobOutcome) -> Result<bool, Failure> {
+    /// Reads the provider or the export.
+    async fn read_source(&self, job: &Job, ledger_taken: bool, outcome: &mut JobOutcome) -> Result<Reading, Failure> {
         match &job.source {
-            JobSource::Across(_) => Ok(true),
+            JobSource::Across(_) => Ok(Reading::of(true)),
             JobSource::File(feed) => {
                 let imported = tokio::task::block_in_place(|| {
                     ledger::import_feed(self.store, job, feed, &self.settings.folder, outcome.as_of)
@@ -398,12 +404,12 @@ impl House<'_> {
                     Ok(import) => {
                         outcome.rows = import.entries;
                         outcome.windows.sealed = 1;
-                        Ok(true)
+                        Ok(Reading::of(true))
                     }
                     Err(refusal) => {
                         outcome.windows.open = 1;
                         outcome.fail(&refusal_failure(refusal));
-                        Ok(false)
+                        Ok(Reading::of(false))
                     }
                 }
             }
@@ -417,7 +423,7 @@ impl House<'_> {
         setup: &ProviderSetup,
         ledger_taken: bool,
         outcome: &mut JobOutcome,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Reading, Failure> {
         let since = fresh_since(self.store, &job.name, outcome.as_of, outcome.business_day)?;
         let client = fetch::Client::new(setup, &self.settings.http, &job.fetch, &self.settings.folder)?;
         let night = fetch::Night {
@@ -447,8 +453,9 @@ impl House<'_> {
         for failure in &reading.failures {
             outcome.fail(failure);
         }
+        let mut books = None;
         if !self.options.stop.is_cancelled() {
-            self.calibrate(job, setup, since, outcome)?;
+            books = self.calibrate(job, setup, since, outcome)?;
         }
         // A wrong setting or another merchant's data must not become books.
         if let Some(stopping) = reading
@@ -466,28 +473,7 @@ impl House<'_> {
                 "stopped before everything was read; nothing was compared, reported or mailed, the next run goes on",
             ));
         }
-        Ok(complete)
-    }
-
-    /// Lets the provider learn from the figures (the sign of fees); rows are read again when it did.
-    fn calibrate(
-        &self,
-        job: &Job,
-        setup: &ProviderSetup,
-        since: Instant,
-        outcome: &mut JobOutcome,
-    ) -> Result<(), Failure> {
-        let store = self.store;
-        let books = store.read(|conn| compare::books(conn, job, job.timezone, outcome.as_of, outcome.business_day))?;
-        let learned = setup.provider.calibrate(&books);
-        tokio::task::block_in_place(|| learn(store, job, setup.provider.as_ref(), &learned, outcome.as_of))?;
-        // From the books, not from what this run did: a run that goes on after a kill says the same.
-        for (name, value) in learned_between(store, &job.name, since, outcome.as_of)? {
-            outcome.warnings.push(format!(
-                "{name} is {value} by the provider's own figures, against what was assumed; every row was read again"
-            ));
-        }
-        Ok(())
+        Ok(Reading { complete, books })
     }
 
     fn read_ledger(&self, job: &Job, outcome: &mut JobOutcome) -> LedgerLeg {

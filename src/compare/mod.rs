@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use crate::config::{Job, JobSource};
 use crate::day::{BusinessDay, Instant};
 use crate::failure::Failure;
+use crate::providers::Books;
 use crate::record::Verdict;
 use crate::store::Store;
 
@@ -122,6 +123,14 @@ pub struct Findings {
 /// Fails with `CONFIG` when every pair is off by a factor of 100 (nothing is written), with `INTERNAL` when a row is not in
 /// exactly one place or the books of open discrepancies do not close.
 pub fn compare(night: &Night<'_>) -> Result<Outcome, Failure> {
+    compare_over(night, None)
+}
+
+/// The same, over the sums of [`books`] where the caller has them as they stand: they cost a look at every figure and row.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_over(night: &Night<'_>, books: Option<&Books>) -> Result<Outcome, Failure> {
     let case = Case {
         job: night.job,
         run_id: night.run_id,
@@ -130,22 +139,22 @@ pub fn compare(night: &Night<'_>) -> Result<Outcome, Failure> {
         ledger: night.ledger.clone(),
         reading_complete: night.reading_complete,
     };
-    let findings = look_wide(&|| night.store.reader(), &case)?;
+    let findings = look_wide(&|| night.store.reader(), &case, books)?;
     night.store.write(|tx| record(tx, &case, &findings))
 }
 
 /// Finds everything through one connection; writes nothing.
 pub fn look(conn: &Connection, case: &Case<'_>) -> Result<Findings, Failure> {
     let items = items(conn, None, case)?;
-    let facts = facts(conn, case)?;
+    let facts = facts(conn, case, None)?;
     Ok(Findings { items, ..facts })
 }
 
 /// The same with the sides and the facts looked at side by side, on connections of their own. They are closed before anything
 /// is written: a reader held open would keep the write-ahead log from shrinking.
-fn look_wide(open: &cursors::Open<'_>, case: &Case<'_>) -> Result<Findings, Failure> {
+fn look_wide(open: &cursors::Open<'_>, case: &Case<'_>, books: Option<&Books>) -> Result<Findings, Failure> {
     std::thread::scope(|scope| {
-        let facts = scope.spawn(|| facts(&open()?, case));
+        let facts = scope.spawn(|| facts(&open()?, case, books));
         let items = open().and_then(|conn| items(&conn, Some(open), case));
         let facts = facts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // A wrong unit is named before anything it may have caused.
@@ -167,7 +176,7 @@ fn items(
 }
 
 /// Everything but records against entries.
-fn facts(conn: &Connection, case: &Case<'_>) -> Result<Findings, Failure> {
+fn facts(conn: &Connection, case: &Case<'_>, books: Option<&Books>) -> Result<Findings, Failure> {
     let mut findings = Findings {
         items: None,
         facts: Vec::new(),
@@ -182,7 +191,7 @@ fn facts(conn: &Connection, case: &Case<'_>) -> Result<Findings, Failure> {
     findings.facts = facts::find(conn, case)?;
     match &case.job.source {
         JobSource::Provider(setup) => {
-            let proofs = proofs::find(conn, case, setup)?;
+            let proofs = proofs::find(conn, case, setup, books)?;
             findings.facts.extend(proofs.found);
             findings.looked_at = proofs.looked_at;
             findings.statement = Some(proofs.statement);

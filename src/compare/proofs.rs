@@ -1,5 +1,6 @@
 //! The provider's own arithmetic: relations between figures and rows, and the statement.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use rusqlite::{Connection, Statement, named_params};
@@ -14,7 +15,7 @@ use crate::config::ProviderSetup;
 use crate::day::format_instant;
 use crate::failure::Failure;
 use crate::money::format_minor;
-use crate::providers::{Relation, StatementItem, StatementLine};
+use crate::providers::{Books, Relation, StatementItem, StatementLine};
 use crate::record::{Kind, RowResidual};
 
 /// Lines of advisory relations stand below the statement's own.
@@ -30,6 +31,7 @@ pub struct Proofs {
 }
 
 /// One row of `statement_lines`.
+#[derive(Debug)]
 pub struct Line {
     pub line: StatementLine,
     pub text: String,
@@ -39,10 +41,24 @@ pub struct Line {
     pub explanation: String,
 }
 
-/// Asks the provider for its relations over the books, and for its statement.
-pub fn find(conn: &Connection, case: &Case<'_>, setup: &ProviderSetup) -> Result<Proofs, Failure> {
+/// Asks the provider for its relations over the books, and for its statement. `books`: as they stand, else they are read.
+pub fn find(
+    conn: &Connection,
+    case: &Case<'_>,
+    setup: &ProviderSetup,
+    books: Option<&Books>,
+) -> Result<Proofs, Failure> {
     let provider = setup.provider.as_ref();
-    let books = super::books::books(conn, case.job, case.job.timezone, case.as_of, case.business_day)?;
+    let books = match books {
+        Some(books) => Cow::Borrowed(books),
+        None => Cow::Owned(super::books::books(
+            conn,
+            case.job,
+            case.job.timezone,
+            case.as_of,
+            case.business_day,
+        )?),
+    };
     let mut lines: Vec<Line> = provider.statement(&books).into_iter().map(own_line).collect();
     let relations = provider.relations(&books);
     let known = known(conn, case, provider.name(), &lines, &relations)?;

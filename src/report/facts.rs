@@ -418,12 +418,28 @@ fn last_good(conn: &Connection, night: &Night, day: &str) -> Result<Option<Strin
 /// The last day up to this one for which each account has a proof.
 fn proofs(conn: &Connection, job: &str, day: &str) -> Result<Vec<Proof>, Failure> {
     let mut statement = conn.prepare(
-        "WITH last AS (SELECT account, currency, max(business_day) AS business_day FROM statement_lines
-                        WHERE job = ?1 AND business_day <= ?2 GROUP BY account, currency)
+        // From account to account through the key, and of each its last day: not every line of every day.
+        "WITH RECURSIVE accounts(account) AS (
+           SELECT min(account) FROM statement_lines WHERE job = ?1
+           UNION ALL
+           SELECT (SELECT min(s.account) FROM statement_lines AS s WHERE s.job = ?1 AND s.account > a.account)
+             FROM accounts AS a WHERE a.account IS NOT NULL),
+         pairs(account, currency) AS (
+           SELECT account, (SELECT min(s.currency) FROM statement_lines AS s WHERE s.job = ?1 AND s.account = a.account)
+             FROM accounts AS a WHERE a.account IS NOT NULL
+           UNION ALL
+           SELECT p.account, (SELECT min(s.currency) FROM statement_lines AS s
+                               WHERE s.job = ?1 AND s.account = p.account AND s.currency > p.currency)
+             FROM pairs AS p WHERE p.currency IS NOT NULL),
+         last AS MATERIALIZED (
+           SELECT account, currency,
+                  (SELECT max(s.business_day) FROM statement_lines AS s WHERE s.job = ?1 AND s.account = p.account
+                      AND s.currency = p.currency AND s.business_day <= ?2) AS business_day
+             FROM pairs AS p WHERE currency IS NOT NULL)
          SELECT account, currency, business_day,
                 max(iif(line = 'opening', amount, NULL)), max(iif(line = 'closing', amount, NULL)),
                 max(iif(line = 'residual', amount, NULL))
-           FROM statement_lines JOIN last USING (account, currency, business_day)
+           FROM last CROSS JOIN statement_lines USING (account, currency, business_day)
           WHERE job = ?1
           GROUP BY account, currency, business_day ORDER BY account, currency LIMIT 100",
     )?;

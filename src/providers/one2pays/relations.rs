@@ -2,15 +2,15 @@
 //! are visible nowhere, so something may always be left.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use chrono::NaiveDate;
 
-use super::super::arithmetic::{Proof, has_gap, money, off_by, sum};
+use super::super::arithmetic::{Movements, Proof, has_gap, money, off_by, sum};
 use super::{BALANCE, PAYMENTS, WITHDRAWS};
 use crate::day::{Instant, day_of};
 use crate::money::Currency;
 use crate::providers::{Books, Relation, StatementLine};
-use crate::record::Status;
 
 /// Wallet and settlement balance as they were sampled for a business day.
 struct Sample<'b> {
@@ -56,6 +56,7 @@ fn samples(books: &Books) -> Vec<Sample<'_>> {
 }
 
 fn steps<'s, 'b>(books: &Books, samples: &'s [Sample<'b>]) -> Vec<Step<'s, 'b>> {
+    let movements = Movements::of(&books.totals);
     samples
         .iter()
         .zip(samples.iter().skip(1))
@@ -68,21 +69,17 @@ fn steps<'s, 'b>(books: &Books, samples: &'s [Sample<'b>]) -> Vec<Step<'s, 'b>> 
         .map(|(before, after)| Step {
             before,
             after,
-            payments: moved(books, PAYMENTS, before, after),
-            withdraws: moved(books, WITHDRAWS, before, after),
+            payments: moved(&movements, PAYMENTS, before, after),
+            withdraws: moved(&movements, WITHDRAWS, before, after),
         })
         .collect()
 }
 
 /// Signed sum of what settled on the days after one sample's and up to the other's.
-fn moved(books: &Books, feed: &str, before: &Sample<'_>, after: &Sample<'_>) -> i64 {
-    let inside = |day: NaiveDate| before.day < day && day <= after.day;
-    sum(books
-        .totals
-        .iter()
-        .filter(|t| t.feed == feed && t.status == Status::Settled)
-        .filter(|t| t.currency == after.currency && t.changed_day.is_some_and(inside))
-        .map(|t| t.amount_minor))
+fn moved(movements: &Movements<'_>, feed: &str, before: &Sample<'_>, after: &Sample<'_>) -> i64 {
+    // Samples come in the order of their days.
+    let days = (Bound::Excluded(before.day), Bound::Included(after.day));
+    movements.on(feed, None, after.currency, days).0
 }
 
 pub(super) fn all(books: &Books) -> Vec<Relation> {

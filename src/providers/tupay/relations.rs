@@ -2,16 +2,16 @@
 //! R8 and R9 are inside single records ([`super::wire`]); R10, unique ids, is the comparison's business.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use chrono::NaiveDate;
 
-use super::super::arithmetic::{Figures, Proof, money, off_by, sum};
+use super::super::arithmetic::{Figures, Movements, Proof, money, off_by, sum};
 use super::{BALANCE, BALANCE_REPORT, CASHOUTS, DEPOSITS, Tupay};
 use crate::config::Section;
 use crate::day::{Instant, day_of};
 use crate::money::Currency;
 use crate::providers::{Books, Relation, StatementLine};
-use crate::record::Status;
 
 /// Name of the setting, and of what [`calibrate`] learns.
 const BALANCE_SIGNS: &str = "balance_signs";
@@ -199,14 +199,15 @@ pub(super) fn calibrate(tupay: &Tupay, books: &Books) -> BTreeMap<String, String
 pub(super) fn all(tupay: &Tupay, books: &Books) -> Vec<Relation> {
     let days = days(tupay, books);
     let signs = signs(tupay, books, &days);
+    let moved = Movements::of(&books.totals);
     let mut relations = Vec::new();
     for (index, day) in days.iter().enumerate() {
         relations.extend(signs.map(|signs| net_amount(day, signs)));
         relations.extend(before(books, &days, index).map(|previous| chain(day, previous)));
-        relations.extend(deposits(books, day));
-        relations.extend(cashouts(books, day));
+        relations.extend(deposits(books, &moved, day));
+        relations.extend(cashouts(books, &moved, day));
     }
-    relations.extend(balance_now(books, &days));
+    relations.extend(balance_now(books, &moved, &days));
     relations
 }
 
@@ -250,37 +251,17 @@ fn chain(day: &Day<'_>, previous: &Day<'_>) -> Relation {
     day.relation("R2", stated, computed, detail)
 }
 
-/// Settled movements of a feed that changed on the day: signed sum and fees.
-fn movements(
-    books: &Books,
-    feed: &str,
-    account: &str,
-    currency: Currency,
-    on: impl Fn(NaiveDate) -> bool,
-) -> (i64, i64) {
-    let totals: Vec<_> = books
-        .totals
-        .iter()
-        .filter(|t| t.feed == feed && t.status == Status::Settled && t.currency == currency && t.account == account)
-        .filter(|t| t.changed_day.is_some_and(&on))
-        .collect();
-    (
-        sum(totals.iter().map(|t| t.amount_minor)),
-        sum(totals.iter().map(|t| t.fee_minor)),
-    )
-}
-
 /// Rows that changed on a day may have been created long before it: any gap up to the day silences the sums.
 fn is_read(books: &Books, feed: &str, day: NaiveDate) -> bool {
     !has_day_gap(books, feed, NaiveDate::MIN, day)
 }
 
 /// R5, advisory: which day dates a movement is not documented.
-fn deposits(books: &Books, day: &Day<'_>) -> Vec<Relation> {
+fn deposits(books: &Books, moved: &Movements<'_>, day: &Day<'_>) -> Vec<Relation> {
     if !is_read(books, DEPOSITS, day.day) {
         return Vec::new();
     }
-    let (amount, fees) = movements(books, DEPOSITS, day.account, day.currency, |d| d == day.day);
+    let (amount, fees) = moved.on(DEPOSITS, Some(day.account), day.currency, day.day..=day.day);
     let stated = day.get("deposit_total");
     let residual = stated.saturating_sub(amount);
     let detail = match residual {
@@ -320,11 +301,11 @@ fn deposits(books: &Books, day: &Day<'_>) -> Vec<Relation> {
 }
 
 /// R6, advisory: whether fees are inside the total is not documented; the reading that closes is taken.
-fn cashouts(books: &Books, day: &Day<'_>) -> Option<Relation> {
+fn cashouts(books: &Books, moved: &Movements<'_>, day: &Day<'_>) -> Option<Relation> {
     if !is_read(books, CASHOUTS, day.day) {
         return None;
     }
-    let (amount, fees) = movements(books, CASHOUTS, day.account, day.currency, |d| d == day.day);
+    let (amount, fees) = moved.on(CASHOUTS, Some(day.account), day.currency, day.day..=day.day);
     let stated = day.get("cashout_total").saturating_abs();
     let without = amount.saturating_neg();
     let with = without.saturating_add(fees);
@@ -345,7 +326,7 @@ fn cashouts(books: &Books, day: &Day<'_>) -> Option<Relation> {
 }
 
 /// R3, R4 and R7, on the newest balance of each account and currency.
-fn balance_now(books: &Books, days: &[Day<'_>]) -> Vec<Relation> {
+fn balance_now(books: &Books, moved: &Movements<'_>, days: &[Day<'_>]) -> Vec<Relation> {
     let mut newest: BTreeMap<(&str, Currency), (Instant, Figures<'_>)> = BTreeMap::new();
     for balance in books.balances.iter().filter(|b| b.feed == BALANCE) {
         let entry = newest
@@ -369,7 +350,7 @@ fn balance_now(books: &Books, days: &[Day<'_>]) -> Vec<Relation> {
         };
         relations.extend(parts(&now, "R3", "available_balance", "deposit_settlement_period"));
         relations.extend(parts(&now, "R4", "usable_balance", "rolling_reserve_balance"));
-        relations.extend(since_report(books, days, &now));
+        relations.extend(since_report(books, moved, days, &now));
     }
     relations
 }
@@ -388,15 +369,15 @@ fn parts(now: &Day<'_>, name: &'static str, part: &str, held: &str) -> Option<Re
 
 /// R7, advisory: the balance now is the last day's plus what moved since, as far as it was read. The report knows merchants
 /// and the balance knows account types, so it is looked at only where one report stands for the currency.
-fn since_report(books: &Books, days: &[Day<'_>], now: &Day<'_>) -> Option<Relation> {
+fn since_report(books: &Books, moved: &Movements<'_>, days: &[Day<'_>], now: &Day<'_>) -> Option<Relation> {
     let mut reports = days.iter().filter(|day| day.currency == now.currency);
     let last = reports.clone().max_by_key(|day| day.day)?;
     if reports.any(|day| day.account != last.account) || !is_read(books, BALANCE_REPORT, books.business_day) {
         return None;
     }
-    let later = |day: NaiveDate| day > last.day;
-    let (deposits, fees) = movements(books, DEPOSITS, last.account, now.currency, later);
-    let (cashouts, _) = movements(books, CASHOUTS, last.account, now.currency, later);
+    let later = (Bound::Excluded(last.day), Bound::Unbounded);
+    let (deposits, fees) = moved.on(DEPOSITS, Some(last.account), now.currency, later);
+    let (cashouts, _) = moved.on(CASHOUTS, Some(last.account), now.currency, later);
     let computed = sum([last.get("total_balance"), deposits, fees.saturating_neg(), cashouts]);
     let stated = now.get("total_balance");
     let detail = format!(

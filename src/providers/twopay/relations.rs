@@ -2,16 +2,16 @@
 //! seen settled between them. Advisory: fees, top-ups and the moment of a debit are visible nowhere.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use chrono::NaiveDate;
 
-use super::super::arithmetic::{Proof, has_gap, money, off_by, sum};
+use super::super::arithmetic::{Movements, Proof, has_gap, money, off_by};
 use super::wire::wallet;
 use super::{PAYIN_BALANCE, PAYINS, PAYOUT_BALANCE, PAYOUTS};
 use crate::day::{Instant, day_of};
 use crate::money::Currency;
 use crate::providers::{Books, Relation, StatementLine};
-use crate::record::Status;
 
 /// A wallet's figure as it was sampled.
 #[derive(Clone, Copy)]
@@ -39,13 +39,14 @@ impl Step {
 }
 
 fn steps(books: &Books) -> Vec<Step> {
+    let movements = Movements::of(&books.totals);
     [(PAYIN_BALANCE, PAYINS), (PAYOUT_BALANCE, PAYOUTS)]
         .into_iter()
-        .flat_map(|(balance, feed)| wallet_steps(books, balance, feed))
+        .flat_map(|(balance, feed)| wallet_steps(books, &movements, balance, feed))
         .collect()
 }
 
-fn wallet_steps(books: &Books, balance: &'static str, feed: &str) -> Vec<Step> {
+fn wallet_steps(books: &Books, movements: &Movements<'_>, balance: &'static str, feed: &str) -> Vec<Step> {
     // The last sample of each day; of several runs for one day the latest holds.
     let mut samples: BTreeMap<(Currency, NaiveDate), Sample> = BTreeMap::new();
     for figure in books.balances.iter().filter(|figure| figure.feed == balance) {
@@ -76,20 +77,16 @@ fn wallet_steps(books: &Books, balance: &'static str, feed: &str) -> Vec<Step> {
             currency,
             before,
             after,
-            moved: moved(books, feed, currency, before.seen, after.seen),
+            moved: moved(movements, feed, currency, before.seen, after.seen),
         })
         .collect()
 }
 
 /// Signed sum of what was first seen settled after one sample and up to the other.
-fn moved(books: &Books, feed: &str, currency: Currency, after: NaiveDate, until: NaiveDate) -> i64 {
-    let inside = |day: NaiveDate| after < day && day <= until;
-    sum(books
-        .totals
-        .iter()
-        .filter(|t| t.feed == feed && t.status == Status::Settled && t.currency == currency)
-        .filter(|t| t.changed_day.is_some_and(inside))
-        .map(|t| t.amount_minor))
+fn moved(movements: &Movements<'_>, feed: &str, currency: Currency, after: NaiveDate, until: NaiveDate) -> i64 {
+    // Samples come in the order of their days, one a day.
+    let days = (Bound::Excluded(after), Bound::Included(until));
+    movements.on(feed, None, currency, days).0
 }
 
 pub(super) fn all(books: &Books) -> Vec<Relation> {
