@@ -215,8 +215,6 @@ fn replace_part(out: &mut Vec<u8>, header: usize, body: usize, end: usize, conte
 
 #[cfg(test)]
 mod tests {
-    use mail_parser::MimeHeaders as _;
-
     use super::*;
 
     /// A mail as this program composes them: a text in quoted-printable, a CSV and a zip in base64.
