@@ -74,7 +74,8 @@ WITH
   flavoured AS MATERIALIZED (
     SELECT ranked.*,
            CASE
-             WHEN d.provider = 'ayoconnect' AND (d.what_differs LIKE 'binding: %' OR d.evidence LIKE 'bindings of %') THEN 'binding'
+             WHEN d.provider = 'ayoconnect' AND d.what_differs LIKE 'binding: %' THEN 'unbound'
+             WHEN d.provider = 'ayoconnect' AND d.evidence LIKE 'bindings of %' THEN 'binding'
              WHEN d.kind = 'missing_in_ledger' AND d.provider = 'payvyne' THEN replace(upper(d.provider_status), '_', '-')
              WHEN d.kind = 'amount_mismatch' THEN d.direction || CASE
                WHEN (d.difference_minor < 0) = (d.direction = 'in') THEN '_less'
@@ -174,7 +175,7 @@ WITH
       ('missing_in_provider', 'ayoconnect', '',
        'booked, but Ayoconnect was asked about this key and answered that there is no such transaction: no money moved under it',
        'reverse the booking; if the customer''s bank shows a debit, send {key} to Ayoconnect'),
-      ('missing_in_provider', 'ayoconnect', 'binding',
+      ('missing_in_provider', 'ayoconnect', 'unbound',
        'the books call this card or account `{ours}`, Ayoconnect knows no such binding: it cannot be debited; no money is involved',
        'give the customer a new link (reconciled ayoconnect bind-link {job}), then book the new binding, or close it in the books'),
       -- both sides, another amount
@@ -258,9 +259,12 @@ WITH
       ('status_mismatch', 'ayoconnect', 'booked_failed',
        'booked as `{ours}`, but Ayoconnect says `{word}`, its proof that the customer was not debited',
        'reverse the booking; debit again only under a new key'),
-      ('status_mismatch', 'ayoconnect', 'binding',
-       'the books call this card or account `{ours}`, Ayoconnect says `{word}`: it cannot be debited; no money is involved',
+      ('status_mismatch', 'ayoconnect', 'unbound',
+       'the books call this card or account `{ours}`, Ayoconnect says `{word}`: it cannot be debited any more; no money is involved',
        'give the customer a new link (reconciled ayoconnect bind-link {job}), then book the new binding, or close it in the books'),
+      ('status_mismatch', 'ayoconnect', 'binding',
+       'the books call this card or account `{ours}`, Ayoconnect says `{word}`: it cannot be debited now; no money is involved',
+       'ask Ayoconnect or the customer why; change the books if it stays so'),
       -- taken back, changed, gone
       ('reversed_after_booking', '', 'in',
        'settled and booked, then taken back by {provider} (`{word}`): a chargeback, a return or a reversal of {amount}',

@@ -255,6 +255,16 @@ mod tests {
                                     '2026-01-01', 0, '', '')",
                             [id],
                         )?;
+                        let mut seals = audit::Seals::default();
+                        seals.row(tx, audit::Sealed::Discrepancy, "1")?;
+                        let entry = audit::Entry {
+                            at: now(),
+                            actor: "run",
+                            act: audit::Act::Compared,
+                            job: "j",
+                            subject: "2026-01-01",
+                        };
+                        audit::append(tx, &entry, &seals)?;
                     }
                 }
                 for (id, state, at) in [

@@ -122,7 +122,7 @@ fn the_page_of_a_day_shows_every_job_whole_and_loads_nothing() {
         "Reconciliation of Wednesday, 2026-03-04",
         "id=\"tupay-pe\"",
         "123456.78",
-        "<b>→ Book it under this reference</b>",
+        "<b>→ Book 123456.78 PEN under ORD-1, and check whether the order was delivered</b>",
         "4 open before + 2 new + 1 back again − 1 resolved = 6 open, 1 of them acknowledged",
         "Statement 456 PEN, 2026-03-03: <span class=\"bad\">does not close</span>",
         "title=\"2026-03-04: not read to its end\"",

@@ -211,7 +211,10 @@ pub fn view(facts: &Facts, locale: Locale, flood_limit: usize, files: &[Produced
         as_of: crate::day::format_instant(facts.night.as_of),
         as_of_local: words::local(facts.night.as_of, facts.night.zone),
         verdict: words::verdict(facts.night.verdict),
-        verdict_means: words::verdict_means(facts.night.verdict, facts.windows_not_sealed() > 0),
+        verdict_means: words::verdict_means(
+            facts.night.verdict,
+            !facts.night.by_key.is_empty() && facts.windows_not_sealed() > 0,
+        ),
         tone: tone(facts.night.verdict),
         message: facts
             .night

@@ -21,15 +21,14 @@ pub fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-/// One sentence under the verdict. `unanswered`: something wanted has no answer yet. Where that leaves no gap in a listing it
-/// is about keys of the ledger, which are asked about one by one.
+/// One sentence under the verdict. `unanswered`: the provider is asked by key, and not every key got an answer.
 pub fn verdict_means(verdict: Verdict, unanswered: bool) -> &'static str {
     match verdict {
         Verdict::ReconciledWithWarnings if unanswered => {
             "Both sides agree wherever there was an answer; not every key of the ledger got one."
         }
         Verdict::Discrepancies if unanswered => {
-            "Not every key of the ledger got an answer; of those that did, the differences below are real."
+            "Not every key of the ledger got an answer; of those that did, the differences are real."
         }
         Verdict::Reconciled => "Everything wanted was read to its end, and both sides agree.",
         Verdict::ReconciledWithPending => {

@@ -381,7 +381,7 @@ async fn wallets_are_kept_apart_and_what_they_leave_unexplained_is_said() {
     assert_eq!(room.house.found(), Vec::<String>::new(), "advice, no discrepancy");
     let mail = room.house.mail();
     assert!(
-        mail.contains("unexplained 75.50") && mail.contains("only hint"),
+        mail.contains("not explained 75.50") && mail.contains("only hint"),
         "{mail}"
     );
     // A path that is a lookup of the key `balance`.

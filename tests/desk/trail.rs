@@ -106,7 +106,7 @@ async fn rows_removed_on_purpose_are_resealed_with_the_reason_and_the_books_prov
     };
     mask(
         "DELETE FROM discrepancy_events WHERE discrepancy_id IN (SELECT discrepancy_id FROM discrepancies WHERE reference = 'A-3');
-         UPDATE discrepancies SET reference = '█' WHERE reference = 'A-3';
+         DELETE FROM discrepancies WHERE reference = 'A-3';
          UPDATE ledger_entries SET reference = '█' WHERE reference = 'A-4'",
     )
     .unwrap();

@@ -21,7 +21,7 @@ async fn the_mail_says_the_verdict_first_and_is_complete_in_plain_text() {
         "PEN: 3 new (123446.78), 5 open (123505.40), 1 resolved (0.00)",
         "USD: 0 new, 1 open (250.00), 0 resolved",
         "amount: 100.00 -> 90.00",
-        "-> Book it under this reference",
+        "-> Book 123456.78 PEN under ORD-1",
         "    Note: known, ticket 4711",
         "RESOLVED SINCE THE LAST NIGHT (1)",
         "2026-03-05: 2 x \"missing in the books\", PEN 30.00",

@@ -78,7 +78,7 @@ async fn what_the_html_says_of_an_item_the_text_says_too() {
         "ORD-3",
         "-ORD-4",
         "fee: 1.00 -> 1.50",
-        "Book it under this reference",
+        "Book 123456.78 PEN under ORD-1",
         "8-30 days (2)",
         "ORD-5",
         "2026-03-04_tupay-pe_discrepancies.csv",
