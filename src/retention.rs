@@ -70,6 +70,9 @@ fn prune_books(
     if let Some(days) = keep.files_days {
         let folders = old_folders(settings, (now - TimeDelta::days(days)).date_naive(), dry_run)?;
         put(&mut gone, "folders under out", folders);
+        if folders > 0 && !dry_run {
+            crate::report::write_nights(store, &settings.out)?;
+        }
     }
     if !gone.is_empty() && !dry_run {
         store.rest()?;

@@ -8,7 +8,7 @@ use reconciled::config::{self, Job, Settings};
 use reconciled::fetch::Quiet;
 use reconciled::run::{JobOutcome, Options, run_jobs};
 use reconciled::sandbox::{self, Running, plant};
-use reconciled::{demo, erase, store};
+use reconciled::{demo, desk, erase, store};
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -136,8 +136,16 @@ fn files(folder: &Path, each: &mut dyn FnMut(&Path)) {
     }
 }
 
+/// Whether a text stands in the bytes, or in a part of a workbook or a zip.
 fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    let Ok(mut archive) = zip::ZipArchive::new(std::io::Cursor::new(bytes)) else {
+        return bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    };
+    (0..archive.len()).any(|at| {
+        let mut part = Vec::new();
+        std::io::Read::read_to_end(&mut archive.by_index(at).unwrap(), &mut part).unwrap();
+        holds(&part, text)
+    })
 }
 
 fn verdicts(outcomes: &[JobOutcome]) -> BTreeMap<&str, (String, u64, u64, u64, u64, u64)> {
@@ -223,6 +231,73 @@ async fn what_was_erased_is_nowhere_any_more_and_the_next_nights_go_on_as_if_it_
         failure.message.contains("the key") && failure.class.code() == 78,
         "{failure}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_decided_about_an_erased_reference_stays_with_it() {
+    let house = House::new().await;
+    house.night(0).await;
+    let (mut settings, jobs) = house.load();
+    let (id, job, subject): (String, String, String) = house
+        .books()
+        .query_row(
+            "SELECT discrepancy_id, job, reference FROM discrepancies
+              WHERE state = 'open' AND length(reference) > 5 AND instr(identity, reference) ORDER BY 1 LIMIT 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .unwrap();
+    // The sheet as it was mailed comes back, once with a decision that holds, once with one that is refused, and lies in the
+    // drop folder.
+    let inbox = house.path().join("returned");
+    std::fs::create_dir(&inbox).unwrap();
+    settings.desk.inbox = Some(inbox.clone());
+    let day = "2026-03-01";
+    let mailed = std::fs::read_to_string(
+        house
+            .path()
+            .join(format!("out/{day}/{job}/{day}_{job}_discrepancies.csv")),
+    )
+    .unwrap();
+    let (header, row) = (
+        mailed.lines().next().unwrap(),
+        mailed.lines().find(|line| line.starts_with(&id)).unwrap(),
+    );
+    let filled = |said: &str| {
+        format!(
+            "{header}\r\n{}{said}\r\n",
+            row.strip_suffix(",,").expect("nobody decided yet")
+        )
+    };
+    for (name, said, applied, refused) in [("a.csv", "Ana,accept,asked", 1, 0), ("b.csv", "Ana,nonsense,", 0, 1)] {
+        let store = store::Store::open(&settings.database).unwrap();
+        let sheet = filled(said);
+        let receipt = desk::take_in(&store, &jobs, name, sheet.as_bytes(), "ana", plant::as_of(0)).unwrap();
+        assert_eq!(
+            (receipt.applied.len(), receipt.refused.len()),
+            (applied, refused),
+            "{receipt:?}"
+        );
+        std::fs::write(inbox.join(name), &sheet).unwrap();
+    }
+
+    erase::erase(&settings, &jobs, &subject, false, plant::as_of(0)).unwrap();
+    assert_eq!(house.places(&subject), Vec::<String>::new());
+    let books = house.books();
+    let (decided, refused): (String, String) = books
+        .query_row(
+            "SELECT c.discrepancy_id, r.discrepancy_id FROM v_decisions AS c, refused_decisions AS r, discrepancies AS d
+              WHERE d.discrepancy_id = c.discrepancy_id AND d.state = 'acknowledged' AND c.holds = 'yes'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap();
+    assert_ne!(decided, id, "the id follows the erased reference");
+    assert_eq!(decided, refused);
+    assert!(holds(&std::fs::read(inbox.join("a.csv")).unwrap(), &decided));
+    let store = store::Store::open_read_only(&settings.database).unwrap();
+    assert_eq!(store::verify(&store, &jobs).unwrap(), []);
+    assert_eq!(desk::verify(&store).unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,29 @@ fn page(desk: &Desk) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
+/// The calendar, every day of a run having its page.
 fn nights(desk: &Desk) -> String {
+    for day in days(desk) {
+        let page = desk.path("out").join(day).join("index.html");
+        std::fs::create_dir_all(page.parent().unwrap()).unwrap();
+        if !page.exists() {
+            std::fs::write(page, "").unwrap();
+        }
+    }
+    calendar(desk)
+}
+
+fn days(desk: &Desk) -> Vec<String> {
+    desk.store
+        .read(|conn| {
+            let mut statement = conn.prepare("SELECT DISTINCT business_day FROM runs")?;
+            let days = statement.query_map([], |row| row.get(0))?;
+            Ok(days.collect::<Result<_, _>>()?)
+        })
+        .unwrap()
+}
+
+fn calendar(desk: &Desk) -> String {
     let path = report::write_nights(&desk.store, &desk.path("out")).unwrap();
     assert_eq!(path, desk.path("out").join("index.html"));
     std::fs::read_to_string(path).unwrap()
@@ -110,6 +132,7 @@ fn the_page_of_a_day_shows_every_job_whole_and_loads_nothing() {
         "aria-label=\"Open items night by night, 2026-03-02 to 2026-03-04: 3 (1 new), 4 (1 new), 6 (3 new).\"",
         "href=\"tupay-pe/2026-03-04_tupay-pe_summary.csv\"",
         "data-status=\"resolved\"",
+        "<em class=\"words\">Note: known, ticket 4711</em>",
     ] {
         assert!(html.contains(part), "{part} is missing in\n{html}");
     }
@@ -197,6 +220,19 @@ fn a_job_that_failed_before_its_report_stands_on_the_page_with_the_reason() {
         "{html}"
     );
     assert!(!html.contains("one2pays"));
+}
+
+#[test]
+fn a_night_whose_page_was_pruned_stays_in_the_calendar_and_leads_nowhere() {
+    let desk = full();
+    let day = days(&desk).into_iter().min().unwrap();
+    assert!(nights(&desk).contains(&format!("href=\"{day}/index.html\"")));
+    std::fs::remove_dir_all(desk.path("out").join(&day)).unwrap();
+    let html = calendar(&desk);
+    assert!(
+        html.contains(&format!(" title=\"{day}: ")) && !html.contains(&format!("href=\"{day}/")),
+        "{html}"
+    );
 }
 
 #[test]

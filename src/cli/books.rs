@@ -25,10 +25,19 @@ pub fn report(args: &Args, job: &str, day: Option<NaiveDate>) -> Result<u8, Fail
     };
     let files = reports::again(&store, job, day)?;
     if files.is_empty() {
-        return Err(Failure::new(
-            Class::Usage,
-            format!("{job} was not reported for the business day {day}; nothing was written"),
-        ));
+        let ran = store.read(|conn| {
+            let sql = "SELECT 1 FROM runs WHERE job = ?1 AND business_day = ?2 AND finished_at IS NOT NULL";
+            Ok(conn.prepare(sql)?.exists([job, &day.to_string()])?)
+        })?;
+        let why = if ran {
+            format!(
+                "no report files of {job} for {day} are in the database: the night failed, or they were pruned ([retention] \
+                 files_days); nothing was written, --as-known-on says what is known without them"
+            )
+        } else {
+            format!("{job} was not reported for the business day {day}; nothing was written")
+        };
+        return Err(Failure::new(Class::Usage, why));
     }
     for path in reports::write_files(&settings.out, day, job, &files)? {
         say(&format!("{}\n", path.display()));
@@ -89,6 +98,12 @@ pub fn replay(args: &Args, names: &[String]) -> Result<u8, Failure> {
 
 /// `reconciled verify`.
 pub fn verify(args: &Args, head: Option<&str>) -> Result<u8, Failure> {
+    if let Some(head) = head.filter(|head| !audit::is_head(head)) {
+        return Err(Failure::new(
+            Class::Usage,
+            format!("{head:?} is no head of an audit trail: it is NUMBER:HEX as `verify` prints it, 64 hex digits"),
+        ));
+    }
     let (settings, jobs) = load(args)?;
     let (_, path) = database(args)?;
     let store = Store::open_read_only(&path)?;
@@ -116,8 +131,9 @@ pub fn verify(args: &Args, head: Option<&str>) -> Result<u8, Failure> {
     Err(Failure::new(
         Class::LocalIo,
         format!(
-            "{} findings in {}, named above; restore a backup and run again, the gap is read anew",
+            "{} {} in {}, named above; restore a backup and run again, the gap is read anew",
             findings.len(),
+            if findings.len() == 1 { "finding" } else { "findings" },
             path.display()
         ),
     ))

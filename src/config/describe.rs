@@ -39,7 +39,7 @@ fn mail(settings: &Settings) -> String {
     let domains = mail.allowed_domains.join(", ");
     match &mail.transport {
         Transport::Folder(folder) => format!("into {}, to {domains}", settings.shown(folder).display()),
-        Transport::Smtp { host, port, tls, .. } => format!("by {host}:{port} ({tls:?}), to {domains}"),
+        Transport::Smtp { host, port, tls, .. } => format!("by {host}:{port} ({}), to {domains}", tls.word()),
     }
 }
 

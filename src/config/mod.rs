@@ -149,6 +149,17 @@ pub enum SmtpTls {
     None,
 }
 
+impl SmtpTls {
+    /// As it is written in the settings.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::StartTls => "starttls",
+            Self::Wrapper => "wrapper",
+            Self::None => "none",
+        }
+    }
+}
+
 /// `[http]`.
 #[derive(Clone, Debug)]
 pub struct Http {

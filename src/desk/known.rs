@@ -64,7 +64,7 @@ pub fn as_known(store: &Store, job: &Job, day: Option<BusinessDay>, on: Business
                 .push(format!("{name}: the bytes frozen on the night of {}", night.day));
             answer.files.push(file.clone());
         } else if let Some(bytes) = only_day(&file.bytes, wanted)?
-            && !file.name.ends_with("_summary.csv")
+            && !is(&file.name, "summary")
         {
             // The summary is about a night, not about the days of its rows.
             answer.says.push(format!(
@@ -74,7 +74,7 @@ pub fn as_known(store: &Store, job: &Job, day: Option<BusinessDay>, on: Business
             answer.files.push(Produced { name, bytes });
         }
     }
-    let has_discrepancies = frozen.iter().any(|file| file.name.ends_with("_discrepancies.csv"));
+    let has_discrepancies = frozen.iter().any(|file| is(&file.name, "discrepancies"));
     if !has_discrepancies {
         answer.says.push(format!(
             "discrepancies_from_events: no file was frozen on the night of {}; kind and state are those of then by their events, \
@@ -95,6 +95,13 @@ pub fn as_known(store: &Store, job: &Job, day: Option<BusinessDay>, on: Business
         .files
         .push(made(store, job, "transactions", sql, wanted, &night)?);
     Ok(answer)
+}
+
+/// Whether a file is this report, in whatever locale: `…_summary.csv`, `…_summary.de.csv`.
+fn is(name: &str, report: &str) -> bool {
+    let stem = name.strip_suffix(".csv").unwrap_or_default();
+    let stem = stem.rsplit_once('.').map_or(stem, |(stem, _locale)| stem);
+    stem.strip_suffix(report).is_some_and(|stem| stem.ends_with('_'))
 }
 
 fn last_night(store: &Store, job: &str, on: BusinessDay) -> Result<Night, Failure> {
@@ -181,6 +188,14 @@ fn only_day(bytes: &[u8], day: BusinessDay) -> Result<Option<Vec<u8>>, Failure> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_is_known_by_its_name_in_every_locale() {
+        for name in ["2026-03-02_shop_summary.csv", "2026-03-02_shop_summary.de.csv"] {
+            assert!(is(name, "summary") && !is(name, "discrepancies"), "{name}");
+        }
+        assert!(!is("2026-03-02_shop.xlsx", "summary") && !is("2026-03-02_my_summary_statement.csv", "summary"));
+    }
 
     #[test]
     fn the_rows_of_a_day_keep_their_bytes() {

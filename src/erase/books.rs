@@ -173,7 +173,15 @@ fn refuse(error: rusqlite::Error, table: &str) -> Failure {
     )
 }
 
-/// The id of a discrepancy follows from its identity: where that was masked, the id follows, in its events and files too.
+/// Everything that names a discrepancy by its id.
+const FOLLOWS: [&str; 3] = [
+    "UPDATE discrepancy_events SET discrepancy_id = ?2 WHERE discrepancy_id = ?1",
+    "UPDATE decisions SET discrepancy_id = ?2 WHERE discrepancy_id = ?1",
+    "UPDATE refused_decisions SET discrepancy_id = ?2 WHERE discrepancy_id = ?1",
+];
+
+/// The id of a discrepancy follows from its identity: where that was masked, the id follows, in its events, in what people
+/// decided about it, and in files.
 fn discrepancies(tx: &Connection, found: &mut Found) -> Result<(), Failure> {
     let mut statement =
         tx.prepare("SELECT discrepancy_id, job, identity FROM discrepancies WHERE instr(identity, 'erased-') > 0")?;
@@ -188,10 +196,9 @@ fn discrepancies(tx: &Connection, found: &mut Found) -> Result<(), Failure> {
                 [&id, &own],
             )
             .map_err(|error| refuse(error, "discrepancies"))?;
-            tx.execute(
-                "UPDATE discrepancy_events SET discrepancy_id = ?2 WHERE discrepancy_id = ?1",
-                [&id, &own],
-            )?;
+            for follow in FOLLOWS {
+                tx.execute(follow, [&id, &own])?;
+            }
             found.pairs.and(&id, &own);
         }
     }
@@ -352,7 +359,7 @@ fn files(tx: &Connection, found: &mut Found) -> Result<(), Failure> {
     for id in ids {
         let frame: Vec<u8> = tx.query_row("SELECT bytes FROM files WHERE rowid = ?1", [id], |row| row.get(0))?;
         let bytes = decompress(&frame)?;
-        if let std::borrow::Cow::Owned(masked) = found.pairs.apply(&bytes) {
+        if let Some(masked) = found.pairs.apply_to_file(&bytes)? {
             let sql = "UPDATE files SET bytes = ?2, sha256 = ?3 WHERE rowid = ?1";
             tx.execute(sql, params![id, compress(&masked)?, sha256(&masked)])?;
             note(found, "files", 1);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{Cursor, Read, Write};
 
 use base64::Engine;
-use mail_parser::{MessageParser, MimeHeaders, PartType};
+use mail_parser::{MessageParser, PartType};
 
 use crate::failure::{Class, Failure};
 
@@ -13,7 +13,8 @@ use crate::failure::{Class, Failure};
 pub struct Pairs(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Pairs {
-    /// A text in all its forms: as it is, in a quoted CSV cell, in HTML, in JSON, in a URL.
+    /// A text in all its forms: as it is, in a quoted CSV cell, in HTML, in a workbook, in JSON, in a URL, in the one-byte
+    /// letters that an office program may have saved a returned sheet with.
     pub fn of(subject: &str, token: &str) -> Self {
         let mut html = String::new();
         for c in subject.chars() {
@@ -28,12 +29,16 @@ impl Pairs {
                 c => html.push(c),
             }
         }
+        // As workbooks write the text of a cell.
+        let xml = subject.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let json = json_form(subject);
         let url = crate::providers::encode(subject);
         let forms = [
             subject.to_owned(),
             subject.replace('"', "\"\""),
             html,
+            xml.replace('"', "&quot;"),
+            xml,
             json,
             url.replace("%20", "+"),
             url,
@@ -41,6 +46,10 @@ impl Pairs {
         let mut pairs = Self::default();
         for form in forms {
             pairs.and(&form, token);
+        }
+        let latin: Option<Vec<u8>> = subject.chars().map(|c| u8::try_from(c).ok()).collect();
+        if let Some(latin) = latin.filter(|latin| latin.len() < subject.len()) {
+            pairs.0.push((latin, token.into()));
         }
         pairs
     }
@@ -72,7 +81,18 @@ impl Pairs {
         out
     }
 
-    /// A mail with everything replaced, in its encoded parts and in zip files too; None: it holds nothing.
+    /// A file with everything replaced, in the parts of a workbook or a zip too; None: it holds nothing.
+    ///
+    /// # Errors
+    /// INTERNAL for a zip that cannot be written.
+    pub fn apply_to_file(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+        match bytes.starts_with(ZIP) {
+            true => self.apply_to_zip(bytes),
+            false => Ok(owned(self.apply(bytes))),
+        }
+    }
+
+    /// A mail with everything replaced, in its encoded parts, in workbooks and in zip files too; None: it holds nothing.
     ///
     /// # Errors
     /// INTERNAL for a zip that cannot be written.
@@ -92,13 +112,7 @@ impl Pairs {
                 PartType::Binary(bytes) | PartType::InlineBinary(bytes) => bytes,
                 PartType::Message(_) | PartType::Multipart(_) => continue,
             };
-            let zip = part.attachment_name().is_some_and(|name| name.ends_with(".zip"));
-            let masked = if zip {
-                self.apply_to_zip(content)?
-            } else {
-                owned(self.apply(content))
-            };
-            if let Some(masked) = masked {
+            if let Some(masked) = self.apply_to_file(content)? {
                 let [header, body, end] = [part.offset_header, part.offset_body, part.offset_end].map(|at| at as usize);
                 replace_part(&mut out, header, body, end, &masked);
                 changed = true;
@@ -110,35 +124,52 @@ impl Pairs {
         Ok(changed.then_some(out))
     }
 
+    /// A zip with everything replaced; one that cannot be unpacked is looked through as it lies.
     fn apply_to_zip(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         let broken = |_| {
             Failure::new(
                 Class::Internal,
-                "a zip in a mail could not be written anew; nothing was erased",
+                "a zip or workbook could not be written anew; run the same command again",
             )
         };
-        let Ok(mut archive) = zip::ZipArchive::new(Cursor::new(bytes)) else {
-            return Ok(None);
+        let Some(parts) = unpacked(bytes) else {
+            return Ok(owned(self.apply(bytes)));
         };
         let options = zip::write::SimpleFileOptions::default()
             .compression_method(zip::CompressionMethod::Deflated)
             .last_modified_time(zip::DateTime::default())
             .unix_permissions(0o640);
         let (mut writer, mut changed) = (zip::ZipWriter::new(Cursor::new(Vec::new())), false);
-        for at in 0..archive.len() {
-            let mut file = archive.by_index(at).map_err(broken)?;
-            let mut content = Vec::new();
-            file.read_to_end(&mut content).map_err(|error| broken(error.into()))?;
-            let masked = self.apply(&content);
-            changed |= matches!(masked, Cow::Owned(_));
-            let name = file.name().map_err(broken)?.into_owned();
-            drop(file);
+        for (name, content) in parts {
+            let masked = self.apply_to_file(&content)?;
+            changed |= masked.is_some();
             writer.start_file(name, options).map_err(broken)?;
-            writer.write_all(&masked).map_err(|error| broken(error.into()))?;
+            writer
+                .write_all(masked.as_ref().unwrap_or(&content))
+                .map_err(|error| broken(error.into()))?;
         }
         let whole = writer.finish().map_err(broken)?.into_inner();
         Ok(changed.then_some(whole))
     }
+}
+
+/// What a zip and a workbook begin with.
+const ZIP: &[u8] = b"PK\x03\x04";
+
+/// Name and content of each part of a zip; None where it is none, or damaged.
+fn unpacked(bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).ok()?;
+    let mut parts = Vec::new();
+    for at in 0..archive.len() {
+        let mut file = archive.by_index(at).ok()?;
+        if file.is_dir() {
+            continue;
+        }
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).ok()?;
+        parts.push((file.name().ok()?.into_owned(), content));
+    }
+    Some(parts)
 }
 
 /// A text as it stands between the quotes of a JSON string.

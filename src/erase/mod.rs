@@ -216,9 +216,10 @@ fn make_key(path: &Path, dry_run: bool) -> Result<Vec<u8>, Failure> {
     Ok(key)
 }
 
-/// Folders whose files this program wrote.
+/// Folders whose files this program wrote or put away: reports, mails, returned sheets with their receipts.
 fn folders(settings: &Settings) -> Vec<PathBuf> {
     let mut folders = vec![settings.out.clone()];
+    folders.extend(settings.desk.inbox.clone());
     if let Some(Transport::Folder(folder)) = settings.mail.as_ref().map(|mail| &mail.transport) {
         folders.push(folder.clone());
     }
@@ -252,10 +253,7 @@ fn walk(folder: &Path, pairs: &Pairs, dry_run: bool, written: &mut Vec<PathBuf>)
             let bytes = fs::read(&path).map_err(|error| failed(&path, &error))?;
             let masked = match path.extension().is_some_and(|kind| kind == "eml") {
                 true => pairs.apply_to_mail(&bytes)?,
-                false => match pairs.apply(&bytes) {
-                    std::borrow::Cow::Owned(masked) => Some(masked),
-                    std::borrow::Cow::Borrowed(_) => None,
-                },
+                false => pairs.apply_to_file(&bytes)?,
             };
             if let Some(masked) = masked {
                 if !dry_run {

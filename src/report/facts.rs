@@ -4,7 +4,7 @@
 //! Everything here is a function of the database and the [`Night`]; there is no wall clock and nothing that counts
 //! requests, so that the same night told again reads the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -92,6 +92,12 @@ pub struct Item {
     pub suggested_action: String,
     /// Where it was seen: all that a gap or an unreadable row has.
     pub evidence: Option<String>,
+    /// What a person decided and what holds, who looks after it, and why.
+    pub decision: Option<String>,
+    pub owner: Option<String>,
+    pub note: Option<String>,
+    /// A decision stopped holding on this business day: the values changed.
+    pub expired: bool,
 }
 
 /// The rows of one status: the first [`HELD`] of them, and how many there are.
@@ -202,7 +208,11 @@ pub fn read(conn: &Connection, night: &Night) -> Result<Facts, Failure> {
         counts,
         lines,
         groups,
-        pending: pending(conn, &night.job)?,
+        // Where nothing was compared, nothing is pending: what stands in the books is of an earlier night.
+        pending: match counts.pending {
+            0 => Vec::new(),
+            _ => pending(conn, &night.job)?,
+        },
         coverage: coverage(conn, &night.job)?,
         trend: trend(conn, &night.job, &day, counts)?,
         last_good: last_good(conn, night, &day)?,
@@ -225,6 +235,7 @@ fn groups(conn: &Connection, night: &Night, tally: &mut Tally) -> Result<BTreeMa
         run_id: night.run_id,
     };
     let mut statement = definition::bound(conn, name, sql, parameters)?;
+    let expired = expired(conn, &day)?;
     let mut rows = statement.raw_query();
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     while let Some(row) = rows.next()? {
@@ -239,10 +250,20 @@ fn groups(conn: &Connection, night: &Night, tally: &mut Tally) -> Result<BTreeMa
             None => drop(group.kinds.insert(kind.to_owned(), 1)),
         }
         if group.items.len() < HELD {
-            group.items.push(item(row)?);
+            let mut item = item(row)?;
+            item.expired = expired.contains(&item.discrepancy_id);
+            group.items.push(item);
         }
     }
     Ok(groups)
+}
+
+/// Discrepancies of all jobs about which a decision stopped holding on a day.
+fn expired(conn: &Connection, day: &str) -> Result<BTreeSet<String>, Failure> {
+    let sql = "SELECT discrepancy_id FROM discrepancy_events WHERE business_day = ?1 AND event = 'decision_expired'";
+    let mut statement = conn.prepare_cached(sql)?;
+    let ids = statement.query_map([day], |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
 }
 
 /// Which of the four ages of [`Group::ages`] a number of days is.
@@ -276,6 +297,10 @@ fn item(row: &Row<'_>) -> Result<Item, rusqlite::Error> {
         likely_cause: row.get("likely_cause")?,
         suggested_action: row.get("suggested_action")?,
         evidence: row.get("evidence")?,
+        decision: row.get("decision")?,
+        owner: row.get("owner")?,
+        note: row.get("note")?,
+        expired: false,
     })
 }
 

@@ -1,5 +1,5 @@
 //! `out/index.html`: all nights as a calendar with their verdicts, and every job's last nights side by side. Made of the
-//! runs in the books alone; each day leads to its page.
+//! runs in the books alone; each day leads to its page, as long as there is one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,6 +28,8 @@ struct Night {
     new: i64,
     open: i64,
     resolved: i64,
+    /// Whether the day still has its page: old ones are pruned.
+    page: bool,
 }
 
 /// One day of the calendar.
@@ -42,6 +44,7 @@ struct Day {
     new: i64,
     open: i64,
     jobs: usize,
+    page: bool,
 }
 
 /// One job of the strips: its name and its last nights, None where no run is recorded.
@@ -61,7 +64,11 @@ type Nights = BTreeMap<BusinessDay, Vec<Night>>;
 /// # Errors
 /// LOCAL-IO for database and disk, INTERNAL when the template fails.
 pub fn write_nights(store: &Store, out: &Path) -> Result<PathBuf, Failure> {
-    let nights = nights(store)?;
+    let mut nights = nights(store)?;
+    for (day, jobs) in &mut nights {
+        let page = out.join(day.to_string()).join("index.html").exists();
+        jobs.iter_mut().for_each(|night| night.page = page);
+    }
     let html = index::page("nights.html", include_str!("nights.html"), shown(&nights))?;
     files::put(out, &[], "index.html", html.as_bytes())
 }
@@ -88,6 +95,7 @@ fn nights(store: &Store) -> Result<Nights, Failure> {
                 new: row.get(3)?,
                 open: row.get(4)?,
                 resolved: row.get(5)?,
+                page: false,
             });
         }
         Ok(nights)
@@ -155,6 +163,7 @@ fn cell(nights: &Nights, day: BusinessDay, first: BusinessDay, last: BusinessDay
         new: sum(|n| n.new),
         open: sum(|n| n.open),
         jobs: jobs.len(),
+        page: jobs.iter().any(|night| night.page),
     }
 }
 

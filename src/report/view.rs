@@ -146,6 +146,8 @@ pub struct RowView {
     pub what_differs: String,
     pub cause: String,
     pub action: String,
+    /// What a person decided, who looks after it, why; that a decision expired. Empty where nobody said anything.
+    pub decided: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -456,7 +458,26 @@ pub fn row(item: &Item, locale: Locale) -> RowView {
         what_differs: words::shown(&item.what_differs),
         cause: item.likely_cause.clone(),
         action: words::shown(&item.suggested_action),
+        decided: decided(item),
     }
+}
+
+/// What people said about it, in one line.
+fn decided(item: &Item) -> String {
+    let mut said = Vec::new();
+    if item.expired {
+        said.push("the decision about it expired: the values changed since".to_owned());
+    }
+    if let Some(decision) = &item.decision {
+        said.push(format!("decided: {}", words::shown(decision)));
+    }
+    if let Some(owner) = &item.owner {
+        said.push(format!("owner: {}", words::shown(owner)));
+    }
+    if let Some(note) = &item.note {
+        said.push(format!("note: {}", words::shown(note)));
+    }
+    said.join("; ")
 }
 
 fn pending(facts: &Facts, locale: Locale) -> Vec<PendingView> {

@@ -394,6 +394,12 @@ pub fn holds(conn: &Connection, wanted: &str) -> Result<bool, Failure> {
     Ok(conn.prepare(sql)?.exists(params![chain, number])?)
 }
 
+/// Whether a text has the form of a head: `NUMBER:HEX`, or the digits alone.
+pub fn is_head(text: &str) -> bool {
+    let (number, chain) = text.split_once(':').unwrap_or(("0", text));
+    number.parse::<u32>().is_ok() && chain.len() == 64 && chain.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Removes or masks rows on purpose, as one act with its reason: what `change` leaves is sealed anew. What somebody edited
 /// before is not covered up by it: the trail must hold first.
 ///

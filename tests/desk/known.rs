@@ -36,6 +36,25 @@ async fn a_night_is_shown_with_the_bytes_that_were_frozen_then() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_a_night_names_the_decision_that_holds_and_the_one_that_expired() {
+    let shop = Shop::after_a_night("en").await;
+    shop.take("a.csv", &shop.filled(5, b',', &[fill("A-1", "accept", "known")]));
+    shop.night(5).await;
+    let page = |day: &str| std::fs::read_to_string(shop.path(&format!("out/{day}/index.html"))).unwrap();
+    let expired = "The decision about it expired: the values changed since";
+    assert!(page("2026-03-05").contains("Decided: accept; note: known"));
+    assert!(!page("2026-03-05").contains(expired));
+    shop.provider(&[
+        ("A-1", "80.00", 1),
+        ("A-2", "1234.50", 1),
+        ("A-3", "7.00", 1),
+        ("A-4", "9.00", 1),
+    ]);
+    shop.night(6).await;
+    assert!(page("2026-03-06").contains(expired), "{}", page("2026-03-06"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_day_is_shown_as_each_night_knew_it() {
     let shop = two_nights().await;
     let ask = |on: &str| {

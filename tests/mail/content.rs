@@ -22,6 +22,7 @@ async fn the_mail_says_the_verdict_first_and_is_complete_in_plain_text() {
         "USD: 0 new, 1 open (250.00), 0 resolved",
         "amount: 100.00 -> 90.00",
         "-> Book 123456.78 PEN under ORD-1",
+        "    Note: known, ticket 4711",
         "RESOLVED SINCE THE LAST NIGHT (1)",
         "2026-03-05: 2 x \"missing in the books\", PEN 30.00",
         "Oldest reading that is not finished: deposits of 2026-03-04",
