@@ -602,7 +602,7 @@ CREATE INDEX files_by_day ON files (business_day, job);
 CREATE TABLE mails (
   mail_id      INTEGER PRIMARY KEY,           -- order of queueing
   message_id   TEXT    NOT NULL,              -- the same for every attempt
-  job          TEXT    NOT NULL,              -- name of the job file
+  job          TEXT    NOT NULL,              -- name of the job file; of an alert about a unit the unit
   business_day TEXT    NOT NULL,              -- day the mail is about
   recipient    TEXT    NOT NULL,              -- one address
   state        TEXT    NOT NULL CHECK (state IN ('pending', 'sent', 'failed')), -- sent = the mail server took it

@@ -197,6 +197,22 @@ expect 'inside journalctl --no-pager -u reconciled-run.service' 'all were found,
 inside rm -r /run/systemd/system/reconciled-run.service.d /var/lib/reconciled/demo
 inside systemctl daemon-reload
 
+step "a unit that is killed: OnFailure= mails the operators from inside the sandbox"
+inside sed -i 's|^\[alerts\]$|[alerts]\nrecipients = ["operations@example.com"]|' /etc/reconciled/reconciled.toml
+inside mkdir -p /run/systemd/system/reconciled-run.service.d
+inside bash -c 'printf "[Service]\nRestart=no\nExecStart=\nExecStart=/bin/sh -c \"kill -KILL 0\"\n" > /run/systemd/system/reconciled-run.service.d/killed.conf'
+inside systemctl daemon-reload
+inside systemctl start reconciled-run.service && die "a killed unit succeeded"
+for _ in $(seq 50); do
+  inside grep -rqs 'reconciled-run.service failed (signal, status KILL)' /var/lib/reconciled/mail && break
+  sleep 0.2
+done
+inside grep -rl 'reconciled-run.service failed (signal, status KILL)' /var/lib/reconciled/mail \
+  || { inside journalctl --no-pager -u 'reconciled-alert@*' | tail; die "no mail about a killed unit"; }
+inside rm -r /run/systemd/system/reconciled-run.service.d
+inside systemctl daemon-reload
+inside systemctl reset-failed
+
 step "the backup's timer and service"
 inside systemctl start reconciled-backup.service
 expect 'inside find /var/lib/reconciled/backup -name reconciled-?.db -size +0' '/var/lib/reconciled/backup/reconciled-'

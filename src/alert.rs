@@ -13,7 +13,8 @@ use crate::mail::{self, Alert};
 use crate::monitor;
 use crate::run::JobOutcome;
 use crate::schedule::{self, Due};
-use crate::store::Store;
+use crate::store::outbox::NewMail;
+use crate::store::{InstanceLock, Store};
 
 /// How long the outside may take; a run does not wait longer for it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -110,6 +111,69 @@ pub fn late(store: &Store, settings: &Settings, jobs: &[Job], now: Instant) -> R
         queued += mail::queue_alert(store, settings, &alert, now)?;
     }
     Ok(queued)
+}
+
+/// Mails the operators that a unit of systemd failed: through the outbox, and past it where the database cannot be written,
+/// does not exist or is another instance's at this moment. `said` is the sentence; `invocation` names this failure of the
+/// unit. How many mails left.
+///
+/// # Errors
+/// What kept a mail from leaving; one that stands in the outbox is sent by the next run.
+pub async fn unit_failed(
+    settings: &Settings,
+    unit: &str,
+    invocation: &str,
+    said: &str,
+    now: Instant,
+) -> Result<usize, Failure> {
+    let text = format!(
+        "{said}\r\n\r\nIt may have ended before it could tell you itself: nobody need have looked at the night.\r\n\r\n\
+         systemd calls for this mail at most twice an hour for one unit. A job that failed has a mail of its own.\r\n"
+    );
+    let mails = mail::unit_alert(settings, unit, invocation, &text, now)?;
+    let Some(mail) = settings.mail.as_ref().filter(|_| !mails.is_empty()) else {
+        return Ok(0);
+    };
+    let why = match through_outbox(settings, mail, &mails, now).await {
+        Ok(sent) => return Ok(sent),
+        Err(Obstacle::Way(failure)) => return Err(failure),
+        Err(Obstacle::Books(failure)) => failure,
+    };
+    tracing::warn!("the outbox cannot be used ({why}); the alert is sent past it");
+    mail::send_past_outbox(&mails, mail, &settings.http, &settings.folder).await
+}
+
+/// What kept the outbox from sending.
+enum Obstacle {
+    /// The database: the mails can leave without it.
+    Books(Failure),
+    /// The way to the reader: the mails wait in the outbox.
+    Way(Failure),
+}
+
+async fn through_outbox(
+    settings: &Settings,
+    mail: &crate::config::Mail,
+    mails: &[NewMail],
+    now: Instant,
+) -> Result<usize, Obstacle> {
+    if !settings.database.exists() {
+        let what = "there is no database yet";
+        return Err(Obstacle::Books(Failure::new(Class::LocalIo, what)));
+    }
+    let _lock = InstanceLock::take(&settings.database).map_err(Obstacle::Books)?;
+    let store = Store::open(&settings.database).map_err(Obstacle::Books)?;
+    let new = mail::queue_notes(&store, mails, now).map_err(Obstacle::Books)?;
+    let delivery = match mail::deliver(&store, mail, &settings.http, &settings.folder, now).await {
+        Ok(delivery) => delivery,
+        Err(failure) if failure.class == Class::LocalIo => return Err(Obstacle::Books(failure)),
+        Err(failure) => return Err(Obstacle::Way(failure)),
+    };
+    let own = |job: &str| mails.iter().any(|mail| mail.job == job);
+    match delivery.failures.into_iter().find(|failed| own(&failed.job)) {
+        Some(failed) => Err(Obstacle::Way(failed.failure)),
+        None => Ok(new),
+    }
 }
 
 fn late_text(settings: &Settings, due: &Due, since: Option<Instant>) -> String {

@@ -1,7 +1,7 @@
 //! The real program, killed at its writes, stopped, refused the disk: whatever happens, the next undisturbed run ends in
 //! the state of a night in which nothing happened (FAILURES.md 3.2).
 //!
-//! Chosen points by default; `CRASH=all cargo test --test crash` takes every call of every story.
+//! Chosen points by default, every kind of call among them; `CRASH=all cargo test --test crash` takes every call of every story.
 
 #[path = "crash/bench.rs"]
 mod bench;
@@ -65,7 +65,7 @@ const STOPS_WITHIN: Duration = Duration::from_secs(10);
 fn a_backfill_killed_at_any_write_ends_as_if_nothing_had_happened() {
     sweep::play(BACKFILL, |reference| {
         assert_eq!(reference.outcome.books["mails"].len(), JOBS, "one mail per job");
-        sweep::kills(reference)
+        sweep::kills(reference, sweep::KINDS)
     });
 }
 
@@ -82,7 +82,7 @@ fn a_later_night_killed_at_any_write_ends_as_if_nothing_had_happened() {
         has("superseded_versions", "version=1");
         has("discrepancies", "kind=\"vanished\"");
         has("discrepancy_events", "event=\"resolved\"");
-        sweep::kills(reference)
+        sweep::kills(reference, sweep::PLACES)
     });
 }
 
@@ -90,7 +90,7 @@ fn a_later_night_killed_at_any_write_ends_as_if_nothing_had_happened() {
 fn mails_of_a_killed_night_arrive_and_only_a_kill_between_acceptance_and_record_repeats_one() {
     let swept = sweep::play(MAILS, |reference| {
         assert_eq!(reference.outcome.mails.len(), JOBS, "one mail per job");
-        sweep::kills(reference)
+        sweep::kills(reference, sweep::RECORDS)
     });
     assert!(swept.mails_again > 0, "no kill fell between acceptance and record");
     assert!(
@@ -137,12 +137,11 @@ fn the_oracle_sees_a_defect_of_each_kind() {
     );
     let reference = TURNS.take(|| Reference::of(&mut bench));
     let kinds: std::collections::BTreeSet<_> = reference.calls.iter().map(sweep::kind).collect();
-    let covered: std::collections::BTreeSet<_> = sweep::points(&reference.calls)
-        .iter()
-        .filter(|point| point.whole)
-        .map(|point| sweep::kind(&reference.calls[point.at - 1]))
+    let covered: std::collections::BTreeSet<_> = sweep::points(&reference.calls, sweep::KINDS)
+        .into_iter()
+        .map(|at| sweep::kind(&reference.calls[at - 1]))
         .collect();
-    assert_eq!(kinds, covered, "every kind of call is disturbed in every mode");
+    assert_eq!(kinds, covered, "every kind of call is disturbed");
     let night = bench.night();
     let database = night.join("reconciled.db");
     let whole = std::fs::read(&database).unwrap();
@@ -226,10 +225,11 @@ fn a_stopped_run_ends_soon_with_75_and_the_next_one_goes_on() {
     let reference = TURNS.take(|| Reference::of(&mut bench));
     let requests = reference.outcome.requests;
     let mut early = 0;
-    for stop_after in [0, 1, 2, 5, 9, 14, 20, 27, 35, 44, 54]
-        .into_iter()
-        .filter(|at| *at < requests)
-    {
+    let places: &[usize] = match sweep::everything() {
+        true => &[0, 1, 2, 5, 9, 14, 20, 27, 35, 44, 54],
+        false => &[0, 2, 9, 20, 35],
+    };
+    for stop_after in places.iter().copied().filter(|at| *at < requests) {
         TURNS.take(|| {
             bench.reset();
             let mut run = bench.start();
@@ -263,7 +263,7 @@ fn a_stopped_run_ends_soon_with_75_and_the_next_one_goes_on() {
             assert!(wrong.is_empty(), "stopped after {stop_after} requests: {wrong:#?}");
         });
     }
-    assert!(early > 5, "only {early} runs were stopped early");
+    assert!(early * 2 > places.len(), "only {early} runs were stopped early");
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn files(folder: &Path, each: &mut dyn FnMut(&Path)) {
 /// Whether a text stands in the bytes, or in a part of a workbook or a zip.
 fn holds(bytes: &[u8], text: &str) -> bool {
     let Ok(mut archive) = zip::ZipArchive::new(std::io::Cursor::new(bytes)) else {
-        return bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        return memchr::memmem::find(bytes, text.as_bytes()).is_some();
     };
     (0..archive.len()).any(|at| {
         let mut part = Vec::new();

@@ -347,3 +347,105 @@ fn every_problem_of_the_settings_for_operators_is_named_with_its_line() {
         "{said}"
     );
 }
+
+fn alert(house: &House, invocation: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_reconciled"))
+        .arg("--config")
+        .arg(house.path().join("reconciled.toml"))
+        .args(["alert", "reconciled-run@bank.service"])
+        .env("MONITOR_SERVICE_RESULT", "oom-kill")
+        .env("MONITOR_EXIT_STATUS", "KILL")
+        .env("MONITOR_INVOCATION_ID", invocation)
+        .output()
+        .unwrap()
+}
+
+/// The mails of the folder about a unit.
+fn unit_mails(house: &House) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(house.path().join("mail")) else {
+        return Vec::new();
+    };
+    let mails = entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    mails
+        .filter(|mail| mail.contains("Subject: [reconciled] FAILED"))
+        .filter(|mail| mail.contains("oom-kill"))
+        .collect()
+}
+
+#[test]
+fn operators_are_mailed_once_about_each_failure_of_a_unit_even_where_a_job_does_not_hold() {
+    let house = House::new();
+    assert_eq!(house.run(&["run"]).status.code(), Some(0));
+    house.write("jobs/bank.toml", "what is this\n");
+    for (invocation, mails) in [("a1", 1), ("a1", 1), ("b2", 2)] {
+        let said = alert(&house, invocation);
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        assert_eq!(unit_mails(&house).len(), mails, "{invocation}");
+    }
+    let mail = &unit_mails(&house)[0];
+    assert!(mail.contains("To: ops@example.com"), "{mail}");
+    assert!(
+        mail.contains("reconciled-run@bank.service failed (oom-kill, status KILL)"),
+        "{mail}"
+    );
+    let books = rusqlite::Connection::open(house.path().join("reconciled.db")).unwrap();
+    let sent: i64 = books
+        .query_row(
+            "SELECT count(*) FROM mails WHERE job = 'reconciled-run-bank.service' AND state = 'sent'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(sent, 2, "they went through the outbox");
+}
+
+#[test]
+fn a_failed_unit_is_mailed_past_an_outbox_that_is_broken_busy_or_not_there_and_nothing_is_mended_or_made() {
+    let database = |house: &House| house.path().join("reconciled.db");
+    let past = |house: &House, why: &str| {
+        let said = alert(house, "a1");
+        let text = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.status.success(), "{why}: {text}");
+        assert!(
+            text.contains("the alert is sent past it") && text.contains(why),
+            "{why}: {text}"
+        );
+        assert_eq!(unit_mails(house).len(), 1, "{why}: {text}");
+    };
+    let house = House::new();
+    past(&house, "there is no database yet");
+    assert!(!database(&house).exists());
+
+    let house = House::new();
+    std::fs::write(database(&house), "no database at all, but somebody's text".repeat(200)).unwrap();
+    past(&house, "reconciled.db");
+    assert!(
+        std::fs::read_to_string(database(&house))
+            .unwrap()
+            .starts_with("no database at all")
+    );
+
+    let house = House::new();
+    assert_eq!(house.run(&["run"]).status.code(), Some(0));
+    let _other = reconciled::store::InstanceLock::take(&database(&house)).unwrap();
+    past(&house, "another instance runs");
+}
+
+#[test]
+fn an_alert_without_settings_that_hold_or_a_reader_says_its_sentence_all_the_same() {
+    let house = House::new();
+    house.write(
+        "reconciled.toml",
+        "[mail]\ntransport = \"folder\"\nfrom = \"R <r@example.com>\"\n",
+    );
+    let said = alert(&house, "a1");
+    assert!(said.status.success() && unit_mails(&house).is_empty());
+    house.write("reconciled.toml", "[mail\n");
+    let said = alert(&house, "a1");
+    assert_eq!(said.status.code(), Some(78));
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(
+        text.contains("reconciled-run@bank.service failed (oom-kill, status KILL)"),
+        "{text}"
+    );
+}

@@ -1,30 +1,40 @@
 //! `alert`: what systemd calls when a unit failed (`OnFailure=reconciled-alert@%n.service`). It tells what the failed process could not
 //! tell itself: killed for memory, killed by the watchdog, never started for want of a credential.
 
-use reconciled::alert;
 use reconciled::failure::{Class, Failure};
+use reconciled::{alert, config};
 
 use super::args::Args;
-use super::{load, tell};
+use super::desk::now;
+use super::{complain, tell};
 
-/// One sentence on stderr, which the unit's `SyslogLevel=` makes critical, and the heartbeat's `/fail`. Settings that do not
-/// hold may be why the unit failed: then the sentence is all there is.
+/// One sentence on stderr, which the unit's `SyslogLevel=` makes critical; the heartbeat's `/fail`; a mail to the operators.
+/// Each is tried whatever became of the others. A job that does not hold may be why the unit failed, therefore only the
+/// settings file is read; where that does not hold either, the sentence is all there is.
 pub async fn alert(args: &Args, unit: &str) -> Result<u8, Failure> {
-    tell(&sentence(unit, &|name| std::env::var(name).ok()));
-    let (settings, _) = load(args)?;
-    alert::heartbeat(&settings.alerts, &settings.folder, false)
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let sentence = sentence(unit, &variable);
+    tell(&sentence);
+    let settings = config::load_settings(args.config.as_deref()).map_err(|problems| complain(&problems))?;
+    let beat = alert::heartbeat(&settings.alerts, &settings.folder, false)
         .await
-        .map(|()| 0)
-        .map_err(|why| Failure::new(Class::ProviderDown, why))
+        .map_err(|why| Failure::new(Class::ProviderDown, why));
+    let now = now();
+    // Without systemd's number for this failure the moment has to do.
+    let invocation = variable("MONITOR_INVOCATION_ID").unwrap_or_else(|| reconciled::day::format_instant(now));
+    let said = sentence.trim_start_matches("reconciled: ");
+    let mailed = alert::unit_failed(&settings, &plain(unit), &invocation, said, now)
+        .await
+        .map_err(|failure| Failure::new(failure.class, format!("the operators' mail: {failure}")));
+    if let (Err(failure), Err(_)) = (&beat, &mailed) {
+        tell(&format!("reconciled: {failure}"));
+    }
+    mailed.and(beat).map(|()| 0)
 }
 
 /// `variable`: what systemd says about the failed unit in the environment of this one.
 fn sentence(unit: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
-    let said = |name: &str| {
-        variable(name)
-            .filter(|value| !value.is_empty())
-            .map(|value| plain(&value))
-    };
+    let said = |name: &str| variable(name).map(|value| plain(&value));
     let why = match (said("MONITOR_SERVICE_RESULT"), said("MONITOR_EXIT_STATUS")) {
         (Some(result), Some(status)) => format!(" ({result}, status {status})"),
         (Some(result), None) => format!(" ({result})"),

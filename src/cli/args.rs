@@ -140,7 +140,7 @@ pub enum Command {
     },
     /// Write a commented configuration for chosen providers and say what comes next; overwrites nothing
     Init(InitArgs),
-    /// Tell operators that a unit failed: journal and heartbeat (called by systemd's OnFailure=)
+    /// Tell operators that a unit failed: journal, heartbeat, mail (called by systemd's OnFailure=)
     Alert {
         /// Name of the unit that failed
         unit: String,

@@ -13,7 +13,7 @@ use super::args::Args;
 use super::{choose, database, load, say};
 
 /// The wall clock to the millisecond, as the books keep it.
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     let now = Utc::now();
     chrono::DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now)
 }

@@ -59,6 +59,18 @@ pub fn load_for(config: Option<&Path>, mail_wanted: bool) -> Result<(Settings, V
     }
 }
 
+/// The settings alone: a job that does not hold must not keep an alert from being sent.
+///
+/// # Errors
+/// Every problem of the settings file.
+pub fn load_settings(config: Option<&Path>) -> Result<Settings, Vec<Problem>> {
+    let (settings, problems) = settings::load_partly(&find(config)?);
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(settings),
+        _ => Err(problems),
+    }
+}
+
 /// The settings file to read.
 fn find(config: Option<&Path>) -> Result<PathBuf, Vec<Problem>> {
     if let Some(named) = config {

@@ -347,13 +347,13 @@ fn waiting(store: &Store) -> Result<u64, Failure> {
 
 /// `<business day>_<job>_<digest of the mail>.eml`: the same mail always has the same name, another mail about the same day
 /// another one.
-fn file_name(due: &DueMail) -> String {
+pub(super) fn file_name(due: &DueMail) -> String {
     let digest = compose::digest(&[&due.message_id, &due.recipient], 12);
     format!("{}_{}_{digest}.eml", due.business_day, due.job)
 }
 
 /// Settings and secrets -> where to connect.
-fn server(mail: &Mail, http: &Http, folder: &Path) -> Result<Server, Failure> {
+pub(super) fn server(mail: &Mail, http: &Http, folder: &Path) -> Result<Server, Failure> {
     let Transport::Smtp {
         host,
         port,

@@ -26,7 +26,7 @@ mod deliver;
 mod picture;
 mod smtp;
 
-pub use alert::{Alert, queue_alert};
+pub use alert::{Alert, queue_alert, queue_notes, send_past_outbox, unit_alert};
 pub use deliver::{Delivery, Undelivered, check_online, deliver};
 
 use compose::{Envelope, Ids};

@@ -211,13 +211,23 @@ fn create(path: &Path) -> Result<(), Failure> {
     keep_a_log(&connection)?;
     connection.execute_batch(&format!("BEGIN IMMEDIATE; {} COMMIT;", schema::SCHEMA))?;
     connection.close().map_err(|(_, error)| Failure::from(error))?;
-    for suffix in ["-wal", "-shm"] {
+    for suffix in ["-wal", "-shm", "-journal"] {
         // SQLite does not say when it could not remove them.
         match fs::remove_file(beside(file.path(), suffix)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(unreachable(file.path(), &error)),
             _ => {}
         }
     }
+    // Nor does it when a disk that failed made it take the change to the log back: such a file would be refused for ever.
+    look_at(file.path(), file.as_file(), true).map_err(|_| {
+        Failure::new(
+            Class::LocalIo,
+            format!(
+                "the disk failed while {} was made; nothing of it was kept, check the disk and run again",
+                path.display()
+            ),
+        )
+    })?;
     publish_file(file.path())?;
     match file.persist_noclobber(path) {
         Ok(_) => sync_folder(path),

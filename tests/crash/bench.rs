@@ -207,12 +207,17 @@ impl Bench {
         }
     }
 
-    /// What is wrong with the database in itself, and with the proofs the program offers.
+    /// What is wrong with the database in itself.
+    pub fn unsound(&self) -> Vec<String> {
+        let databases = ["reconciled.db", "reconciled-latest.db"].into_iter();
+        databases
+            .flat_map(|name| oracle::unhealthy(&self.night().join(name)))
+            .collect()
+    }
+
+    /// [`Bench::unsound`], and with the proofs the program offers.
     pub fn unhealthy(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        for database in ["reconciled.db", "reconciled-latest.db"] {
-            wrong.extend(oracle::unhealthy(&self.night().join(database)));
-        }
+        let mut wrong = self.unsound();
         // It replays every page, too.
         wrong.extend(self.refuted("verify"));
         wrong

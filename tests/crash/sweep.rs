@@ -1,6 +1,6 @@
 //! Disturbs a night at many places, lets the next run go undisturbed, and asks the oracle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
@@ -8,11 +8,42 @@ use super::bench::{Bench, Outcome, Post, Story};
 use super::oracle;
 use super::witness::{Call, Harm, Mode};
 
-/// Besides one call of every kind, unless `CRASH=all`: turns from one kind of file to another, calls of the night's end, and
-/// calls spread over the night.
-const TURNS_TAKEN: usize = 5;
-const ENDS_TAKEN: usize = 3;
-const SPREAD_TAKEN: usize = 6;
+/// What of a night is disturbed, unless `CRASH=all`: calls of these sorts, each in one mode, in turn.
+#[derive(Clone, Copy)]
+pub struct Sample {
+    /// One call of every kind on every kind of file.
+    pub kinds: bool,
+    /// Turns from one kind of file to another.
+    pub turns: usize,
+    /// Calls of the night's last tenth.
+    pub ends: usize,
+    /// Calls spread over the night.
+    pub spread: usize,
+}
+
+/// Every kind of call, and little more.
+pub const KINDS: Sample = Sample {
+    kinds: true,
+    turns: 2,
+    ends: 1,
+    spread: 2,
+};
+/// Places of a night whose kinds of calls [`KINDS`] covers already.
+pub const PLACES: Sample = Sample {
+    kinds: false,
+    turns: 2,
+    ends: 2,
+    spread: 3,
+};
+/// A night of mails: most of its calls record one.
+pub const RECORDS: Sample = Sample {
+    kinds: false,
+    turns: 2,
+    ends: 4,
+    spread: 6,
+};
+/// The archive is proved after one in so many histories; the books are compared after each.
+const PROVED: usize = 3;
 /// One in so many points begins a chain of kills.
 const CHAINED: usize = 8;
 /// Requests a crash may cost: a login at six accounts and a logout, and the pages under way in seven lanes.
@@ -113,7 +144,8 @@ pub struct Swept {
     pub mails_again: usize,
 }
 
-/// Plays every history on two benches side by side and panics with what diverged.
+/// Plays every history and panics with what diverged; with `CRASH=all` on two benches side by side, else stories run side by
+/// side anyway and another bench would cost more than it saves.
 pub fn play(story: Story, histories: impl Fn(&Reference) -> Vec<History>) -> Swept {
     let begun = std::time::Instant::now();
     let prepared = || {
@@ -121,9 +153,10 @@ pub fn play(story: Story, histories: impl Fn(&Reference) -> Vec<History>) -> Swe
         let reference = Reference::of(&mut bench);
         (bench, reference)
     };
-    let benches = std::thread::scope(|scope| {
-        let other = scope.spawn(|| TURNS.take(prepared));
-        [TURNS.take(prepared), other.join().unwrap()]
+    let benches: Vec<_> = std::thread::scope(|scope| {
+        let many = if everything() { 2 } else { 1 };
+        let begun: Vec<_> = (0..many).map(|_| scope.spawn(|| TURNS.take(prepared))).collect();
+        begun.into_iter().map(|one| one.join().unwrap()).collect()
     });
     let histories = histories(&benches[0].1);
     let (next, told) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
@@ -134,7 +167,8 @@ pub fn play(story: Story, histories: impl Fn(&Reference) -> Vec<History>) -> Swe
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(history) = histories.get(at) else { break };
-                    let one = TURNS.take(|| tell(&mut bench, &reference, history));
+                    let proved = everything() || at % PROVED == 0;
+                    let one = TURNS.take(|| tell(&mut bench, &reference, history, proved));
                     told.lock().unwrap().insert(at, one);
                 }
             });
@@ -189,7 +223,7 @@ impl std::fmt::Display for Told {
     }
 }
 
-fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
+fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm], proved: bool) -> Told {
     bench.reset();
     let mut told = Told {
         history: history.to_vec(),
@@ -258,7 +292,8 @@ fn tell(bench: &mut Bench, reference: &Reference, history: &[Harm]) -> Told {
         told.wrong.extend(wrong);
         told.mails_again = again;
     }
-    told.wrong.extend(bench.unhealthy());
+    told.wrong
+        .extend(if proved { bench.unhealthy() } else { bench.unsound() });
     if everything() {
         told.wrong.extend(bench.refuted("replay"));
     }
@@ -313,20 +348,19 @@ fn other_mails(wanted: &Outcome, found: &Outcome, crashes: usize) -> (Vec<String
     (wrong, again)
 }
 
-/// Kills at chosen calls, and chains of them. With `CRASH=all` at every call in each mode; else in each mode at one call of
-/// every kind, and at the other chosen calls in one mode each, in turn.
-pub fn kills(reference: &Reference) -> Vec<History> {
-    let points = points(&reference.calls);
+/// Kills at chosen calls, and chains of them: with `CRASH=all` at every call in each mode, else at those of the sample in one
+/// mode each, in turn.
+pub fn kills(reference: &Reference, sample: Sample) -> Vec<History> {
+    let points = points(&reference.calls, sample);
     let mut histories: Vec<History> = Vec::new();
-    for (nth, point) in points.iter().enumerate() {
-        let at = point.at;
+    for (nth, at) in points.iter().copied().enumerate() {
         let writes = reference.calls[at - 1].operation.contains("write");
         let modes = if writes {
             &[Mode::Before, Mode::Torn, Mode::After][..]
         } else {
             &[Mode::Before, Mode::After]
         };
-        let modes = if point.whole {
+        let modes = if everything() {
             modes
         } else {
             std::slice::from_ref(&modes[nth % modes.len()])
@@ -334,12 +368,9 @@ pub fn kills(reference: &Reference) -> Vec<History> {
         histories.extend(modes.iter().map(|mode| vec![Harm::Kill { at, mode: *mode }]));
     }
     // Killed again while the next run makes up for it, once or twice.
-    for (nth, point) in points.iter().enumerate().filter(|(nth, _)| nth % CHAINED == 1) {
-        let left = reference.calls.len().saturating_sub(point.at).max(8);
-        let mut chain = vec![Harm::Kill {
-            at: point.at,
-            mode: Mode::Torn,
-        }];
+    for (nth, at) in points.iter().copied().enumerate().filter(|(nth, _)| nth % CHAINED == 1) {
+        let left = reference.calls.len().saturating_sub(at).max(8);
+        let mut chain = vec![Harm::Kill { at, mode: Mode::Torn }];
         // The next run makes some calls before it goes on where the killed one stopped.
         chain.push(Harm::Kill {
             at: 8 + left * (nth % 7) / 8,
@@ -359,7 +390,7 @@ pub fn kills(reference: &Reference) -> Vec<History> {
 /// Kills before, among and after the calls on files of a name.
 pub fn kills_near(reference: &Reference, name: &str) -> Vec<History> {
     /// Kills around the place; more of them among the calls themselves tell nothing new.
-    const KILLS: usize = 12;
+    const KILLS: usize = 5;
     let at = |call: &Call| call.path.contains(name);
     let first = reference.calls.iter().position(at).expect("the night makes such calls");
     let last = reference
@@ -383,11 +414,11 @@ pub fn kills_near(reference: &Reference, name: &str) -> Vec<History> {
 pub fn failures(reference: &Reference) -> Vec<History> {
     const EIO: i32 = 5;
     const ENOSPC: i32 = 28;
-    let points = points(&reference.calls);
-    let harm = |(nth, point): (usize, &Point)| {
+    let points = points(&reference.calls, KINDS);
+    let harm = |(nth, at): (usize, &usize)| {
         let errno = if nth % 2 == 0 { ENOSPC } else { EIO };
         vec![Harm::Fail {
-            at: point.at,
+            at: *at,
             errno,
             sticky: nth / 2 % 2 == 0,
         }]
@@ -400,31 +431,24 @@ pub fn everything() -> bool {
     std::env::var("CRASH").is_ok_and(|what| what == "all")
 }
 
-/// A call to be disturbed.
-pub struct Point {
-    /// Number of the call, from 1.
-    pub at: usize,
-    /// In every mode.
-    pub whole: bool,
-}
-
-/// The last call of every kind on every kind of file; besides, turns from one kind of file to another, the end of the night,
-/// and evenly spread calls. The same calls always give the same points. With `CRASH=all` every call.
-pub fn points(calls: &[Call]) -> Vec<Point> {
+/// Numbers of the calls to be disturbed, from 1; of a kind the last call. The same calls always give the same points. With
+/// `CRASH=all` every call.
+pub fn points(calls: &[Call], sample: Sample) -> Vec<usize> {
     if everything() {
-        return (1..=calls.len()).map(|at| Point { at, whole: true }).collect();
+        return (1..=calls.len()).collect();
     }
     let kinds: Vec<Kind<'_>> = calls.iter().map(kind).collect();
-    let mut chosen: BTreeMap<usize, bool> = BTreeMap::new();
     let turns: Vec<usize> = (1..kinds.len()).filter(|at| kinds[*at].1 != kinds[at - 1].1).collect();
     let end = calls.len() / 10;
-    chosen.extend(spread(turns.len(), TURNS_TAKEN).map(|at| (turns[at - 1] + 1, false)));
-    chosen.extend(spread(end, ENDS_TAKEN).map(|at| (calls.len() + 1 - at, false)));
-    chosen.extend(spread(calls.len(), SPREAD_TAKEN).map(|at| (at, false)));
-    let mut last: BTreeMap<Kind<'_>, usize> = BTreeMap::new();
-    last.extend(kinds.iter().enumerate().map(|(at, kind)| (*kind, at + 1)));
-    chosen.extend(last.into_values().map(|at| (at, true)));
-    chosen.into_iter().map(|(at, whole)| Point { at, whole }).collect()
+    let mut chosen: BTreeSet<usize> = BTreeSet::new();
+    chosen.extend(spread(turns.len(), sample.turns).map(|at| turns[at - 1] + 1));
+    chosen.extend(spread(end, sample.ends).map(|at| calls.len() + 1 - at));
+    chosen.extend(spread(calls.len(), sample.spread));
+    if sample.kinds {
+        let last: BTreeMap<Kind<'_>, usize> = kinds.iter().enumerate().map(|(at, kind)| (*kind, at + 1)).collect();
+        chosen.extend(last.into_values());
+    }
+    chosen.into_iter().collect()
 }
 
 /// Operation and kind of file.

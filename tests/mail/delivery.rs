@@ -305,3 +305,25 @@ async fn the_online_check_says_whether_the_server_can_be_used_and_sends_nothing(
     assert!(failure.message.contains("time-out"), "{}", failure.message);
     assert!(!sink.lines().iter().any(|line| line.starts_with("MAIL")));
 }
+
+#[tokio::test]
+async fn without_a_database_an_alert_about_a_unit_goes_to_the_server_itself_and_a_refusal_is_said() {
+    let (mut office, sink) = office(Script::default().recipient(BEN, Act::Say("550 no such box"))).await;
+    office.settings.database = office.desk.path("nowhere.db");
+    office.settings.alerts.recipients = vec![ANA.to_owned()];
+    let failed = |settings: Settings| async move {
+        reconciled::alert::unit_failed(&settings, "reconciled.service", "a1", "it failed", now()).await
+    };
+    assert_eq!(failed(office.settings.clone()).await, Ok(1));
+    let mails = sink.mails();
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].to, [ANA]);
+    assert!(parse(&mails[0].bytes).body_text(0).unwrap().contains("it failed"));
+    assert!(!office.settings.database.exists());
+
+    office.settings.alerts.recipients = vec![BEN.to_owned(), ANA.to_owned()];
+    let failure = failed(office.settings.clone()).await.unwrap_err();
+    assert_eq!(failure.class, Class::ProviderDown);
+    assert!(failure.message.contains("550"), "{failure}");
+    assert_eq!(sink.mails().len(), 2, "the others are told all the same");
+}
