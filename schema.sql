@@ -298,6 +298,7 @@ CREATE INDEX ledger_by_reference ON ledger_entries (job, direction, reference, a
                                                     fee_minor, account);
 CREATE INDEX ledger_by_provider_id ON ledger_entries (job, provider_id) WHERE provider_id IS NOT NULL;
 CREATE INDEX ledger_by_account ON ledger_entries (job, account) WHERE account IS NOT NULL;
+CREATE INDEX ledger_with_fee ON ledger_entries (job) WHERE fee_minor IS NOT NULL;
 
 -- One row per import of a ledger: what it was, and its newest booking (an older ledger is refused).
 CREATE TABLE ledger_imports (

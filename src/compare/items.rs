@@ -107,7 +107,8 @@ pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger:
     let setup = Setup {
         job,
         ledger,
-        ids: ledger && carries_ids(conn, job)?,
+        ids: ledger && carries(conn, job, "provider_id")?,
+        fees: ledger && carries(conn, job, "fee_minor")?,
         accounts: &accounts,
     };
     let mut merged = cursors::merge(conn, open, &setup)?;
@@ -528,9 +529,10 @@ impl Claims {
     }
 }
 
-fn carries_ids(conn: &Connection, job: &str) -> Result<bool, Failure> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM ledger_entries WHERE job = ?1 AND provider_id IS NOT NULL)";
-    Ok(conn.query_row(sql, [job], |row| row.get(0))?)
+/// Whether some entry has a value in this column; each that is asked about has an index of the entries that do.
+fn carries(conn: &Connection, job: &str, column: &str) -> Result<bool, Failure> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM ledger_entries WHERE job = ?1 AND {column} IS NOT NULL)");
+    Ok(conn.query_row(&sql, [job], |row| row.get(0))?)
 }
 
 /// Feeds and accounts of a job, found by stepping through the index instead of reading it. Two statements per step: SQLite
