@@ -426,8 +426,9 @@ CREATE TABLE discrepancy_events (
   from_kind      TEXT,                        -- kind before
   to_kind        TEXT                         -- kind after
 ) STRICT;
-CREATE INDEX discrepancy_events_by_id ON discrepancy_events (discrepancy_id, event_id);
-CREATE INDEX discrepancy_events_by_day ON discrepancy_events (business_day, discrepancy_id);
+-- A day's doings are counted from these two alone.
+CREATE INDEX discrepancy_events_by_id ON discrepancy_events (discrepancy_id, event_id, business_day, event);
+CREATE INDEX discrepancy_events_by_day ON discrepancy_events (business_day, discrepancy_id, event);
 
 -- One row per decision a person took about a discrepancy, with the values it was taken about; never changed. Whether it
 -- still holds says `v_decisions`.

@@ -25,6 +25,16 @@ pub struct Setup<'a> {
     pub accounts: &'a std::collections::BTreeSet<String>,
 }
 
+/// Some entry names a record by its id.
+pub const IDS: &str = "SELECT EXISTS (SELECT 1 FROM ledger_entries WHERE job = ?1 AND provider_id IS NOT NULL)";
+/// Some entry states a fee.
+pub const FEES: &str = "SELECT EXISTS (SELECT 1 FROM ledger_entries WHERE job = ?1 AND fee_minor IS NOT NULL)";
+
+/// Answers one of the two for [`Setup`]; each has an index of the entries that do.
+pub fn carries(conn: &Connection, job: &str, sql: &str) -> Result<bool, Failure> {
+    Ok(conn.query_row(sql, [job], |row| row.get(0))?)
+}
+
 /// Count and sum per currency.
 pub type Sums = BTreeMap<[u8; 3], (u64, i128)>;
 

@@ -107,8 +107,8 @@ pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger:
     let setup = Setup {
         job,
         ledger,
-        ids: ledger && carries(conn, job, "provider_id")?,
-        fees: ledger && carries(conn, job, "fee_minor")?,
+        ids: ledger && cursors::carries(conn, job, cursors::IDS)?,
+        fees: ledger && cursors::carries(conn, job, cursors::FEES)?,
         accounts: &accounts,
     };
     let mut merged = cursors::merge(conn, open, &setup)?;
@@ -527,12 +527,6 @@ impl Claims {
         }
         Ok(())
     }
-}
-
-/// Whether some entry has a value in this column; each that is asked about has an index of the entries that do.
-fn carries(conn: &Connection, job: &str, column: &str) -> Result<bool, Failure> {
-    let sql = format!("SELECT EXISTS (SELECT 1 FROM ledger_entries WHERE job = ?1 AND {column} IS NOT NULL)");
-    Ok(conn.query_row(&sql, [job], |row| row.get(0))?)
 }
 
 /// Feeds and accounts of a job, found by stepping through the index instead of reading it. Two statements per step: SQLite
