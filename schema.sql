@@ -303,6 +303,7 @@ CREATE INDEX ledger_by_reference ON ledger_entries (job, direction, reference, a
                                                     fee_minor, account);
 CREATE INDEX ledger_by_provider_id ON ledger_entries (job, provider_id) WHERE provider_id IS NOT NULL;
 CREATE INDEX ledger_by_account ON ledger_entries (job, account) WHERE account IS NOT NULL;
+CREATE INDEX ledger_with_fee ON ledger_entries (job) WHERE fee_minor IS NOT NULL;
 
 -- One row per import of a ledger: what it was, and its newest booking (an older ledger is refused).
 CREATE TABLE ledger_imports (
@@ -430,8 +431,9 @@ CREATE TABLE discrepancy_events (
   from_kind      TEXT,                        -- kind before
   to_kind        TEXT                         -- kind after
 ) STRICT;
-CREATE INDEX discrepancy_events_by_id ON discrepancy_events (discrepancy_id, event_id);
-CREATE INDEX discrepancy_events_by_day ON discrepancy_events (business_day, discrepancy_id);
+-- A day's doings are counted from these two alone.
+CREATE INDEX discrepancy_events_by_id ON discrepancy_events (discrepancy_id, event_id, business_day, event);
+CREATE INDEX discrepancy_events_by_day ON discrepancy_events (business_day, discrepancy_id, event);
 
 -- One row per decision a person took about a discrepancy, with the values it was taken about; never changed. Whether it
 -- still holds says `v_decisions`.

@@ -2,17 +2,19 @@
 -- Parameters: :job, :day
 -- Columns: currency, kind, open, sum of differences of the open ones, previous_open, new, reopened, resolved
 -- The day's doings are the events since the last one of another day; a run of the same night again finds the same ones.
-WITH doings AS (
-  -- `first_event` stands in the row that min() finds.
-  SELECT d.currency, d.kind, d.state, e.event AS first_event, min(e.event_id) AS first_id, sum(e.event = 'opened') AS opened,
+WITH today AS (
+  -- `first_event` stands in the row that min() finds. Read from two indexes alone.
+  SELECT e.discrepancy_id, e.event AS first_event, min(e.event_id) AS first_id, sum(e.event = 'opened') AS opened,
          sum(e.event = 'reopened') AS reopened, sum(e.event = 'resolved') AS resolved
     FROM discrepancy_events AS e INDEXED BY discrepancy_events_by_day
-    JOIN discrepancies AS d ON d.discrepancy_id = e.discrepancy_id AND d.job = :job
    WHERE e.business_day = :day AND e.event IN ('opened', 'reopened', 'resolved')
-     AND e.event_id > coalesce((SELECT max(x.event_id) FROM discrepancy_events AS x
+     AND e.event_id > coalesce((SELECT max(x.event_id) FROM discrepancy_events AS x INDEXED BY discrepancy_events_by_id
                                  WHERE x.discrepancy_id = e.discrepancy_id AND x.business_day <> :day
                                    AND x.event IN ('opened', 'reopened', 'resolved')), 0)
    GROUP BY e.discrepancy_id
+), doings AS (
+  SELECT d.currency, d.kind, d.state, t.first_event, t.opened, t.reopened, t.resolved
+    FROM today AS t CROSS JOIN discrepancies AS d ON d.discrepancy_id = t.discrepancy_id AND d.job = :job
 ), parts AS (
   -- What is open now, as if it had been open before,
   SELECT coalesce(d.currency, '') AS currency, d.kind, 1 AS open, coalesce(d.difference_minor, 0) AS difference_minor,

@@ -19,8 +19,20 @@ pub struct Setup<'a> {
     pub ledger: bool,
     /// Some entry carries a provider_id.
     pub ids: bool,
+    /// Some entry states a fee.
+    pub fees: bool,
     /// The accounts that both sides speak of; empty when there is only one, which then needs no looking at.
     pub accounts: &'a std::collections::BTreeSet<String>,
+}
+
+/// Some entry names a record by its id.
+pub const IDS: &str = "SELECT EXISTS (SELECT 1 FROM ledger_entries WHERE job = ?1 AND provider_id IS NOT NULL)";
+/// Some entry states a fee.
+pub const FEES: &str = "SELECT EXISTS (SELECT 1 FROM ledger_entries WHERE job = ?1 AND fee_minor IS NOT NULL)";
+
+/// Answers one of the two for [`Setup`]; each has an index of the entries that do.
+pub fn carries(conn: &Connection, job: &str, sql: &str) -> Result<bool, Failure> {
+    Ok(conn.query_row(sql, [job], |row| row.get(0))?)
 }
 
 /// Count and sum per currency.
@@ -126,8 +138,13 @@ fn select_records(setup: &Setup<'_>, filter: &str) -> String {
     // Every column of every row costs; what tonight's ledger cannot ask for is not read.
     let id = if setup.ids { "provider_id" } else { "NULL" };
     let account = if setup.accounts.is_empty() { "NULL" } else { "account" };
+    let (fee, of_fee) = if setup.fees {
+        ("fee_minor", "fee_currency")
+    } else {
+        ("NULL", "NULL")
+    };
     format!(
-        "SELECT transaction_id, reference, amount_minor, currency, status, fee_minor, {id}, {account}, kind, fee_currency
+        "SELECT transaction_id, reference, amount_minor, currency, status, {fee}, {id}, {account}, kind, {of_fee}
            FROM transactions INDEXED BY transactions_by_reference WHERE job = ?1 AND direction = ?2 {filter}"
     )
 }
@@ -135,8 +152,9 @@ fn select_records(setup: &Setup<'_>, filter: &str) -> String {
 fn select_entries(setup: &Setup<'_>, filter: &str) -> String {
     let id = if setup.ids { "provider_id" } else { "NULL" };
     let account = if setup.accounts.is_empty() { "NULL" } else { "account" };
+    let fee = if setup.fees { "fee_minor" } else { "NULL" };
     format!(
-        "SELECT entry_id, reference, amount_minor, currency, status, fee_minor, {id}, {account}
+        "SELECT entry_id, reference, amount_minor, currency, status, {fee}, {id}, {account}
            FROM ledger_entries INDEXED BY ledger_by_reference WHERE job = ?1 AND direction = ?2 {filter}"
     )
 }
@@ -248,8 +266,9 @@ fn walk(mut records: Rows<'_>, mut entries: Rows<'_>, setup: &Setup<'_>, merged:
             (Some(r), None) => (bytes(r, REFERENCE)?, Ordering::Less),
             (None, Some(e)) => (bytes(e, REFERENCE)?, Ordering::Greater),
             (Some(r), Some(e)) => {
-                let (ours, theirs) = (bytes(r, REFERENCE)?, bytes(e, REFERENCE)?);
-                (ours.min(theirs), ours.cmp(theirs))
+                let (theirs, ours) = (bytes(r, REFERENCE)?, bytes(e, REFERENCE)?);
+                let order = theirs.cmp(ours);
+                (if order.is_le() { theirs } else { ours }, order)
             }
         };
         let r = record.filter(|_| order.is_le()).map(Side::read).transpose()?;
@@ -455,7 +474,7 @@ fn is_equal(record: Side<'_>, entry: Side<'_>, setup: &Setup<'_>) -> Result<bool
         && record.status == entry.status
         && matches!(record.status, b's' | b'f')
         && record.currency == entry.currency
-        && (record.status == b'f' || fees_agree(theirs, ours, record.currency)?)
+        && (!setup.fees || record.status == b'f' || fees_agree(theirs, ours, record.currency)?)
         && (!setup.ids || same_or_null(theirs, ours, PROVIDER_ID)?)
         && (setup.accounts.is_empty() || same_or_null(theirs, ours, ACCOUNT)? || !names_account(ours, setup)?))
 }

@@ -95,6 +95,7 @@ fn two_walks_give_what_one_walk_gives_wherever_they_are_cut() {
                 job,
                 ledger,
                 ids,
+                fees: ledger,
                 accounts,
             };
             let one = Merged::joined(merge_ranges(&conn, &setup, Range::All).unwrap());

@@ -107,7 +107,8 @@ pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger:
     let setup = Setup {
         job,
         ledger,
-        ids: ledger && carries_ids(conn, job)?,
+        ids: ledger && cursors::carries(conn, job, cursors::IDS)?,
+        fees: ledger && cursors::carries(conn, job, cursors::FEES)?,
         accounts: &accounts,
     };
     let mut merged = cursors::merge(conn, open, &setup)?;
@@ -526,11 +527,6 @@ impl Claims {
         }
         Ok(())
     }
-}
-
-fn carries_ids(conn: &Connection, job: &str) -> Result<bool, Failure> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM ledger_entries WHERE job = ?1 AND provider_id IS NOT NULL)";
-    Ok(conn.query_row(sql, [job], |row| row.get(0))?)
 }
 
 /// Feeds and accounts of a job, found by stepping through the index instead of reading it. Two statements per step: SQLite

@@ -79,6 +79,11 @@ struct Writer<'c, 'a> {
     case: &'a Case<'a>,
     /// The last closed day.
     closed: Option<BusinessDay>,
+    /// The run's instant and its business day as they stand in the database.
+    at: String,
+    today: String,
+    /// The books hold nothing of this job yet: no look needs to be taken at what they hold of a finding.
+    first: bool,
     /// What tonight's writing changed, for the audit trail.
     seals: Seals,
     /// Ids stored tonight.
@@ -116,10 +121,14 @@ impl<'c, 'a> Writer<'c, 'a> {
         )?;
         let expire = conn.prepare("UPDATE discrepancies SET decision = NULL, note = NULL WHERE discrepancy_id = ?1")?;
         let upsert = conn.prepare(include_str!("upsert.sql"))?;
+        let first = "SELECT NOT EXISTS (SELECT 1 FROM discrepancies WHERE job = ?1)";
         Ok(Self {
             conn,
             case,
             closed: closed_through(conn, &case.job.name)?,
+            at: format_instant(case.as_of),
+            today: case.business_day.to_string(),
+            first: conn.query_row(first, [&case.job.name], |row| row.get(0))?,
             seals: Seals::default(),
             seen: HashSet::new(),
             past,
@@ -171,7 +180,10 @@ impl<'c, 'a> Writer<'c, 'a> {
     fn store(&mut self, mut found: Discrepancy) -> Result<(), Failure> {
         let id = self.number(&mut found);
         let hex = identity::hex(id);
-        let known = self.known(&hex, &found)?;
+        let known = match self.first {
+            true => None,
+            false => self.known(&hex, &found)?,
+        };
         let same = known.as_ref().is_some_and(|k| k.same);
         let Some((state, event)) = life::next(known.as_ref().map(|k| k.past), Tonight::Found { same }) else {
             return Ok(());
@@ -182,7 +194,7 @@ impl<'c, 'a> Writer<'c, 'a> {
         if event.is_none() && known.as_ref().is_some_and(|k| self.is_written(k, &found)) {
             return Ok(());
         }
-        self.upsert_row(&hex, &found, state, late.closed_day)?;
+        self.upsert_row(&hex, &found, state, late.closed_day, known.is_none())?;
         let Some(event) = event else { return Ok(()) };
         self.log(&hex, event, known.as_ref().map(|k| k.past.kind), Some(found.kind), None)?;
         if let Some(told) = late.told {
@@ -213,7 +225,7 @@ impl<'c, 'a> Writer<'c, 'a> {
     fn is_written(&self, known: &Known, found: &Discrepancy) -> bool {
         let [last_seen, detail, evidence, suggested] = &known.letters;
         known.same
-            && last_seen.as_deref() == Some(&self.case.business_day.to_string())
+            && last_seen.as_deref() == Some(&self.today)
             && detail.as_deref() == Some(&found.detail)
             && evidence.as_deref() == Some(&found.evidence)
             && *suggested == found.suggested_match
@@ -265,15 +277,21 @@ impl<'c, 'a> Writer<'c, 'a> {
         }))
     }
 
+    /// `is_new`: the books hold nothing of it yet.
     fn upsert_row(
         &mut self,
         hex: &str,
         found: &Discrepancy,
         state: State,
         closed_day: Option<BusinessDay>,
+        is_new: bool,
     ) -> Result<(), Failure> {
-        let today = self.case.business_day;
-        let before = audit::digest(self.conn, Sealed::Discrepancy, hex)?;
+        let before = match is_new {
+            true => None,
+            false => audit::digest(self.conn, Sealed::Discrepancy, hex)?,
+        };
+        let [occurred_at, booked_at] = [found.occurred_at, found.booked_at].map(|at| at.map(format_instant));
+        let [business_day, closed_day] = [found.business_day, closed_day].map(|day| day.map(|d| d.to_string()));
         // In the order in which the parameters stand in the file: looking 26 names up costs more than writing the row.
         self.upsert.execute(params![
             hex,
@@ -293,24 +311,79 @@ impl<'c, 'a> Writer<'c, 'a> {
             found.difference,
             found.provider_status,
             found.ledger_status,
-            found.occurred_at.map(format_instant),
-            found.booked_at.map(format_instant),
-            found.business_day.map(|d| d.to_string()),
-            today.to_string(),
-            (state == State::Resolved).then(|| today.to_string()),
+            occurred_at,
+            booked_at,
+            business_day,
+            self.today,
+            (state == State::Resolved).then_some(&self.today),
             found.what_differs,
             found.detail,
             found.evidence,
             found.suggested_match,
-            closed_day.map(|d| d.to_string()),
+            closed_day,
         ])?;
+        let after = if is_new {
+            // What was bound stands there now; reading it back would cost more than writing it.
+            Some(self.digest_of_new(hex, found, [&occurred_at, &booked_at, &business_day, &closed_day]))
+        } else {
+            audit::digest(self.conn, Sealed::Discrepancy, hex)?
+        };
         // Most rows only grow older, which no seal is about.
-        let after = audit::digest(self.conn, Sealed::Discrepancy, hex)?;
         if before != after {
             self.seals
                 .line(Sealed::Discrepancy, hex, after.as_deref().unwrap_or("-"));
         }
         Ok(())
+    }
+
+    /// The seal of a row that this night put in: the columns in the order in which the trail reads them.
+    /// `dates`: occurred_at, booked_at, business_day, closed_day.
+    fn digest_of_new(&self, hex: &str, found: &Discrepancy, dates: [&Option<String>; 4]) -> String {
+        let [occurred_at, booked_at, business_day, closed_day] = dates.map(Option::as_deref);
+        let mut digest = audit::Content::new();
+        for text in [
+            Some(hex),
+            Some(&self.case.job.name),
+            Some(&found.identity),
+            Some(found.kind.as_str()),
+            found.provider.as_deref(),
+            found.account.as_deref(),
+            found.direction.map(|d| d.as_str()),
+            found.reference.as_deref(),
+            found.provider_id.as_deref(),
+            found.ledger_id.as_deref(),
+            found.currency.as_ref().map(|c| c.code()),
+        ] {
+            digest.text(text);
+        }
+        for whole in [found.provider_amount, found.ledger_amount, found.difference] {
+            digest.whole(whole);
+        }
+        for text in [
+            found.provider_status.as_deref(),
+            found.ledger_status.as_deref(),
+            occurred_at,
+            booked_at,
+            business_day.or(Some(&self.today)),
+            Some(&self.today),
+            Some(&found.what_differs),
+            Some(&found.detail),
+            Some(&found.evidence),
+            found.suggested_match.as_deref(),
+            closed_day,
+        ] {
+            digest.text(text);
+        }
+        let digest = digest.finish();
+        debug_assert_eq!(
+            audit::digest(self.conn, Sealed::Discrepancy, hex)
+                .ok()
+                .flatten()
+                .as_ref(),
+            Some(&digest),
+            "{found:?}"
+        );
+        digest
     }
 
     fn log(
@@ -321,11 +394,30 @@ impl<'c, 'a> Writer<'c, 'a> {
         to: Option<Kind>,
         note: Option<&str>,
     ) -> Result<(), Failure> {
-        let at = format_instant(self.case.as_of);
         let (from, to) = (from.map(Kind::as_str), to.map(Kind::as_str));
-        let day = self.case.business_day.to_string();
-        let event_id = self.event.insert((hex, at, day, event.as_str(), from, to, note))?;
-        self.seals.row(self.conn, Sealed::Event, &event_id.to_string())
+        let values = (hex, &self.at, &self.today, event.as_str(), from, to, note);
+        let event_id = self.event.insert(values)?;
+        let mut digest = audit::Content::new();
+        digest.whole(Some(event_id));
+        for text in [
+            Some(hex),
+            Some(&self.at),
+            Some(&self.today),
+            Some(event.as_str()),
+            Some("run"),
+            note,
+            from,
+            to,
+        ] {
+            digest.text(text);
+        }
+        let (digest, key) = (digest.finish(), event_id.to_string());
+        debug_assert_eq!(
+            audit::digest(self.conn, Sealed::Event, &key).ok().flatten().as_ref(),
+            Some(&digest)
+        );
+        self.seals.line(Sealed::Event, &key, &digest);
+        Ok(())
     }
 
     /// Open discrepancies that were not found tonight.
