@@ -265,7 +265,7 @@ mod tests {
                     sense: Sense::Signed,
                     explanation: ["", "the closing before"][why].to_owned(),
                     line: StatementLine {
-                        account: ["1", "10"][account as usize].to_owned(),
+                        account: ["1", "10"][account].to_owned(),
                         currency: ["USD", "PEN"][currency].parse().unwrap(),
                         business_day: BusinessDay::default() + chrono::Days::new(day),
                         position,
