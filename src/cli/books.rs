@@ -101,7 +101,7 @@ pub fn verify(args: &Args, head: Option<&str>) -> Result<u8, Failure> {
     if let Some(head) = head.filter(|head| !audit::is_head(head)) {
         return Err(Failure::new(
             Class::Usage,
-            format!("{head:?} is no head of an audit trail: it is NUMBER:HEX as `verify` prints it, 64 hex digits"),
+            format!("{head:?} is no head of an audit trail: it is NUMBER:HEX, as `verify` prints it"),
         ));
     }
     let (settings, jobs) = load(args)?;

@@ -87,6 +87,11 @@ async fn a_trail_that_was_cut_or_built_anew_lacks_the_head_that_was_printed() {
         bad.status.code() == Some(74) && says(&bad, "does not stand in it any more"),
         "{bad:?}"
     );
+    let none = verify("yesterday");
+    assert!(
+        none.status.code() == Some(64) && says(&none, "is no head of an audit trail"),
+        "{none:?}"
+    );
     // The newest decision is cut off together with its traces: the chain alone cannot show it, the printed head does.
     shop.tamper("DELETE FROM audit_trail WHERE entry_id = (SELECT max(entry_id) FROM audit_trail)");
     let cut = verify(&head);
