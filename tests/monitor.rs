@@ -449,3 +449,23 @@ fn an_alert_without_settings_that_hold_or_a_reader_says_its_sentence_all_the_sam
         "{text}"
     );
 }
+
+/// Where stderr is the journal its own words about the priority win over the unit's `SyslogLevel=`.
+#[test]
+fn the_sentence_about_a_failed_unit_is_critical_in_the_journal() {
+    let house = House::new();
+    let said = house.path().join("said");
+    let file = std::fs::File::create(&said).unwrap();
+    let meta = file.metadata().unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_reconciled"))
+        .arg("--config")
+        .arg(house.path().join("nowhere.toml"))
+        .args(["alert", "reconciled.service"])
+        .env("JOURNAL_STREAM", format!("{}:{}", meta.dev(), meta.ino()))
+        .stderr(file)
+        .status()
+        .unwrap();
+    assert_eq!(ended.code(), Some(78));
+    let text = std::fs::read_to_string(said).unwrap();
+    assert!(text.starts_with("<2>reconciled: reconciled.service failed; "), "{text}");
+}
