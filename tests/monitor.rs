@@ -1,7 +1,7 @@
 //! What monitoring sees: the file for Prometheus, read by a strict parser of the exposition format, and `status`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -289,7 +289,6 @@ fn the_operators_get_one_mail_about_a_failed_night_beside_the_report() {
 
 #[test]
 fn where_stderr_is_the_journal_every_line_has_its_priority() {
-    use std::os::unix::fs::MetadataExt;
     let house = House::new();
     std::fs::remove_file(house.path().join("bank.csv")).unwrap();
     let said = house.path().join("stderr");
