@@ -140,7 +140,7 @@ step "started without settings: it says what to do, and the alert unit is called
 inside systemctl start reconciled-run.service && die "a run without settings succeeded"
 expect 'inside journalctl --no-pager -u reconciled-run.service' 'does not exist'
 for _ in $(seq 100); do
-  inside journalctl --no-pager -q -p crit -u 'reconciled-alert@*' | grep -q failed && break
+  inside journalctl --no-pager -q -p crit -u 'reconciled-alert@*' | grep -q 'status 78' && break
   sleep 0.2
 done
 expect "inside journalctl --no-pager -p crit -u 'reconciled-alert@*'" 'reconciled-run.service failed (exit-code, status 78)'
