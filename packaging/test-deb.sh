@@ -139,7 +139,10 @@ for page in reconciled.1 reconciled-run.1 reconciled-init.1; do [ -f "$root/usr/
 step "started without settings: it says what to do, and the alert unit is called"
 inside systemctl start reconciled-run.service && die "a run without settings succeeded"
 expect 'inside journalctl --no-pager -u reconciled-run.service' 'does not exist'
-sleep 2
+for _ in $(seq 100); do
+  inside journalctl --no-pager -q -p crit -u 'reconciled-alert@*' | grep -q 'status 78' && break
+  sleep 0.2
+done
 expect "inside journalctl --no-pager -p crit -u 'reconciled-alert@*'" 'reconciled-run.service failed (exit-code, status 78)'
 inside systemctl reset-failed
 

@@ -1,7 +1,7 @@
 //! What monitoring sees: the file for Prometheus, read by a strict parser of the exposition format, and `status`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -289,7 +289,6 @@ fn the_operators_get_one_mail_about_a_failed_night_beside_the_report() {
 
 #[test]
 fn where_stderr_is_the_journal_every_line_has_its_priority() {
-    use std::os::unix::fs::MetadataExt;
     let house = House::new();
     std::fs::remove_file(house.path().join("bank.csv")).unwrap();
     let said = house.path().join("stderr");
@@ -448,4 +447,24 @@ fn an_alert_without_settings_that_hold_or_a_reader_says_its_sentence_all_the_sam
         text.contains("reconciled-run@bank.service failed (oom-kill, status KILL)"),
         "{text}"
     );
+}
+
+/// Where stderr is the journal its own words about the priority win over the unit's `SyslogLevel=`.
+#[test]
+fn the_sentence_about_a_failed_unit_is_critical_in_the_journal() {
+    let house = House::new();
+    let said = house.path().join("said");
+    let file = std::fs::File::create(&said).unwrap();
+    let meta = file.metadata().unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_reconciled"))
+        .arg("--config")
+        .arg(house.path().join("nowhere.toml"))
+        .args(["alert", "reconciled.service"])
+        .env("JOURNAL_STREAM", format!("{}:{}", meta.dev(), meta.ino()))
+        .stderr(file)
+        .status()
+        .unwrap();
+    assert_eq!(ended.code(), Some(78));
+    let text = std::fs::read_to_string(said).unwrap();
+    assert!(text.starts_with("<2>reconciled: reconciled.service failed; "), "{text}");
 }

@@ -2,19 +2,20 @@
 //! tell itself: killed for memory, killed by the watchdog, never started for want of a credential.
 
 use reconciled::failure::{Class, Failure};
+use reconciled::journal::{self, Priority};
 use reconciled::{alert, config};
 
 use super::args::Args;
 use super::desk::now;
 use super::{complain, tell};
 
-/// One sentence on stderr, which the unit's `SyslogLevel=` makes critical; the heartbeat's `/fail`; a mail to the operators.
+/// One sentence on stderr, critical in the journal; the heartbeat's `/fail`; a mail to the operators.
 /// Each is tried whatever became of the others. A job that does not hold may be why the unit failed, therefore only the
 /// settings file is read; where that does not hold either, the sentence is all there is.
 pub async fn alert(args: &Args, unit: &str) -> Result<u8, Failure> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let sentence = sentence(unit, &variable);
-    tell(&sentence);
+    journal::tell(Priority::Critical, &sentence);
     let settings = config::load_settings(args.config.as_deref()).map_err(|problems| complain(&problems))?;
     let beat = alert::heartbeat(&settings.alerts, &settings.folder, false)
         .await

@@ -24,28 +24,28 @@ pub struct Sample {
 /// Every kind of call, and little more.
 pub const KINDS: Sample = Sample {
     kinds: true,
-    turns: 2,
+    turns: 1,
     ends: 1,
-    spread: 2,
+    spread: 1,
 };
 /// Places of a night whose kinds of calls [`KINDS`] covers already.
 pub const PLACES: Sample = Sample {
     kinds: false,
-    turns: 2,
-    ends: 2,
-    spread: 3,
+    turns: 1,
+    ends: 1,
+    spread: 2,
 };
 /// A night of mails: most of its calls record one.
 pub const RECORDS: Sample = Sample {
     kinds: false,
-    turns: 2,
-    ends: 4,
-    spread: 6,
+    turns: 1,
+    ends: 3,
+    spread: 5,
 };
 /// The archive is proved after one in so many histories; the books are compared after each.
-const PROVED: usize = 3;
+const PROVED: usize = 6;
 /// One in so many points begins a chain of kills.
-const CHAINED: usize = 8;
+const CHAINED: usize = 12;
 /// Requests a crash may cost: a login at six accounts and a logout, and the pages under way in seven lanes.
 pub const REQUESTS_PER_CRASH: usize = 14;
 
@@ -390,7 +390,7 @@ pub fn kills(reference: &Reference, sample: Sample) -> Vec<History> {
 /// Kills before, among and after the calls on files of a name.
 pub fn kills_near(reference: &Reference, name: &str) -> Vec<History> {
     /// Kills around the place; more of them among the calls themselves tell nothing new.
-    const KILLS: usize = 5;
+    const KILLS: usize = 3;
     let at = |call: &Call| call.path.contains(name);
     let first = reference.calls.iter().position(at).expect("the night makes such calls");
     let last = reference
@@ -414,7 +414,13 @@ pub fn kills_near(reference: &Reference, name: &str) -> Vec<History> {
 pub fn failures(reference: &Reference) -> Vec<History> {
     const EIO: i32 = 5;
     const ENOSPC: i32 = 28;
-    let points = points(&reference.calls, KINDS);
+    let kinds = Sample {
+        turns: 0,
+        ends: 0,
+        spread: 0,
+        ..KINDS
+    };
+    let points = points(&reference.calls, kinds);
     let harm = |(nth, at): (usize, &usize)| {
         let errno = if nth % 2 == 0 { ENOSPC } else { EIO };
         vec![Harm::Fail {
