@@ -260,12 +260,12 @@ mod tests {
         let place = (0..2_usize, 0..2_usize, 0..5_u64, 0..3_u32);
         prop::collection::btree_map(place, (0..2_i64, 0..2_usize), 0..25).prop_map(|lines| {
             let line =
-                |((account, currency, day, position), (amount_minor, why)): ((_, usize, _, _), (_, usize))| Line {
+                |((account, currency, day, position), (amount_minor, why)): ((usize, usize, _, _), (_, usize))| Line {
                     text: ["opening", "late fee"][why].to_owned(),
                     sense: Sense::Signed,
                     explanation: ["", "the closing before"][why].to_owned(),
                     line: StatementLine {
-                        account: ["1", "10"][account as usize].to_owned(),
+                        account: ["1", "10"][account].to_owned(),
                         currency: ["USD", "PEN"][currency].parse().unwrap(),
                         business_day: BusinessDay::default() + chrono::Days::new(day),
                         position,
