@@ -116,9 +116,13 @@ pub fn due(jobs: &[Job], last: &BTreeMap<String, Option<Instant>>, now: Instant)
     due.into_iter().map(|(due, _)| due).collect()
 }
 
-/// The oldest night of a job that should have been done `patience` ago and is not.
+/// The oldest night of a job that should have been done `patience` ago and is not. A day that was done before its hour (a run
+/// by hand) is not late, though it is done once more at its hour.
 pub fn late(job: &Job, done: Option<Instant>, now: Instant, patience: TimeDelta) -> Option<Due> {
-    due_of(job, done, now - patience).into_iter().next()
+    let day_done = done.zip(Slots::of(job)).map(|(done, slots)| slots.day(done));
+    due_of(job, done, now - patience)
+        .into_iter()
+        .find(|due| day_done.is_none_or(|day| day < due.business_day))
 }
 
 fn due_of(job: &Job, done: Option<Instant>, now: Instant) -> Vec<Due> {

@@ -313,3 +313,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_day_that_was_done_by_hand_before_its_hour_is_not_late() {
+    let job = job("j", "0 0 10 * * *", Tz::UTC, 0);
+    let at = |text: &str| parse_instant(text).unwrap();
+    let now = at("2026-03-05T20:00:00Z");
+    let late = |done: &str| super::late(&job, Some(at(done)), now, TimeDelta::hours(3)).map(|due| due.business_day);
+    assert_eq!(late("2026-03-05T09:00:00Z"), None);
+    assert_eq!(late("2026-03-04T09:00:00Z"), Some(day("2026-03-04")));
+    assert_eq!(late("2026-03-04T10:00:00Z"), Some(day("2026-03-04")));
+}
