@@ -103,7 +103,8 @@ pub fn ingest(dir: &Path, url: &str, rows: u64, in_flight: usize) -> Took {
     watch.stop()
 }
 
-/// Two ordered cursors on covering indexes; counts what is equal, different and missing on either side.
+/// Two ordered cursors on covering indexes, each row classified: equal, another amount, another status, missing on either
+/// side, a key that stands twice on its side.
 pub fn merge(dir: &Path) -> Took {
     let conn = open(&dir.join("reconciled.db"));
     let watch = Stopwatch::start();
@@ -115,35 +116,49 @@ pub fn merge(dir: &Path) -> Took {
         .unwrap();
     let (mut records, mut entries) = (left.query([]).unwrap(), right.query([]).unwrap());
     let (mut record, mut entry) = (records.next().unwrap(), entries.next().unwrap());
-    let (mut equal, mut differ, mut only) = (0_u64, 0_u64, 0_u64);
+    let (mut equal, mut amount, mut status, mut only, mut twice) = (0_u64, 0_u64, 0_u64, 0_u64, 0_u64);
+    let (mut last_record, mut last_entry) = (Vec::new(), Vec::new());
     loop {
         let order = match (record, entry) {
             (None, None) => break,
             (Some(_), None) => std::cmp::Ordering::Less,
             (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some(r), Some(e)) => r
-                .get_ref(0)
-                .unwrap()
-                .as_str()
-                .unwrap()
-                .cmp(e.get_ref(0).unwrap().as_str().unwrap()),
+            (Some(r), Some(e)) => key(r).cmp(key(e)),
         };
         if let (std::cmp::Ordering::Equal, Some(r), Some(e)) = (order, record, entry) {
-            let same = r.get_ref(1).unwrap() == e.get_ref(1).unwrap() && r.get_ref(2).unwrap() == e.get_ref(2).unwrap();
-            if same { equal += 1 } else { differ += 1 }
+            match (r.get_ref(1).unwrap() == e.get_ref(1).unwrap(), r.get_ref(2).unwrap() == e.get_ref(2).unwrap()) {
+                (true, true) => equal += 1,
+                (false, _) => amount += 1,
+                (true, false) => status += 1,
+            }
         } else {
             only += 1;
         }
         if order.is_le() {
+            twice += u64::from(again(&mut last_record, record));
             record = records.next().unwrap();
         }
         if order.is_ge() {
+            twice += u64::from(again(&mut last_entry, entry));
             entry = entries.next().unwrap();
         }
     }
     let took = watch.stop();
-    assert!(equal > differ + only);
+    assert!(equal > amount + status + only + twice);
     took
+}
+
+fn key<'r>(row: &'r rusqlite::Row<'_>) -> &'r [u8] {
+    row.get_ref(0).unwrap().as_bytes().unwrap()
+}
+
+/// Whether the row has the key of the one before it on its side.
+fn again(last: &mut Vec<u8>, row: Option<&rusqlite::Row<'_>>) -> bool {
+    let key = row.map(key).unwrap_or_default();
+    let again = last == key;
+    last.clear();
+    last.extend_from_slice(key);
+    again
 }
 
 /// The fields of the discrepancies report, worked out and in order beforehand, through the csv crate.
