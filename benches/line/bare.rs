@@ -126,7 +126,10 @@ pub fn merge(dir: &Path) -> Took {
             (Some(r), Some(e)) => key(r).cmp(key(e)),
         };
         if let (std::cmp::Ordering::Equal, Some(r), Some(e)) = (order, record, entry) {
-            match (r.get_ref(1).unwrap() == e.get_ref(1).unwrap(), r.get_ref(2).unwrap() == e.get_ref(2).unwrap()) {
+            match (
+                r.get_ref(1).unwrap() == e.get_ref(1).unwrap(),
+                r.get_ref(2).unwrap() == e.get_ref(2).unwrap(),
+            ) {
                 (true, true) => equal += 1,
                 (false, _) => amount += 1,
                 (true, false) => status += 1,
