@@ -120,7 +120,7 @@ pub fn pointer(section: &mut Section<'_>, key: &str, default: &str) -> String {
     text
 }
 
-/// `status_overrides = { WORD = "moved" }`: open, moved or not_moved.
+/// `status_overrides = { WORD = "moved" }`: open, moved or not_moved. Providers with lists have the same setting.
 pub fn overrides(section: &mut Section<'_>) -> BTreeMap<String, Status> {
     let Some(mut inner) = section.section("status_overrides") else {
         return BTreeMap::new();

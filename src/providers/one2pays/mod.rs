@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use super::lookups;
 use super::setup;
 use super::{
     Ask, BadPage, Books, Built, Entry, Feed, Judgement, Keys, Limits, PageHead, Parsed, Provider, Relation, Reply,
@@ -103,7 +104,7 @@ fn build(section: &mut Section<'_>) -> Option<Built> {
         max_details: section
             .integer_or("max_reference_lookups", 5000, 0..=1_000_000)
             .unsigned_abs(),
-        overrides: overrides(section),
+        overrides: lookups::overrides(section),
     };
     let strict_balance = section.boolean_or("strict_balance", false);
     let (api_key, secret_key) = (api_key?, secret_key?);
@@ -142,32 +143,6 @@ fn extra_query(section: &mut Section<'_>) -> String {
     }
     section.close(inner);
     query
-}
-
-/// `status_overrides = { settled = "moved" }`: open, moved or not_moved.
-fn overrides(section: &mut Section<'_>) -> BTreeMap<String, Status> {
-    let Some(mut inner) = section.section("status_overrides") else {
-        return BTreeMap::new();
-    };
-    let line = inner.line_of("");
-    let mut overrides = BTreeMap::new();
-    for (word, meaning) in inner.texts() {
-        let status = match meaning.as_str() {
-            "open" => Status::Open,
-            "moved" => Status::Settled,
-            "not_moved" => Status::Failed,
-            _ => {
-                inner.problem_at(
-                    line,
-                    format!("`provider.status_overrides.{word}` must be open, moved or not_moved"),
-                );
-                continue;
-            }
-        };
-        overrides.insert(word, status);
-    }
-    section.close(inner);
-    overrides
 }
 
 impl One2Pays {
