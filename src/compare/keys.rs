@@ -39,7 +39,8 @@ impl Keys {
 
     /// The ledger lists bindings of customers' accounts, no money.
     pub fn of_bindings(&self) -> bool {
-        self.feeds.iter().any(|feed| feed.name == "bindings")
+        let provider = self.setup.as_ref().map(|setup| &setup.provider);
+        provider.is_some_and(|provider| self.feeds.iter().any(|feed| !provider.is_money(feed.name)))
     }
 
     /// The subject of a feed as SQL over `ledger_entries`; NULL without a key.

@@ -377,6 +377,11 @@ pub trait Provider: Send + Sync {
         LookupKey::Reference
     }
 
+    /// Whether the records of a feed are money; other ones (agreements with a customer) are only compared by their status.
+    fn is_money(&self, _feed: &str) -> bool {
+        true
+    }
+
     /// Further columns whose values the request needs ([`Ask::beside`]).
     fn lookup_extras(&self, _feed: &str) -> &'static [LookupKey] {
         &[]

@@ -109,6 +109,10 @@ impl Provider for Ayoconnect {
         }
     }
 
+    fn is_money(&self, feed: &str) -> bool {
+        feed != BINDINGS
+    }
+
     /// The merchant's reference, which the answer must bear; for a binding the code of its session (in the column
     /// `reference_no`), for a payment of generation 3 the id of its flow.
     fn lookup_extras(&self, feed: &str) -> &'static [LookupKey] {
