@@ -252,7 +252,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::compare::loss::Sense;
+    use crate::providers::Sense;
     use crate::providers::{StatementItem, StatementLine};
 
     /// At most one line a place, as the provider's room gives them.

@@ -13,6 +13,7 @@ use super::rows::{damaged, optional_instant, word};
 use crate::day::{BusinessDay, day_of};
 use crate::failure::Failure;
 use crate::money::{Currency, format_minor};
+use crate::providers::Sense;
 
 /// A residual in search of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,17 +24,6 @@ pub struct Residual<'r> {
     /// Stated − computed, minor units.
     pub minor: i64,
     pub sense: Sense,
-}
-
-/// What a figure is made of, and so with which sign a missing row shows in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sense {
-    /// A balance, or a sum of credits: a missing row leaves its signed amount.
-    Signed,
-    /// A sum of debits without their sign: a missing row leaves its amount turned.
-    Debits,
-    /// A sum of fees: a missing row leaves its fee.
-    Fees,
 }
 
 /// Why a row is not where a list should hold it.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Statement, named_params};
 
 use super::discrepancy::Discrepancy;
 use super::identity;
-use super::loss::{self, Known, Sense};
+use super::loss::{self, Known};
 use super::places::Places;
 use super::rows::{Rows, damaged};
 use super::{Case, statement};
@@ -15,7 +15,7 @@ use crate::config::ProviderSetup;
 use crate::day::format_instant;
 use crate::failure::Failure;
 use crate::money::format_minor;
-use crate::providers::{Books, Relation, StatementItem, StatementLine};
+use crate::providers::{Books, Relation, Sense, StatementItem, StatementLine};
 use crate::record::{Kind, RowResidual};
 
 /// Lines of advisory relations stand below the statement's own.
@@ -61,7 +61,7 @@ pub fn find(
     };
     let mut lines: Vec<Line> = provider.statement(&books).into_iter().map(own_line).collect();
     let relations = provider.relations(&books);
-    let known = known(conn, case, provider.name(), &lines, &relations)?;
+    let known = known(conn, case, &lines, &relations)?;
     statement::explain(&mut lines, &known);
     let mut proofs = Proofs {
         statement: lines,
@@ -76,7 +76,7 @@ pub fn find(
                 let mut line = advisory_line(provider.name(), &relation, amount, position);
                 // A check that says what the proof's own residual said needs no second explanation.
                 let said = proofs.statement.iter().any(|own| same_residual(own, &line));
-                if let Some(residual) = statement::of_relation(provider.name(), &relation, amount).filter(|_| !said) {
+                if let Some(residual) = statement::of_relation(&relation, amount).filter(|_| !said) {
                     line.explanation = loss::name(&residual, &known).text();
                 }
                 proofs.statement.push(line);
@@ -87,7 +87,7 @@ pub fn find(
         let identity = relation_identity(&relation);
         proofs.looked_at.insert(identity::number(&case.job.name, &identity));
         if residual != Some(0) {
-            let lost = residual.and_then(|left| statement::lost(provider.name(), &relation, left, &known));
+            let lost = residual.and_then(|left| statement::lost(&relation, left, &known));
             let evidence = stated.place(&relation)?;
             let mut found = discrepancy(provider.name(), relation, identity, residual);
             found.suggested_match = lost;
@@ -100,17 +100,11 @@ pub fn find(
 }
 
 /// Every row that could account for a residual of this night, in one look.
-fn known(
-    conn: &Connection,
-    case: &Case<'_>,
-    provider: &str,
-    lines: &[Line],
-    relations: &[Relation],
-) -> Result<Vec<Known>, Failure> {
+fn known(conn: &Connection, case: &Case<'_>, lines: &[Line], relations: &[Relation]) -> Result<Vec<Known>, Failure> {
     let mut residuals = statement::residuals(lines);
     residuals.extend(relations.iter().filter_map(|relation| {
         let left = relation.stated_minor.checked_sub(relation.computed_minor)?;
-        statement::of_relation(provider, relation, left).filter(|_| left != 0)
+        statement::of_relation(relation, left).filter(|_| left != 0)
     }));
     loss::read(conn, &case.job.name, case.job.timezone, &residuals)
 }
@@ -252,21 +246,22 @@ fn discrepancy(provider: &str, relation: Relation, identity: String, residual: O
         Kind::BalanceResidual
     };
     let mut found = Discrepancy::new(kind, identity);
-    let money = |minor| format_minor(minor, relation.currency);
     found.provider = Some(provider.to_owned());
     found.account = Some(relation.account);
     found.currency = Some(relation.currency);
-    found.provider_amount = Some(relation.stated_minor);
-    found.ledger_amount = Some(relation.computed_minor);
-    found.difference = residual;
     found.occurred_at = Some(relation.at);
     found.business_day = Some(relation.business_day);
-    found.what_differs = format!(
-        "{}: {} -> {}",
-        relation.name,
-        money(relation.computed_minor),
-        money(relation.stated_minor)
-    );
+    let (computed, stated) = (relation.computed_minor, relation.stated_minor);
+    found.what_differs = if relation.sense.is_some() {
+        found.provider_amount = Some(stated);
+        found.ledger_amount = Some(computed);
+        found.difference = residual;
+        let money = |minor| format_minor(minor, relation.currency);
+        format!("{}: {} -> {}", relation.name, money(computed), money(stated))
+    } else {
+        // Three transactions are not 0.03: a count stands in no column of money and in no sum.
+        format!("{}: {computed} -> {stated}", relation.name)
+    };
     found.detail = told(provider, relation.name, &relation.detail);
     found.reference = relation.reference;
     found
@@ -320,7 +315,41 @@ fn row_residuals(conn: &Connection, case: &Case<'_>, provider: &str) -> Result<V
 
 #[cfg(test)]
 mod tests {
-    use super::told;
+    use super::{Relation, Sense, discrepancy, told};
+
+    fn relation(sense: Option<Sense>) -> Relation {
+        Relation {
+            name: "R6",
+            settlement: false,
+            advisory: false,
+            account: "GBP1".to_owned(),
+            subject: "s1".to_owned(),
+            reference: None,
+            currency: "GBP".parse().unwrap(),
+            stated_minor: 3,
+            computed_minor: 0,
+            at: "2026-03-04T02:00:00Z".parse().unwrap(),
+            business_day: "2026-03-04".parse().unwrap(),
+            sense,
+            detail: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_count_is_no_amount_of_money() {
+        let counts = discrepancy("payvyne", relation(None), String::new(), Some(3));
+        assert_eq!(counts.what_differs, "R6: 0 -> 3");
+        assert_eq!(
+            (counts.provider_amount, counts.ledger_amount, counts.difference),
+            (None, None, None)
+        );
+        let money = discrepancy("payvyne", relation(Some(Sense::Signed)), String::new(), Some(3));
+        assert_eq!(money.what_differs, "R6: 0.00 -> 0.03");
+        assert_eq!(
+            (money.provider_amount, money.ledger_amount, money.difference),
+            (Some(3), Some(0), Some(3))
+        );
+    }
 
     #[test]
     fn a_detail_names_its_relation_once() {

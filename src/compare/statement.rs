@@ -1,7 +1,7 @@
 //! The proof day by day: where each opening comes from, and what each residual lost. Pure; the figures are the provider's
 //! room's ([`crate::providers::Provider::statement`]).
 
-use super::loss::{self, Known, Loss, Residual, Sense};
+use super::loss::{self, Known, Loss, Residual};
 use super::proofs::Line;
 use crate::money::format_minor;
 use crate::providers::{Relation, StatementItem};
@@ -81,43 +81,29 @@ fn opening(before: &[Line], line: &Line) -> String {
     )
 }
 
-/// How a missing row shows in a relation's residual; None where the residual is no amount of money.
-pub fn sense(provider: &str, relation: &Relation) -> Option<Sense> {
-    let part = relation.subject.rsplit('/').next().unwrap_or_default();
-    if relation.detail.contains("not money") {
-        return None;
-    }
-    Some(match (provider, relation.name, part) {
-        ("payvyne", "R3", "refunds" | "payouts" | "fees" | "miscellaneousReturns" | "transfer") => Sense::Debits,
-        ("tupay", "R6", _) => Sense::Debits,
-        ("tupay", "R5", "deposit fees") => Sense::Fees,
-        _ => Sense::Signed,
-    })
-}
-
 /// The one row that a relation lost, as a suggestion.
-pub fn lost(provider: &str, relation: &Relation, minor: i64, known: &[Known]) -> Option<String> {
-    match loss::name(&of_relation(provider, relation, minor)?, known) {
+pub fn lost(relation: &Relation, minor: i64, known: &[Known]) -> Option<String> {
+    match loss::name(&of_relation(relation, minor)?, known) {
         Loss::One(text) => Some(text),
         Loss::Unknown(_) => None,
     }
 }
 
 /// A relation's residual in search of its row.
-pub fn of_relation<'r>(provider: &str, relation: &'r Relation, minor: i64) -> Option<Residual<'r>> {
+pub fn of_relation(relation: &Relation, minor: i64) -> Option<Residual<'_>> {
     Some(Residual {
         account: &relation.account,
         currency: relation.currency,
         day: relation.business_day,
         minor,
-        sense: sense(provider, relation)?,
+        sense: relation.sense?,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::StatementLine;
+    use crate::providers::{Sense, StatementLine};
 
     fn line(day: &str, item: StatementItem, minor: i64) -> Line {
         Line {

@@ -69,6 +69,17 @@ pub struct Related {
     pub at: Option<Instant>,
 }
 
+/// What a figure is made of, and so with which sign a missing row shows in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sense {
+    /// A balance, or a sum of credits: a missing row leaves its signed amount.
+    Signed,
+    /// A sum of debits without their sign: a missing row leaves its amount turned.
+    Debits,
+    /// A sum of fees: a missing row leaves its fee.
+    Fees,
+}
+
 /// One relation looked at. `stated - computed` is the residual.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relation {
@@ -88,6 +99,8 @@ pub struct Relation {
     pub at: Instant,
     /// Day of the stated figure in the job's zone.
     pub business_day: chrono::NaiveDate,
+    /// How a row that is missing shows in the residual; None where the figures are counts, no money.
+    pub sense: Option<Sense>,
     /// In words: which figures, what is the likely loss.
     pub detail: String,
 }

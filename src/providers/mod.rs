@@ -31,7 +31,7 @@ pub mod setup;
 pub mod tupay;
 pub mod twopay;
 
-pub use books::{Books, Related, Relation, StatementItem, StatementLine, Total};
+pub use books::{Books, Related, Relation, Sense, StatementItem, StatementLine, Total};
 pub use lookups::LookupKey;
 pub use reply::{encode, judge_common, retry_after};
 

@@ -554,6 +554,7 @@ impl Provider for Toy {
                 computed_minor,
                 at: stated.as_of,
                 business_day: books.business_day,
+                sense: Some(reconciled::providers::Sense::Signed),
                 detail: "deposit_total against the rows".into(),
             })
         };

@@ -10,7 +10,7 @@ use super::super::arithmetic::{Movements, Proof, has_gap, money, off_by, sum};
 use super::{BALANCE, PAYMENTS, WITHDRAWS};
 use crate::day::{Instant, day_of};
 use crate::money::Currency;
-use crate::providers::{Books, Relation, StatementLine};
+use crate::providers::{Books, Relation, Sense, StatementLine};
 
 /// Wallet and settlement balance as they were sampled for a business day.
 struct Sample<'b> {
@@ -117,6 +117,7 @@ fn delta(step: &Step<'_, '_>) -> Relation {
         computed_minor: computed,
         at: after.as_of,
         business_day: after.day,
+        sense: Some(Sense::Signed),
         detail,
     }
 }

@@ -10,7 +10,7 @@ use super::wire::SUMMARY;
 use super::{FEE_SIGN, FeeSign, PayVyne, SWEEP_TRANSACTIONS, SWEEPS};
 use crate::day::{Instant, day_of, next_day, start_of_day};
 use crate::money::Currency;
-use crate::providers::{Books, Related, Relation};
+use crate::providers::{Books, Related, Relation, Sense};
 use crate::record::TransactionKind;
 
 /// One sweep as stated.
@@ -105,6 +105,7 @@ impl Sweep<'_> {
             computed_minor: computed,
             at: self.as_of,
             business_day: day_of(self.as_of, books.zone),
+            sense: Some(Sense::Signed),
             detail: format!("payvyne {name}: sweep {}: {detail}", self.id),
         }
     }
@@ -239,7 +240,7 @@ pub(super) fn all(payvyne: &PayVyne, books: &Books) -> Vec<Relation> {
             relations.push(no_fees(books, sweep));
         }
         if let Some(members) = members.get(sweep.id) {
-            relations.extend(SUMMARY.map(|(key, item, kind, _)| kind_sum(books, sweep, members, (key, item, kind))));
+            relations.extend(SUMMARY.map(|kind| kind_sum(books, sweep, members, kind)));
             relations.extend(listed_transfer(books, sweep, members));
             relations.push(members_close(books, sweep, members));
         }
@@ -292,7 +293,7 @@ fn kind_sum(
     books: &Books,
     sweep: &Sweep<'_>,
     members: &Members,
-    (key, item, kind): (&str, &str, TransactionKind),
+    (key, item, kind, is_credit): (&str, &str, TransactionKind, bool),
 ) -> Relation {
     let (count, amount) = members.get(&kind).copied().unwrap_or_default();
     let (stated, computed) = (sweep.get(item), amount.saturating_abs());
@@ -313,10 +314,15 @@ fn kind_sum(
         detail.push_str(&format!(": {}", off_by(residual, sweep.currency)));
     }
     if residual == 0 && stated_count != count {
-        detail.push_str(": the counts differ although the sums agree (the difference is a count, not money)");
-        return sweep.relation(books, "R3", key, stated_count, count, detail);
+        detail.push_str(": the counts differ although the sums agree");
+        let counts = sweep.relation(books, "R3", key, stated_count, count, detail);
+        return Relation { sense: None, ..counts };
     }
-    sweep.relation(books, "R3", key, stated, computed, detail)
+    let sense = if is_credit { Sense::Signed } else { Sense::Debits };
+    Relation {
+        sense: Some(sense),
+        ..sweep.relation(books, "R3", key, stated, computed, detail)
+    }
 }
 
 /// Whether the transfer is listed is not documented; where it is, it must be the amount that left.
@@ -328,7 +334,10 @@ fn listed_transfer(books: &Books, sweep: &Sweep<'_>, members: &Members) -> Optio
         money(stated, sweep.currency),
         money(computed, sweep.currency)
     );
-    Some(sweep.relation(books, "R3", "transfer", stated, computed, detail))
+    Some(Relation {
+        sense: Some(Sense::Debits),
+        ..sweep.relation(books, "R3", "transfer", stated, computed, detail)
+    })
 }
 
 fn members_close(books: &Books, sweep: &Sweep<'_>, members: &Members) -> Relation {
@@ -385,11 +394,13 @@ fn of_one_kind(books: &Books, sweep: &Sweep<'_>, repeated: i64) -> Relation {
         .saturating_sub(1)
         .max(0);
     let detail = format!(
-        "{repeated} of its transactions also stand in an earlier sweep, {foreign} currencies besides {} stand in it (a count, \
-         not money)",
+        "{repeated} of its transactions also stand in an earlier sweep, {foreign} currencies besides {} stand in it",
         sweep.currency
     );
-    sweep.relation(books, "R6", "", repeated.saturating_add(foreign), 0, detail)
+    Relation {
+        sense: None,
+        ..sweep.relation(books, "R6", "", repeated.saturating_add(foreign), 0, detail)
+    }
 }
 
 /// Per sweep the number of its transactions that an earlier sweep already listed.
@@ -426,6 +437,7 @@ fn refunds(books: &Books, related: &Related) -> Option<Relation> {
         computed_minor: refunded.min(related.related_amount_minor),
         at,
         business_day: day_of(at, books.zone),
+        sense: Some(Sense::Signed),
         detail: format!(
             "payvyne R7: payment {}: refunds sum to {}, the payment was {}",
             related.related_id,

@@ -11,7 +11,7 @@ use super::{BALANCE, BALANCE_REPORT, CASHOUTS, DEPOSITS, Tupay};
 use crate::config::Section;
 use crate::day::{Instant, day_of};
 use crate::money::Currency;
-use crate::providers::{Books, Relation, StatementLine};
+use crate::providers::{Books, Relation, Sense, StatementLine};
 
 /// Name of the setting, and of what [`calibrate`] learns.
 const BALANCE_SIGNS: &str = "balance_signs";
@@ -111,6 +111,7 @@ impl Day<'_> {
             computed_minor,
             at: self.as_of,
             business_day: self.day,
+            sense: Some(Sense::Signed),
             detail: format!("tupay {name}: {detail}"),
         }
     }
@@ -297,6 +298,7 @@ fn deposits(books: &Books, moved: &Movements<'_>, day: &Day<'_>) -> Vec<Relation
     let mut fee = day.relation("R5", stated, fees, detail);
     fee.advisory = true;
     fee.subject = "deposit fees".into();
+    fee.sense = Some(Sense::Fees);
     vec![total, fee]
 }
 
@@ -322,6 +324,7 @@ fn cashouts(books: &Books, moved: &Movements<'_>, day: &Day<'_>) -> Option<Relat
     );
     let mut relation = day.relation("R6", stated, computed, detail);
     relation.advisory = true;
+    relation.sense = Some(Sense::Debits);
     Some(relation)
 }
 

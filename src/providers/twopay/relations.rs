@@ -11,7 +11,7 @@ use super::wire::wallet;
 use super::{PAYIN_BALANCE, PAYINS, PAYOUT_BALANCE, PAYOUTS};
 use crate::day::{Instant, day_of};
 use crate::money::Currency;
-use crate::providers::{Books, Relation, StatementLine};
+use crate::providers::{Books, Relation, Sense, StatementLine};
 
 /// A wallet's figure as it was sampled.
 #[derive(Clone, Copy)]
@@ -121,6 +121,7 @@ fn delta(step: &Step) -> Relation {
         computed_minor: step.moved,
         at: step.after.as_of,
         business_day: after,
+        sense: Some(Sense::Signed),
         detail,
     }
 }
