@@ -88,7 +88,7 @@ pub struct Relation {
     pub at: Instant,
     /// Day of the stated figure in the job's zone.
     pub business_day: chrono::NaiveDate,
-    /// In words: which figures, what is the likely loss.
+    /// In words: which figures, what is the likely loss. May be empty where nothing is left over.
     pub detail: String,
 }
 
