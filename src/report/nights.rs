@@ -294,3 +294,18 @@ fn strips(nights: &Nights) -> Vec<Strip> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn text_is_escaped_as_the_templates_escape_it(text in "[a-z<>&\"'/ é\n]{0,20}") {
+            let mut templates = minijinja::Environment::new();
+            templates.add_template("page.html", "{{ text }}").unwrap();
+            let page = templates.get_template("page.html").unwrap().render(minijinja::context! { text => &text }).unwrap();
+            prop_assert_eq!(super::escaped(&text), page);
+        }
+    }
+}

@@ -484,3 +484,102 @@ pub(super) fn statement(tupay: &Tupay, books: &Books) -> Vec<StatementLine> {
     };
     days.iter().enumerate().flat_map(proof).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::Balance;
+
+    const COLUMNS: [&str; 7] = [
+        "deposit_total",
+        "deposit_fee_total",
+        "cashout_total",
+        "note_total",
+        "settlement_total",
+        "cancelled_settlement_total",
+        "net_amount",
+    ];
+
+    /// Figures in the order of the books. Labels are midnight or an hour at which it is still the day before in Lima.
+    fn figures() -> impl Strategy<Value = Vec<Balance>> {
+        let place = (0..2_usize, 0..2_usize, 0..6_i64, 0..2_i64, 0..COLUMNS.len());
+        prop::collection::btree_map(place, -3..4_i64, 0..60).prop_map(|figures| {
+            let figure =
+                |((account, currency, day, hour, item), amount_minor): ((usize, usize, i64, i64, usize), i64)| {
+                    Balance {
+                        account: ["1", "10"][account].to_owned(),
+                        feed: BALANCE_REPORT,
+                        subject: String::new(),
+                        as_of: Instant::default() + chrono::TimeDelta::hours(day * 24 + hour * 3),
+                        currency: ["PEN", "USD"][currency].parse().unwrap(),
+                        item: COLUMNS[item].to_owned(),
+                        amount_minor,
+                    }
+                };
+            figures.into_iter().map(figure).collect()
+        })
+    }
+
+    fn tupay() -> Tupay {
+        Tupay {
+            merchant: None,
+            auth_form: super::super::AuthForm::Cookie,
+            cashout_path: String::new(),
+            ticks: 1,
+            days: 1,
+            country: String::new(),
+            zone: chrono_tz::America::Lima,
+            signs: None,
+        }
+    }
+
+    fn books(balances: Vec<Balance>) -> Books {
+        Books {
+            zone: chrono_tz::America::Lima,
+            as_of: Instant::default(),
+            business_day: NaiveDate::default(),
+            balances,
+            totals: Vec::new(),
+            related: Vec::new(),
+            repeated_ids: Vec::new(),
+            calibration: BTreeMap::new(),
+            sealed_subjects: BTreeSet::new(),
+            gaps: Vec::new(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_rows_of_the_report_are_its_figures_by_account_currency_and_day(figures in figures()) {
+            let tupay = tupay();
+            let books = books(figures);
+            let mut by_day: BTreeMap<(&str, Currency, NaiveDate), Figures<'_>> = BTreeMap::new();
+            for balance in &books.balances {
+                let key = (balance.account.as_str(), balance.currency, tupay.report_day(balance.as_of));
+                by_day.entry(key).or_default().insert(&balance.item, balance.amount_minor);
+            }
+            let rows: Vec<_> = days(&tupay, &books)
+                .into_iter()
+                .map(|row| ((row.account, row.currency, row.day), row.figures))
+                .collect();
+            prop_assert_eq!(rows, by_day.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn the_signs_that_fit_are_those_under_which_most_rows_close(figures in figures()) {
+            let tupay = tupay();
+            let books = books(figures);
+            let days = days(&tupay, &books);
+            let closing = |signs: Signs| days.iter().filter(|day| day.net(signs) == day.get("net_amount")).count();
+            let most = Signs::all(None).into_iter().map(closing).max().unwrap_or(0);
+            match best_fit(&days, None) {
+                Some(signs) => prop_assert_eq!(closing(signs), most),
+                None => prop_assert!(days.is_empty() || most * 2 < days.len()),
+            }
+        }
+    }
+}
