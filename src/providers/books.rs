@@ -101,7 +101,7 @@ pub struct Relation {
     pub business_day: chrono::NaiveDate,
     /// How a row that is missing shows in the residual; None where the figures are counts, no money.
     pub sense: Option<Sense>,
-    /// In words: which figures, what is the likely loss.
+    /// In words: which figures, what is the likely loss. May be empty where nothing is left over.
     pub detail: String,
 }
 

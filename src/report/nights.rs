@@ -2,12 +2,14 @@
 //! runs in the books alone; each day leads to its page, as long as there is one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use minijinja::context;
 use serde::Serialize;
 
-use super::{calendar, files, index, view, words};
+use super::calendar::{self, Month};
+use super::{files, index, view, words};
 use crate::day::BusinessDay;
 use crate::failure::Failure;
 use crate::record::Verdict;
@@ -33,7 +35,7 @@ struct Night {
 }
 
 /// One day of the calendar.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 struct Day {
     day: String,
     number: u32,
@@ -108,17 +110,20 @@ fn shown(nights: &Nights) -> minijinja::Value {
         calendar::months(first, last, |day| cell(nights, day, first, last))
     });
     let count = |tone: &str| nights.values().filter(|jobs| worst(jobs) == tone).count();
-    let older = months.get(MONTHS_OPEN..).unwrap_or_default();
-    let years: BTreeSet<i32> = older.iter().map(|month| month.year).collect();
-    let folded: Vec<(i32, Vec<_>)> = years
-        .into_iter()
-        .rev()
-        .map(|year| (year, older.iter().filter(|month| month.year == year).collect()))
+    let grids = |months: &[Month<Day>]| {
+        let mut html = String::new();
+        months.iter().for_each(|month| grid(&mut html, month));
+        minijinja::Value::from_safe_string(html)
+    };
+    let (shown, older) = months.split_at(MONTHS_OPEN.min(months.len()));
+    let folded: Vec<minijinja::Value> = older
+        .chunk_by(|a, b| a.year == b.year)
+        .map(|year| minijinja::Value::from(vec![minijinja::Value::from(year[0].year), grids(year)]))
         .collect();
     let serde = |value| minijinja::Value::from(minijinja::value::Serde(value));
     context! {
-        months => serde(serde_json::json!(months.iter().take(MONTHS_OPEN).collect::<Vec<_>>())),
-        folded => serde(serde_json::json!(folded)),
+        months => grids(shown),
+        folded,
         strips => serde(serde_json::json!(strips(nights))),
         strip_days => serde(serde_json::json!(strip_days(nights))),
         first => ends.map(|(first, _)| first.to_string()),
@@ -167,6 +172,88 @@ fn cell(nights: &Nights, day: BusinessDay, first: BusinessDay, last: BusinessDay
     }
 }
 
+/// One month as a table. Not by the template: after thirty years it would take longer over the days that are folded away than
+/// the night over its work.
+fn grid(html: &mut String, month: &Month<Day>) {
+    let _ = write!(
+        html,
+        "\n<table class=\"month\"><caption><h3>{} {}</h3></caption>\n<thead><tr><th>Mo</th><th>Tu</th><th>We</th><th>Th</th>\
+         <th>Fr</th><th>Sa</th><th>Su</th></tr></thead>\n<tbody>",
+        month.name, month.year
+    );
+    for week in &month.weeks {
+        html.push_str("\n<tr>");
+        for day in week {
+            html.push_str("<td>");
+            if let Some(day) = day {
+                place(html, day);
+            }
+            html.push_str("</td>");
+        }
+        html.push_str("</tr>");
+    }
+    html.push_str("\n</tbody></table>");
+}
+
+fn place(html: &mut String, day: &Day) {
+    let Day {
+        day: text,
+        number,
+        tone,
+        new,
+        open,
+        ..
+    } = day;
+    let mark = match *tone {
+        "good" => "✓",
+        "open" => "≠",
+        "bad" => "✕",
+        "none" => "–",
+        _ => "",
+    };
+    let _ = match (day.jobs, *tone) {
+        (0, "none") => write!(
+            html,
+            "<span class=\"c-none\" title=\"{text}: no run is recorded\"><span class=\"mark\">{mark}</span>{number}</span>"
+        ),
+        (0, _) => write!(html, "<span class=\"c-{tone}\">{number}</span>"),
+        _ => {
+            let (tag, link) = match day.page {
+                true => ("a", format!(" href=\"{text}/index.html\"")),
+                false => ("span", String::new()),
+            };
+            let note = |count: &i64, what| match count {
+                0 => String::new(),
+                count => format!("<span class=\"note\">{count} {what}</span>"),
+            };
+            write!(
+                html,
+                "<{tag} class=\"c-{tone}\"{link} title=\"{text}: {}\"><span class=\"mark\">{mark}</span><span class=\"day\">{number}</span>{}{}</{tag}>",
+                escaped(&day.said),
+                note(new, "new"),
+                note(open, "open")
+            )
+        }
+    };
+}
+
+/// Text inside a page, as the templates escape it.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#x27;"),
+            '/' => out.push_str("&#x2f;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
 /// The last days up to the newest night, oldest first.
 fn strip_days(nights: &Nights) -> Vec<String> {
     let (Some(first), Some(last)) = (nights.keys().next(), nights.keys().next_back()) else {
@@ -206,4 +293,19 @@ fn strips(nights: &Nights) -> Vec<Strip> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn text_is_escaped_as_the_templates_escape_it(text in "[a-z<>&\"'/ é\n]{0,20}") {
+            let mut templates = minijinja::Environment::new();
+            templates.add_template("page.html", "{{ text }}").unwrap();
+            let page = templates.get_template("page.html").unwrap().render(minijinja::context! { text => &text }).unwrap();
+            prop_assert_eq!(super::escaped(&text), page);
+        }
+    }
 }
