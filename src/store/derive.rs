@@ -232,7 +232,7 @@ fn fill<'c>(
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(PAGES_AHEAD);
         scope.spawn(move || {
-            if let Err(failure) = read_pages(archive, provider, d, &sender) {
+            if let Err(failure) = read_pages(archive, provider, d, known, &sender) {
                 // Nobody listens any more when the writing side failed first.
                 let _ = sender.send(Err(failure));
             }
@@ -291,6 +291,9 @@ fn same_pages(tx: &Connection, d: &Derivation<'_>, former: &Former) -> Result<bo
 struct Page {
     page_id: i64,
     confirms: bool,
+    /// Records, figures and references in it.
+    listed: usize,
+    /// Empty where the rows stand already.
     rows: Vec<Row>,
     balances: Vec<(u32, Balance)>,
     unreadable: Vec<Unreadable>,
@@ -306,6 +309,7 @@ fn read_pages(
     archive: &mut Connection,
     provider: &dyn Provider,
     d: &Derivation<'_>,
+    known: bool,
     sender: &SyncSender<Result<Page, Failure>>,
 ) -> Result<(), Failure> {
     let mut list = archive.prepare_cached(
@@ -320,7 +324,7 @@ fn read_pages(
     let mut body_of = archive.prepare_cached("SELECT body, http_status FROM pages WHERE page_id = ?1")?;
     let mut done = HashSet::with_capacity(pages.len());
     let mut unpacker = Unpacker::new()?;
-    let mut days = Days::new(d.ask.zone);
+    let mut days = (!known).then(|| Days::new(d.ask.zone));
     for (number, confirms, page_id) in pages {
         if !done.insert(page_id) {
             continue;
@@ -336,7 +340,7 @@ fn read_pages(
             })
         })?;
         let page = parsed
-            .and_then(|parsed| checked(parsed, page_id, confirms, d, &mut days))
+            .and_then(|parsed| checked(parsed, page_id, confirms, d, days.as_mut()))
             .map_err(place)?;
         if sender.send(Ok(page)).is_err() {
             break;
@@ -345,21 +349,34 @@ fn read_pages(
     Ok(())
 }
 
-fn checked(parsed: Parsed, page_id: i64, confirms: bool, d: &Derivation<'_>, days: &mut Days) -> Result<Page, Failure> {
+/// `days` is missing where the rows stand already: then they are only counted.
+fn checked(
+    parsed: Parsed,
+    page_id: i64,
+    confirms: bool,
+    d: &Derivation<'_>,
+    days: Option<&mut Days>,
+) -> Result<Page, Failure> {
     if let Some(why) = parsed.foreign {
         return Err(Failure::new(Class::Protocol, why));
     }
     if let Some(why) = parsed.misconfigured {
         return Err(Failure::new(Class::Config, why));
     }
-    Ok(Page {
-        page_id,
-        confirms,
-        rows: parsed
+    let listed = parsed.transactions.len() + parsed.balances.len() + parsed.references.len();
+    let rows = match days {
+        Some(days) => parsed
             .transactions
             .into_iter()
             .map(|(at, transaction)| Row::new(transaction, i64::from(at), d.ask.window, days))
             .collect(),
+        None => Vec::new(),
+    };
+    Ok(Page {
+        page_id,
+        confirms,
+        listed,
+        rows,
         balances: parsed.balances,
         unreadable: parsed.unreadable,
         subjects: parsed.subjects,
@@ -417,13 +434,12 @@ impl<'c> Tables<'c> {
     }
 
     fn take(&mut self, page: Page) -> Result<(), Failure> {
-        let rows = page.rows.len() + page.balances.len() + page.references.len();
         if !page.confirms {
-            self.sealed.rows += (rows + page.unreadable.len()) as u64;
+            self.sealed.rows += (page.listed + page.unreadable.len()) as u64;
         }
         self.sealed.unreadable += page.unreadable.len() as u64;
         if self.known {
-            self.sealed.unchanged += rows as u64;
+            self.sealed.unchanged += page.listed as u64;
         } else {
             self.write(&page)?;
         }
