@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a clock: `now` is always an argument.
 
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 
 /// A moment in UTC.
@@ -13,41 +13,104 @@ pub type BusinessDay = NaiveDate;
 
 /// The one text form of an instant, in the database and in files: `2026-03-04T15:22:09.000Z`. Sorts as time.
 pub fn format_instant(at: Instant) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+    let (date, time) = (at.date_naive(), at.time());
+    // A leap second is kept as the second before with more than a second of fraction; years of other lengths have a sign.
+    let plain = (0..=9999).contains(&date.year()) && time.nanosecond() < 1_000_000_000;
+    if !plain {
+        return at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    }
+    let mut text = String::with_capacity(24);
+    let mut put = |number: u32, width: u32, end: char| {
+        for place in (0..width).rev() {
+            // One decimal digit is always an ASCII digit.
+            text.push(char::from_digit(number / 10_u32.pow(place) % 10, 10).unwrap_or('0'));
+        }
+        text.push(end);
+    };
+    put(date.year().unsigned_abs(), 4, '-');
+    put(date.month(), 2, '-');
+    put(date.day(), 2, 'T');
+    put(time.hour(), 2, ':');
+    put(time.minute(), 2, ':');
+    put(time.second(), 2, '.');
+    put(time.nanosecond() / 1_000_000, 3, 'Z');
+    text
 }
 
 /// Reads an RFC 3339 instant with any offset; fractions finer than a millisecond are cut off.
 pub fn parse_instant(text: &str) -> Option<Instant> {
-    written(text).or_else(|| by_the_rules(text))
+    parse_plain(text.as_bytes()).or_else(|| by_the_rules(text))
 }
 
 /// Any instant of RFC 3339.
 fn by_the_rules(text: &str) -> Option<Instant> {
     let at = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc);
     // RFC 3339 knows leap seconds and year 0000; a book knows neither.
-    let plausible = (1970..=9998).contains(&chrono::Datelike::year(&at)) && at.timestamp_subsec_millis() < 1000;
+    let plausible = (1970..=9998).contains(&at.year()) && at.timestamp_subsec_millis() < 1000;
     plausible
         .then(|| DateTime::from_timestamp_millis(at.timestamp_millis()))
         .flatten()
 }
 
-/// The quick way for the form of [`format_instant`], in which every instant of the books stands: a night reads thousands of
-/// them. None: another form, or no instant at all.
-fn written(text: &str) -> Option<Instant> {
-    const FORM: &[u8; 24] = b"0000-00-00T00:00:00.000Z";
-    let text: &[u8; 24] = text.as_bytes().try_into().ok()?;
-    let fits = |(byte, form): (&u8, &u8)| match form {
-        b'0' => byte.is_ascii_digit(),
-        other => byte == other,
+/// The form nearly every provider writes, and this program itself: `2026-03-04T15:22:09Z`, with milliseconds or without.
+/// None: to be read by the whole grammar. This runs for every row.
+fn parse_plain(text: &[u8]) -> Option<Instant> {
+    let number = |from: usize, until: usize| {
+        text[from..until].iter().try_fold(0_u32, |sum, byte| {
+            byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0'))
+        })
     };
-    if !text.iter().zip(FORM).all(fits) {
+    let marks: &[(usize, u8)] = match text.len() {
+        20 => &[(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'Z')],
+        24 => &[
+            (4, b'-'),
+            (7, b'-'),
+            (10, b'T'),
+            (13, b':'),
+            (16, b':'),
+            (19, b'.'),
+            (23, b'Z'),
+        ],
+        _ => return None,
+    };
+    if marks.iter().any(|(at, mark)| text[*at] != *mark) {
         return None;
     }
-    let number = |from: usize, until: usize| text[from..until].iter().fold(0, |n, d| n * 10 + u32::from(d - b'0'));
-    let year = number(0, 4);
-    let day = NaiveDate::from_ymd_opt(year as i32, number(5, 7), number(8, 10))?;
-    let at = day.and_hms_milli_opt(number(11, 13), number(14, 16), number(17, 19), number(20, 23))?;
-    (1970..=9998).contains(&year).then(|| at.and_utc())
+    let millis = if text.len() == 24 { number(20, 23)? } else { 0 };
+    let year = number(0, 4).filter(|year| (1970..=9998).contains(year))?;
+    NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, number(5, 7)?, number(8, 10)?)?
+        .and_hms_milli_opt(number(11, 13)?, number(14, 16)?, number(17, 19)?, millis)
+        .map(|at| at.and_utc())
+}
+
+/// Business days of a zone as text, one after the other: rows of one page mostly fall on one day.
+pub struct Days {
+    zone: Tz,
+    /// The day looked up last: the instants for which it holds, its text.
+    last: Option<(std::ops::Range<Instant>, String)>,
+}
+
+impl Days {
+    pub fn new(zone: Tz) -> Self {
+        Self { zone, last: None }
+    }
+
+    /// The text of [`day_of`].
+    pub fn of(&mut self, at: Instant) -> &str {
+        if !self.last.as_ref().is_some_and(|(span, _)| span.contains(&at)) {
+            self.last = None;
+        }
+        let zone = self.zone;
+        let (_, text) = self.last.get_or_insert_with(|| {
+            let day = day_of(at, zone);
+            let span = start_of_day(day, zone)..start_of_day(next_day(day), zone);
+            // Where the clocks are put back after midnight a day begins, ends and begins again: such a day holds for this
+            // instant alone.
+            let whole = span.end - span.start == TimeDelta::hours(24);
+            (if whole { span } else { at..at }, day.to_string())
+        });
+        text
+    }
 }
 
 /// The first instant of a day in a zone. Where a clock change swallows midnight, the first minute that exists;
@@ -77,7 +140,7 @@ pub fn last_day_over(as_of: Instant, settle: TimeDelta, zone: Tz) -> BusinessDay
 
 /// The day after.
 pub fn next_day(day: BusinessDay) -> BusinessDay {
-    day.checked_add_days(Days::new(1)).unwrap_or(day)
+    day.checked_add_days(chrono::Days::new(1)).unwrap_or(day)
 }
 
 /// Local wall time in a zone -> instant: a gap gives `None`, a repeated hour gives the earlier reading.
@@ -136,7 +199,7 @@ mod tests {
             if let Some((at, with)) = spoilt {
                 text.replace_range(at..=at, &with);
             }
-            if let Some(at) = written(&text) {
+            if let Some(at) = parse_plain(text.as_bytes()) {
                 prop_assert_eq!(Some(at), by_the_rules(&text), "{}", text);
                 prop_assert_eq!(format_instant(at), text);
             } else if let Some(at) = by_the_rules(&text) {
@@ -157,6 +220,42 @@ mod tests {
             ("2025-02-29T00:00:00Z", None),
         ] {
             assert_eq!(parse_instant(text).map(format_instant).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_day_looked_up_beside_another_is_the_same_day() {
+        // St. John's put its clocks back a minute after midnight: 2010-11-07 began twice.
+        for zone in [
+            chrono_tz::America::St_Johns,
+            chrono_tz::Asia::Beirut,
+            chrono_tz::Asia::Bangkok,
+        ] {
+            let mut days = Days::new(zone);
+            let first = parse_instant("2010-11-05T00:00:00Z").unwrap();
+            for minute in 0..6 * 24 * 60 {
+                let at = first + TimeDelta::minutes(minute);
+                assert_eq!(days.of(at), day_of(at, zone).to_string(), "{at} {zone}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_plain_form_is_read_and_written_as_the_whole_grammar_does(
+            millis in -100_000_000_000_000_i64..300_000_000_000_000, short: bool, at in 0..24_usize, with in "[-:.TZ0-9 ]",
+        ) {
+            let instant = DateTime::from_timestamp_millis(millis).unwrap();
+            let text = format_instant(instant);
+            prop_assert_eq!(&text, &instant.to_rfc3339_opts(SecondsFormat::Millis, true));
+            let mut text = if short { instant.to_rfc3339_opts(SecondsFormat::Secs, true) } else { text };
+            // One character otherwise: mostly no instant any more.
+            if at < text.len() && text.is_char_boundary(at) {
+                text.replace_range(at..=at, &with);
+            }
+            let whole = DateTime::parse_from_rfc3339(&text).ok().map(|at| at.with_timezone(&Utc));
+            let whole = whole.filter(|at| (1970..=9998).contains(&at.year()) && at.timestamp_subsec_millis() < 1000);
+            prop_assert_eq!(parse_instant(&text), whole);
         }
     }
 }

@@ -388,6 +388,33 @@ fn a_first_large_load_ends_with_every_index_and_the_same_rows_as_small_ones() {
 }
 
 #[test]
+fn a_first_large_load_of_different_records_ends_with_every_index_and_knows_those_that_were_there() {
+    let world = World::new();
+    world.read(&ask("days", 3, night(5)), &[rows(&[row("p7", 1)])]);
+    let pages: Vec<Value> = (0..210).map(|n| rows(&[row(&format!("p{n}"), n)])).collect();
+    let sealed = world.read(&ask("listing", 4, night(5)), &pages);
+    assert_eq!(
+        (sealed.rows, sealed.new, sealed.unchanged),
+        (210, 210, 0),
+        "another feed's record is another one"
+    );
+    // The same feed, another window: 210 other records and one that stands already.
+    let more: Vec<Value> = (1000..1210).map(|n| rows(&[row(&format!("p{n}"), n)])).collect();
+    let sealed = world.read(&ask("days", 4, night(5)), &more);
+    assert_eq!((sealed.new, sealed.changed, sealed.unchanged), (210, 0, 0));
+    let again = [more.as_slice(), &[rows(&[row("p7", 2)])]].concat();
+    let sealed = world.read(&ask("days", 5, night(5)), &again);
+    assert_eq!((sealed.new, sealed.changed, sealed.unchanged), (0, 1, 210));
+    assert_eq!(
+        world.select("SELECT feed, count(*), max(version) FROM transactions GROUP BY feed ORDER BY feed"),
+        ["days 211 2", "listing 210 1"]
+    );
+    assert_eq!(replay_of(&world), Vec::<String>::new());
+    let world = world.killed();
+    assert_eq!(world.read(&ask("listing", 4, night(6)), &pages[2..]).vanished, 2);
+}
+
+#[test]
 fn an_empty_reading_cannot_be_sealed() {
     let world = World::new();
     let ask = ask("days", 4, night(5));

@@ -21,6 +21,8 @@ use crate::failure::{Class, Failure};
 use crate::providers::{Keys, Method, Provider, Reply, Request};
 use crate::store::{self, Store};
 
+/// Bytes for which room is made before they arrive.
+const ANNOUNCED_BYTES: usize = 256 * 1024;
 /// Bytes of all header lines of an answer that are looked at.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
@@ -209,7 +211,9 @@ impl Client {
         {
             return Err(Trouble::again("the answer came in an unknown content encoding"));
         }
-        let mut body = Vec::new();
+        // What is announced is believed as far as it costs little.
+        let announced = response.content_length().and_then(|bytes| usize::try_from(bytes).ok());
+        let mut body = Vec::with_capacity(announced.unwrap_or_default().min(ANNOUNCED_BYTES));
         while let Some(chunk) = response.chunk().await.map_err(|e| Trouble::from_reqwest(&e))? {
             if body.len() + chunk.len() > self.bounds.max_body_bytes {
                 return Err(Trouble::fatal(

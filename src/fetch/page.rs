@@ -2,6 +2,7 @@
 //! page means for its window is decided in [`super::walk`].
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -13,9 +14,10 @@ use super::scrub::scrub;
 use super::session::Ticket;
 use super::trouble::Trouble;
 use crate::day::{Instant, format_instant};
+use crate::erase::mask::Subjects;
 use crate::failure::{Class, Failure};
-use crate::providers::{Ask, Judgement, Method, PageHead, Reply, Request};
-use crate::store::Store;
+use crate::providers::{Ask, Judgement, Method, PageHead, Provider, Reply, Request};
+use crate::store::{NewPage, PackedPage, Store};
 
 /// No pause is remembered for longer, whatever a provider writes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -35,13 +37,11 @@ pub(super) struct Talk<'t> {
 /// A page as it is archived, with what the walk needs of it.
 pub(super) struct Page {
     pub head: PageHead,
-    /// Scrubbed.
-    pub body: Vec<u8>,
-    pub status: u16,
-    pub fetched_at: Instant,
-    /// Method, path and query; written before anything was signed.
-    pub request: String,
+    pub packed: PackedPage,
 }
+
+/// Smaller bodies are dealt with where they arrive: going to another thread takes longer.
+const SMALL_BODY: usize = 8 * 1024;
 
 /// What asking for a page came to, where the job goes on.
 pub(super) enum Answer {
@@ -96,7 +96,7 @@ pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[Page
             other => other,
         };
         let (after, why) = match judgement {
-            Judgement::Page => match read(talk, ask, number, &request, reply) {
+            Judgement::Page => match read(talk, ask, number, &request, reply).await? {
                 Ok(page) => return Ok(Answer::Page(page)),
                 Err(why) => (None, why),
             },
@@ -113,7 +113,14 @@ pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[Page
                     number,
                     ..PageHead::default()
                 };
-                return Ok(Answer::Absent(archived(talk, &request, reply, head), why));
+                let scrubbed = Raw::new(talk, number, &request, reply).scrub();
+                return Ok(Answer::Absent(
+                    Page {
+                        head,
+                        packed: scrubbed.pack()?,
+                    },
+                    why,
+                ));
             }
             Judgement::Restart { why } => return Ok(Answer::Restart(why)),
             Judgement::Refused { class, why } => return Ok(Answer::Refused(Failure::new(class, why))),
@@ -158,16 +165,29 @@ pub(super) async fn send(talk: &Talk<'_>, mut request: Request) -> Result<(Ticke
     }
 }
 
-/// Scrubs first: the head a resumed walk will see is read from the same bytes.
-fn read(talk: &Talk<'_>, ask: &Ask, number: u32, request: &Request, reply: Reply) -> Result<Page, String> {
+/// Scrubs first: the head a resumed walk will see is read from the same bytes. All that a page costs before it is written
+/// is done beside this task, which meanwhile archives other pages.
+async fn read(
+    talk: &Talk<'_>,
+    ask: &Ask,
+    number: u32,
+    request: &Request,
+    reply: Reply,
+) -> Result<Result<Page, String>, Failure> {
     notice(talk.client, ask, &reply);
-    let mut page = archived(talk, request, reply, PageHead::default());
-    page.head = talk
-        .client
-        .provider
-        .head(ask, number, &page.body)
-        .map_err(|bad| bad.why)?;
-    Ok(page)
+    let raw = Raw::new(talk, number, request, reply);
+    if raw.page.body.len() < SMALL_BODY {
+        return raw.read(ask);
+    }
+    let ask = ask.clone();
+    match tokio::task::spawn_blocking(move || raw.read(&ask)).await {
+        Ok(page) => page,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is being shut down begins nothing any more.
+            Err(_) => Err(stopped()),
+        },
+    }
 }
 
 /// What a good answer says beside its rows: a type that is not JSON's, the announced end of the interface.
@@ -196,28 +216,63 @@ fn notice(client: &Client, ask: &Ask, reply: &Reply) {
     }
 }
 
-/// An answer as it is archived.
-fn archived(talk: &Talk<'_>, request: &Request, reply: Reply, head: PageHead) -> Page {
-    let provider = &talk.client.provider;
-    let body = match scrub(&reply.body, provider.private_fields(), provider.identity_fields()) {
-        Cow::Owned(masked) => masked,
-        Cow::Borrowed(_) => reply.body,
-    };
-    let mut page = Page {
-        head,
-        body,
-        status: reply.status,
-        fetched_at: wall_now(),
-        request: describe(request),
-    };
-    // Read before the first request of the night, and good then.
-    if let Some(Ok(Some(erased))) = talk.store.map(Store::erased) {
-        if let Cow::Owned(masked) = erased.mask_json(&page.body) {
+/// An answer as it came, with what is needed to make a page of it on any thread.
+struct Raw {
+    provider: Arc<dyn Provider>,
+    erased: Option<Arc<Subjects>>,
+    /// Not scrubbed yet.
+    page: NewPage,
+}
+
+impl Raw {
+    fn new(talk: &Talk<'_>, number: u32, request: &Request, reply: Reply) -> Self {
+        Self {
+            provider: Arc::clone(&talk.client.provider),
+            // Read before the first request of the night, and good then.
+            erased: talk.store.and_then(|store| store.erased().ok().flatten()),
+            page: NewPage {
+                number,
+                confirms: false,
+                fetched_at: wall_now(),
+                // Written before anything was signed.
+                request: describe(request),
+                http_status: reply.status,
+                body: reply.body,
+            },
+        }
+    }
+
+    /// The page as it may be archived.
+    fn scrub(self) -> NewPage {
+        let Self {
+            provider,
+            erased,
+            mut page,
+        } = self;
+        if let Cow::Owned(masked) = scrub(&page.body, provider.private_fields(), provider.identity_fields()) {
             page.body = masked;
         }
-        erased.mask(&mut page.request);
+        if let Some(erased) = erased {
+            if let Cow::Owned(masked) = erased.mask_json(&page.body) {
+                page.body = masked;
+            }
+            erased.mask(&mut page.request);
+        }
+        page
     }
-    page
+
+    /// The page, or why its body is none.
+    fn read(self, ask: &Ask) -> Result<Result<Page, String>, Failure> {
+        let provider = Arc::clone(&self.provider);
+        let page = self.scrub();
+        Ok(match provider.head(ask, page.number, &page.body) {
+            Ok(head) => Ok(Page {
+                head,
+                packed: page.pack()?,
+            }),
+            Err(bad) => Err(bad.why),
+        })
+    }
 }
 
 /// The session or signature was refused: once anew, with a corrected clock where the answer shows ours to be wrong; then it

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use super::card;
 
@@ -77,6 +77,17 @@ enum Rule {
     Hide,
 }
 
+impl Rule {
+    /// What holds for a value under a key of this rule, inside a container that hands down another.
+    fn below(self, handed: Option<&Rule>) -> Rule {
+        match (handed, self) {
+            (Some(Rule::Hide), _) | (_, Rule::Hide) => Rule::Hide,
+            (Some(Rule::Card), _) => Rule::Card,
+            (_, own) => own,
+        }
+    }
+}
+
 /// The body as it may be stored. `private` are keys whose values are masked, `identity` keys whose long numbers are no card
 /// numbers ([`crate::providers::Provider::private_fields`], [`crate::providers::Provider::identity_fields`]).
 pub fn scrub<'b>(body: &'b [u8], private: &[&str], identity: &[&str]) -> Cow<'b, [u8]> {
@@ -131,6 +142,15 @@ struct Met<'b> {
 const MAX_MET: usize = 64;
 
 impl<'b> Met<'b> {
+    /// The key that followed last time, if it and its colon stand at the beginning of `rest`: its length and rule.
+    fn again(&mut self, rest: &[u8]) -> Option<(usize, Rule)> {
+        let (key, rule) = self.rules.get(self.expected)?;
+        rest.strip_prefix(*key)?.starts_with(b"\":").then(|| {
+            self.expected += 1;
+            (key.len(), *rule)
+        })
+    }
+
     fn rule(&mut self, names: &Names<'_>, raw: &'b [u8]) -> Rule {
         let found = match self.rules.get(self.expected) {
             Some((key, _)) if *key == raw => Some(self.expected),
@@ -196,14 +216,14 @@ fn scrub_at<'b>(body: &'b [u8], names: &Names<'_>, depth: u32) -> Cow<'b, [u8]> 
     while at < body.len() {
         match body[at] {
             b'"' => {
+                if let Some((length, own)) = met.again(&body[at + 1..]) {
+                    rule = own.below(open.last());
+                    at += length + 3;
+                    continue;
+                }
                 let end = string_end(body, at + 1);
                 if is_key(body, end + 1) {
-                    let handed = open.last().copied().unwrap_or(Rule::Look);
-                    rule = match (handed, met.rule(names, &body[at + 1..end.min(body.len())])) {
-                        (Rule::Hide, _) | (_, Rule::Hide) => Rule::Hide,
-                        (Rule::Card, _) => Rule::Card,
-                        (_, own) => own,
-                    };
+                    rule = met.rule(names, &body[at + 1..end.min(body.len())]).below(open.last());
                 } else if end < body.len() {
                     string(&mut copy, at, end, rule, names, depth);
                 } else {
@@ -274,6 +294,8 @@ fn string(copy: &mut Copy<'_>, open: usize, close: usize, rule: Rule, names: &Na
         Rule::Hide => copy.replace(open, close + 1, MASK.as_bytes()),
         Rule::Card => card_field(copy, open, close),
         Rule::Look if raw.len() < card::MIN_DIGITS => {}
+        // Without an escape there is no quote in it and so no key; what is left could only be a number.
+        Rule::Look if card::has_too_few_digits(raw) && memchr(b'\\', raw).is_none() => {}
         Rule::Look if raw.contains(&b'\\') || !raw.is_ascii() => {
             let (text, spans) = decode(raw);
             if depth < MAX_NESTED_TEXT && nested(copy, open, close, &text, names, depth) {

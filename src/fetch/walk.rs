@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::task::Poll;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -13,7 +14,7 @@ use super::page::{Answer, Page, Talk, fetch};
 use super::{Held, Night};
 use crate::failure::{Class, Failure};
 use crate::providers::{MAX_PAGES, PageHead, Provider, Step};
-use crate::store::{self, NewPage, OpenReading, Place, Sealed, WindowState};
+use crate::store::{self, OpenReading, Place, Sealed, WindowState};
 
 /// A window is begun again at most so often because its position was no longer valid.
 const MAX_RESTARTS: u32 = 2;
@@ -170,15 +171,30 @@ impl<'w> Walk<'w> {
         let mut arrived = Vec::new();
         // The first answer that was no page, or the first failure.
         let mut ended: Option<Result<(u32, Answer), Failure>> = None;
-        loop {
-            while under_way.len() < talk.client.bounds.max_in_flight && ended.is_none() {
+        let mut begin = |under_way: &mut FuturesUnordered<_>| {
+            while under_way.len() < talk.client.bounds.max_in_flight {
                 let Some(number) = missing.next() else { break };
                 let heads = &heads;
                 under_way.push(async move { (number, fetch(&talk, ask, number, heads).await) });
             }
-            let Some((number, answer)) = under_way.next().await else {
+        };
+        begin(&mut under_way);
+        let mut early = None;
+        loop {
+            let answered = match early.take() {
+                Some(answered) => Some(answered),
+                None => under_way.next().await,
+            };
+            let Some((number, answer)) = answered else {
                 break;
             };
+            if ended.is_none() && matches!(answer, Ok(Answer::Page(_))) {
+                // The next request is on its way before the disk takes this page: the provider and the disk work side by side.
+                begin(&mut under_way);
+                if let Poll::Ready(answered) = futures_util::poll!(under_way.next()) {
+                    early = answered;
+                }
+            }
             let outcome = match answer {
                 Ok(Answer::Page(page)) => self
                     .archive_at(heads.len() + arrived.len(), page, number, false)
@@ -287,17 +303,10 @@ impl<'w> Walk<'w> {
 
     /// Page and position, one durable transaction.
     fn archive_at(&mut self, position: usize, page: Page, number: u32, confirms: bool) -> Result<PageHead, Failure> {
-        let new = NewPage {
-            number,
-            confirms,
-            fetched_at: page.fetched_at,
-            request: page.request,
-            http_status: page.status,
-            body: page.body,
-        };
+        let packed = page.packed.confirming(confirms);
         let position = u32::try_from(position).unwrap_or(u32::MAX);
         self.keep_warnings()?;
-        blocking(|| store::archive_page(self.night.store, &self.place, &self.reading, position, new))?;
+        blocking(|| store::archive_packed(self.night.store, &self.place, &self.reading, position, &packed))?;
         self.pages += 1;
         self.night
             .progress

@@ -8,13 +8,13 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::bulk::PutOff;
+use super::bulk;
 use super::fees::Touched;
-use super::pages::{decompress, expect_open};
-use super::rows::{Became, Origin, Records, Row, store_balance};
+use super::pages::{Unpacker, expect_open};
+use super::rows::{Became, Expect, Origin, Records, Row, store_balance};
 use super::runs::put_warnings;
 use super::{OpenReading, Place, Store, WindowState, count, number, vanish, windows};
-use crate::day::format_instant;
+use crate::day::{Days, format_instant};
 use crate::failure::{Class, Failure};
 use crate::providers::{Ask, Parsed, Provider, Shape, Subject};
 use crate::record::{Balance, Unreadable};
@@ -196,29 +196,10 @@ pub(super) fn derive(
         Some(former) => former.proves && d.state == WindowState::Sealed && same_pages(tx, d, former)?,
         None => false,
     };
-    let touched = Touched::new(tx, d.job)?;
-    let put_off = match former {
-        None => Some(PutOff::indexes(tx, d)?),
-        Some(_) => None,
+    let mut tables = match former {
+        None => bulk::load(tx, d, |expect| fill(tx, archive, provider, d, expect, known))?,
+        Some(_) => fill(tx, archive, provider, d, Expect::Few, known)?,
     };
-    let mut tables = Tables::new(tx, d, touched, former.is_none(), known)?;
-    std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(PAGES_AHEAD);
-        let archive = &mut *archive;
-        scope.spawn(move || {
-            if let Err(failure) = read_pages(archive, provider, d, &sender) {
-                // Nobody listens any more when the writing side failed first.
-                let _ = sender.send(Err(failure));
-            }
-        });
-        for page in receiver {
-            tables.take(page?)?;
-        }
-        Ok::<_, Failure>(())
-    })?;
-    if let Some(put_off) = put_off {
-        put_off.build(tx)?;
-    }
     let proves = d.state == WindowState::Sealed;
     if proves && !known && former.is_some() {
         tables.sealed.vanished = vanish::mark(
@@ -235,6 +216,33 @@ pub(super) fn derive(
     }
     tables.touched.settle(tx, d.job)?;
     Ok(tables.sealed)
+}
+
+/// Every page of the pass, parsed by a second thread, into the tables.
+fn fill<'c>(
+    tx: &'c Connection,
+    archive: &mut Connection,
+    provider: &dyn Provider,
+    d: &Derivation<'c>,
+    expect: Expect,
+    known: bool,
+) -> Result<Tables<'c>, Failure> {
+    let touched = Touched::new(tx, d.job)?;
+    let mut tables = Tables::new(tx, d, touched, expect, known)?;
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(PAGES_AHEAD);
+        scope.spawn(move || {
+            if let Err(failure) = read_pages(archive, provider, d, known, &sender) {
+                // Nobody listens any more when the writing side failed first.
+                let _ = sender.send(Err(failure));
+            }
+        });
+        for page in receiver {
+            tables.take(page?)?;
+        }
+        Ok::<_, Failure>(())
+    })?;
+    Ok(tables)
 }
 
 /// An earlier complete reading of the same window.
@@ -283,6 +291,9 @@ fn same_pages(tx: &Connection, d: &Derivation<'_>, former: &Former) -> Result<bo
 struct Page {
     page_id: i64,
     confirms: bool,
+    /// Records, figures and references in it.
+    listed: usize,
+    /// Empty where the rows stand already.
     rows: Vec<Row>,
     balances: Vec<(u32, Balance)>,
     unreadable: Vec<Unreadable>,
@@ -298,6 +309,7 @@ fn read_pages(
     archive: &mut Connection,
     provider: &dyn Provider,
     d: &Derivation<'_>,
+    known: bool,
     sender: &SyncSender<Result<Page, Failure>>,
 ) -> Result<(), Failure> {
     let mut list = archive.prepare_cached(
@@ -311,21 +323,25 @@ fn read_pages(
         .collect::<Result<_, _>>()?;
     let mut body_of = archive.prepare_cached("SELECT body, http_status FROM pages WHERE page_id = ?1")?;
     let mut done = HashSet::with_capacity(pages.len());
+    let mut unpacker = Unpacker::new()?;
+    let mut days = (!known).then(|| Days::new(d.ask.zone));
     for (number, confirms, page_id) in pages {
         if !done.insert(page_id) {
             continue;
         }
         let place = |failure: Failure| failure.at(format!("page {number}"));
-        let (body, status) = body_of.query_row([page_id], |row| {
-            let body = decompress(row.get_ref(0)?.as_blob().unwrap_or_default());
-            Ok((body, row.get::<_, u16>(1)?))
+        let parsed = body_of.query_row([page_id], |row| {
+            Ok(match row.get::<_, u16>(1)? {
+                200..300 => unpacker
+                    .unpack(row.get_ref(0)?.as_blob().unwrap_or_default())
+                    .map(|body| provider.parse(d.ask, number, body)),
+                // An answer that says "no such subject" is archived as the proof of it; it holds no rows.
+                _ => Ok(Parsed::default()),
+            })
         })?;
-        // An answer that says "no such subject" is archived as the proof of it; it holds no rows.
-        let parsed = match status {
-            200..300 => provider.parse(d.ask, number, &body.map_err(place)?),
-            _ => Parsed::default(),
-        };
-        let page = checked(parsed, page_id, confirms, d).map_err(place)?;
+        let page = parsed
+            .and_then(|parsed| checked(parsed, page_id, confirms, d, days.as_mut()))
+            .map_err(place)?;
         if sender.send(Ok(page)).is_err() {
             break;
         }
@@ -333,21 +349,34 @@ fn read_pages(
     Ok(())
 }
 
-fn checked(parsed: Parsed, page_id: i64, confirms: bool, d: &Derivation<'_>) -> Result<Page, Failure> {
+/// `days` is missing where the rows stand already: then they are only counted.
+fn checked(
+    parsed: Parsed,
+    page_id: i64,
+    confirms: bool,
+    d: &Derivation<'_>,
+    days: Option<&mut Days>,
+) -> Result<Page, Failure> {
     if let Some(why) = parsed.foreign {
         return Err(Failure::new(Class::Protocol, why));
     }
     if let Some(why) = parsed.misconfigured {
         return Err(Failure::new(Class::Config, why));
     }
+    let listed = parsed.transactions.len() + parsed.balances.len() + parsed.references.len();
+    let rows = match days {
+        Some(days) => parsed
+            .transactions
+            .into_iter()
+            .map(|(at, transaction)| Row::new(transaction, i64::from(at), d.ask.window, days))
+            .collect(),
+        None => Vec::new(),
+    };
     Ok(Page {
         page_id,
         confirms,
-        rows: parsed
-            .transactions
-            .into_iter()
-            .map(|(at, transaction)| Row::new(transaction, i64::from(at), d.ask.window, d.ask.zone))
-            .collect(),
+        listed,
+        rows,
         balances: parsed.balances,
         unreadable: parsed.unreadable,
         subjects: parsed.subjects,
@@ -381,7 +410,7 @@ impl<'c> Tables<'c> {
         tx: &'c Connection,
         d: &Derivation<'c>,
         touched: Touched,
-        first: bool,
+        expect: Expect,
         known: bool,
     ) -> Result<Self, Failure> {
         let proves = d.state == WindowState::Sealed;
@@ -396,7 +425,7 @@ impl<'c> Tables<'c> {
             window: d.ask.window,
             as_of: format_instant(d.ask.as_of),
             known,
-            records: Records::new(tx, d.job, d.provider_name, d.ask.as_of, proves, first)?,
+            records: Records::new(tx, d.job, d.provider_name, d.ask.as_of, proves, expect)?,
             touched,
             unreadable_pages: Vec::new(),
             subjects: HashSet::new(),
@@ -405,13 +434,12 @@ impl<'c> Tables<'c> {
     }
 
     fn take(&mut self, page: Page) -> Result<(), Failure> {
-        let rows = page.rows.len() + page.balances.len() + page.references.len();
         if !page.confirms {
-            self.sealed.rows += (rows + page.unreadable.len()) as u64;
+            self.sealed.rows += (page.listed + page.unreadable.len()) as u64;
         }
         self.sealed.unreadable += page.unreadable.len() as u64;
         if self.known {
-            self.sealed.unchanged += rows as u64;
+            self.sealed.unchanged += page.listed as u64;
         } else {
             self.write(&page)?;
         }

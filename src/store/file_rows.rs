@@ -5,9 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::derive::Sealed;
 use super::fees::Touched;
-use super::rows::{Became, Origin, Records, Row};
+use super::rows::{Became, Expect, Origin, Records, Row};
 use super::{number, vanish};
-use crate::day::{Instant, format_instant};
+use crate::day::{Days, Instant, format_instant};
 use crate::failure::Failure;
 use crate::record::{self, Unreadable};
 use crate::window::Window;
@@ -48,7 +48,9 @@ pub fn apply_file_rows(
     let first = !tx
         .prepare_cached("SELECT 1 FROM windows WHERE job = ?1 AND feed = ?2 LIMIT 1")?
         .exists([place.job, place.feed])?;
-    let mut records = Records::new(tx, place.job, place.provider, place.as_of, true, first)?;
+    let expect = if first { Expect::Mostly } else { Expect::Few };
+    let mut days = Days::new(place.zone);
+    let mut records = Records::new(tx, place.job, place.provider, place.as_of, true, expect)?;
     let mut touched = Touched::new(tx, place.job)?;
     let mut sealed = Sealed::default();
     // What is met again is called back below.
@@ -65,7 +67,7 @@ pub fn apply_file_rows(
                 put_aside(tx, place, &source, &unreadable, &as_of)?;
             }
             Ok(transaction) => {
-                let row = Row::new(transaction, number(line), place.window, place.zone);
+                let row = Row::new(transaction, number(line), place.window, &mut days);
                 let origin = Origin {
                     page_id: None,
                     source: Some(&source),

@@ -157,6 +157,8 @@ fn set_up_writer(connection: &Connection, patience: Patience) -> Result<(), Fail
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE)?;
     connection.pragma_update(None, "secure_delete", "FAST")?;
+    // Statements are prepared once: otherwise SQLite plans each of them anew for every value that is bound to it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", AUTOCHECKPOINT, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_LIMIT, |_| Ok(()))?;
     // The log and its index stay after a clean close: readers without write permission could not open the file otherwise.

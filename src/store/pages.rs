@@ -1,8 +1,11 @@
 //! The archive: raw answers as zstd frames, hashed and chained, each with the position it stands for in one durable
 //! transaction. Pages never change; the same bytes at the same place are not stored twice.
 
+use std::cell::RefCell;
+
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sha2::{Digest, Sha256};
+use zstd::bulk::{Compressor, Decompressor};
 
 use super::{OpenReading, Place, Store, WindowState, damaged};
 use crate::day::{Instant, format_instant};
@@ -39,10 +42,48 @@ pub struct NewPage {
     pub body: Vec<u8>,
 }
 
-/// Archives a page with the position it stands for, in one durable transaction; gives its `page_id`.
+/// A page ready for the archive: digested and compressed, which any thread can do before the one that writes.
+#[derive(Clone, Debug)]
+pub struct PackedPage {
+    number: u32,
+    confirms: bool,
+    fetched_at: Instant,
+    request: String,
+    http_status: u16,
+    body_sha256: String,
+    frame: Vec<u8>,
+}
+
+impl NewPage {
+    /// Digests and compresses the body.
+    ///
+    /// # Errors
+    /// INTERNAL when it cannot be compressed.
+    pub fn pack(self) -> Result<PackedPage, Failure> {
+        Ok(PackedPage {
+            number: self.number,
+            confirms: self.confirms,
+            fetched_at: self.fetched_at,
+            request: self.request,
+            http_status: self.http_status,
+            body_sha256: sha256(&self.body),
+            frame: compress(&self.body)?,
+        })
+    }
+}
+
+impl PackedPage {
+    /// The same page as the proof after the walk, or not.
+    #[must_use]
+    pub fn confirming(self, confirms: bool) -> Self {
+        Self { confirms, ..self }
+    }
+}
+
+/// [`archive_packed`], packed here.
 ///
-/// `position` counts from 0 in the order of arrival inside the pass. The same page at the same position again is no new
-/// write; another page there, or a window that is not being read, is `INTERNAL`.
+/// # Errors
+/// As there.
 pub fn archive_page(
     store: &Store,
     place: &Place<'_>,
@@ -50,12 +91,24 @@ pub fn archive_page(
     position: u32,
     page: NewPage,
 ) -> Result<i64, Failure> {
-    let digest = sha256(&page.body);
-    let frame = compress(&page.body)?;
+    archive_packed(store, place, reading, position, &page.pack()?)
+}
+
+/// Archives a page with the position it stands for, in one durable transaction; gives its `page_id`.
+///
+/// `position` counts from 0 in the order of arrival inside the pass. The same page at the same position again is no new
+/// write; another page there, or a window that is not being read, is `INTERNAL`.
+pub fn archive_packed(
+    store: &Store,
+    place: &Place<'_>,
+    reading: &OpenReading,
+    position: u32,
+    page: &PackedPage,
+) -> Result<i64, Failure> {
     store.write(|tx| {
         expect_open(tx, reading)?;
         if let Some((page_id, number, standing)) = standing(tx, reading, position)? {
-            if (number, standing.as_str()) == (page.number, digest.as_str()) {
+            if (number, standing) == (page.number, page.body_sha256.clone()) {
                 return Ok(page_id);
             }
             return Err(Failure::new(
@@ -63,9 +116,9 @@ pub fn archive_page(
                 format!("position {position} of this pass is taken by page {number}; nothing was written"),
             ));
         }
-        let page_id = match same_bytes(tx, reading, &page, &digest)? {
+        let page_id = match same_bytes(tx, reading, page)? {
             Some(page_id) => page_id,
-            None => insert(tx, place, reading, &page, &digest, &frame)?,
+            None => insert(tx, place, reading, page)?,
         };
         tx.prepare_cached(
             "INSERT INTO readings (window_id, reading, pass, position, number, confirms, page_id)
@@ -115,27 +168,20 @@ fn standing(tx: &Connection, reading: &OpenReading, position: u32) -> Result<Opt
         .optional()?)
 }
 
-fn same_bytes(tx: &Connection, reading: &OpenReading, page: &NewPage, digest: &str) -> Result<Option<i64>, Failure> {
+fn same_bytes(tx: &Connection, reading: &OpenReading, page: &PackedPage) -> Result<Option<i64>, Failure> {
     Ok(tx
         .prepare_cached(
             "SELECT page_id FROM pages WHERE window = ?1 AND number = ?2 AND body_sha256 = ?3 AND http_status = ?4
               ORDER BY page_id LIMIT 1",
         )?
         .query_row(
-            params![reading.window_id, page.number, digest, page.http_status],
+            params![reading.window_id, page.number, page.body_sha256, page.http_status],
             |row| row.get(0),
         )
         .optional()?)
 }
 
-fn insert(
-    tx: &Transaction<'_>,
-    place: &Place<'_>,
-    reading: &OpenReading,
-    page: &NewPage,
-    digest: &str,
-    frame: &[u8],
-) -> Result<i64, Failure> {
+fn insert(tx: &Transaction<'_>, place: &Place<'_>, reading: &OpenReading, page: &PackedPage) -> Result<i64, Failure> {
     let link = Link {
         job: place.job,
         feed: place.ask.feed,
@@ -145,7 +191,7 @@ fn insert(
         as_of: &format_instant(place.ask.as_of),
         request_sha256: &sha256(page.request.as_bytes()),
         http_status: page.http_status,
-        body_sha256: digest,
+        body_sha256: &page.body_sha256,
     };
     let before: Option<String> = tx
         .prepare_cached("SELECT chain FROM pages ORDER BY page_id DESC LIMIT 1")?
@@ -165,7 +211,7 @@ fn insert(
         page.request,
         link.http_status,
         link.body_sha256,
-        frame,
+        page.frame,
         link.chain(before.as_deref().unwrap_or_default())
     ])?;
     Ok(tx.last_insert_rowid())
@@ -242,13 +288,55 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 
 /// One zstd frame that knows its content's length.
 pub(crate) fn compress(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
-    zstd::bulk::compress(bytes, LEVEL).map_err(|_| Failure::new(Class::Internal, "a body could not be compressed"))
+    thread_local! {
+        /// Setting up its tables costs a third of compressing a page.
+        static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    }
+    let failed = |_| Failure::new(Class::Internal, "a body could not be compressed");
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let mut compressor = match kept.take() {
+            Some(compressor) => compressor,
+            None => Compressor::new(LEVEL).map_err(failed)?,
+        };
+        let frame = compressor.compress(bytes).map_err(failed)?;
+        *kept = Some(compressor);
+        Ok(frame)
+    })
 }
 
 /// The content of a frame that [`compress`] made; `LOCAL-IO` when the bytes are damaged.
 pub(crate) fn decompress(frame: &[u8]) -> Result<Vec<u8>, Failure> {
-    let length = zstd::bulk::Decompressor::<'static>::upper_bound(frame)
-        .filter(|length| *length <= LONGEST_BODY)
-        .ok_or_else(|| damaged("a body"))?;
-    zstd::bulk::decompress(frame, length).map_err(|_| damaged("a body"))
+    let mut unpacker = Unpacker::new()?;
+    unpacker.unpack(frame)?;
+    Ok(unpacker.body)
+}
+
+/// Decompresses one frame after the other into the same memory.
+pub(super) struct Unpacker {
+    decompressor: Decompressor<'static>,
+    body: Vec<u8>,
+}
+
+impl Unpacker {
+    pub(super) fn new() -> Result<Self, Failure> {
+        let decompressor =
+            Decompressor::new().map_err(|_| Failure::new(Class::Internal, "no body can be decompressed"))?;
+        Ok(Self {
+            decompressor,
+            body: Vec::new(),
+        })
+    }
+
+    /// As [`decompress`].
+    pub(super) fn unpack(&mut self, frame: &[u8]) -> Result<&[u8], Failure> {
+        let length = Decompressor::<'static>::upper_bound(frame)
+            .filter(|length| *length <= LONGEST_BODY)
+            .ok_or_else(|| damaged("a body"))?;
+        self.body.clear();
+        self.body.reserve(length);
+        self.decompressor
+            .decompress_to_buffer(frame, &mut self.body)
+            .map_err(|_| damaged("a body"))?;
+        Ok(&self.body)
+    }
 }

@@ -3,10 +3,10 @@
 //! Unchanged rows are not written. A record that differs from what is stored becomes its next version; where both were
 //! served by the same reading the one that the provider changed last is the current one.
 
-use chrono_tz::Tz;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
 
-use crate::day::{Instant, day_of, format_instant};
+use crate::day::{Days, Instant, format_instant};
 use crate::failure::Failure;
 use crate::record::{Balance, Transaction};
 use crate::window::Window;
@@ -24,7 +24,7 @@ pub(super) struct Row {
 
 impl Row {
     /// The business day is that of `occurred_at`, else that on which the window begins.
-    pub(super) fn new(transaction: Transaction, at: i64, window: Window, zone: Tz) -> Row {
+    pub(super) fn new(transaction: Transaction, at: i64, window: Window, days: &mut Days) -> Row {
         let residuals = match transaction.residuals.as_slice() {
             [] => None,
             // A list of plain structs always has a JSON text.
@@ -34,7 +34,7 @@ impl Row {
             at,
             occurred_at: transaction.occurred_at.map(format_instant),
             changed_at: transaction.changed_at.map(format_instant),
-            business_day: day_of(transaction.occurred_at.unwrap_or(window.from), zone).to_string(),
+            business_day: days.of(transaction.occurred_at.unwrap_or(window.from)).to_owned(),
             residuals,
             transaction,
         }
@@ -89,14 +89,27 @@ impl Seen {
     }
 }
 
+/// How many rows of a reading are expected to be new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expect {
+    /// Found first, stored where they are missing.
+    Few,
+    /// Stored first, found where they are there already.
+    Mostly,
+    /// All of them: nothing is looked for, the unique index is not there and proves it afterwards.
+    Only,
+}
+
+/// Ends the insertion where the unique index stands.
+const UNLESS_KNOWN: &str = " ON CONFLICT (job, feed, account, provider_id, subject) DO NOTHING";
+
 const INSERT: &str = "
     INSERT INTO transactions (job, account, feed, subject, provider_id,
            reference, related_id, direction, kind, currency, amount_minor, fee_minor, fee_currency, status, is_final,
            provider_status, occurred_at, changed_at, residuals,
            provider, business_day, first_seen_at, seen_at, page_id, page_row, source)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-            ?20, ?21, ?22, ?22, ?23, ?24, ?25)
-    ON CONFLICT (job, feed, account, provider_id, subject) DO NOTHING";
+            ?20, ?21, ?22, ?22, ?23, ?24, ?25)";
 
 /// A fee that is the sum of fee records is no part of what the provider said about this record, and neither is a reference
 /// that was learned by asking about it alone.
@@ -157,11 +170,10 @@ pub(super) struct Records<'c> {
     as_of: String,
     /// Whether a reappearing record may be called back: only where the reading proves what is listed.
     proves: bool,
-    /// Most rows are expected to be new: insert first, look afterwards.
-    expect_new: bool,
+    expect: Expect,
     pub seen: Seen,
-    insert: Statement<'c>,
-    find: Statement<'c>,
+    insert: PerRow<'c>,
+    find: PerRow<'c>,
     rare: &'c Connection,
 }
 
@@ -182,17 +194,20 @@ impl<'c> Records<'c> {
         provider: &'c str,
         as_of: Instant,
         proves: bool,
-        expect_new: bool,
+        expect: Expect,
     ) -> Result<Self, Failure> {
         Ok(Records {
             job,
             provider,
             as_of: format_instant(as_of),
             proves,
-            expect_new,
+            expect,
             seen: Seen::default(),
-            insert: connection.prepare(INSERT)?,
-            find: connection.prepare(FIND)?,
+            insert: match expect {
+                Expect::Only => PerRow::prepare(connection, INSERT)?,
+                Expect::Few | Expect::Mostly => PerRow::prepare(connection, &format!("{INSERT}{UNLESS_KNOWN}"))?,
+            },
+            find: PerRow::prepare(connection, FIND)?,
             rare: connection,
         })
     }
@@ -204,7 +219,7 @@ impl<'c> Records<'c> {
         row: &Row,
         origin: Origin<'_>,
     ) -> Result<(Became, Option<String>), Failure> {
-        if self.expect_new && self.insert(feed, row, origin)? {
+        if self.expect != Expect::Few && self.insert(feed, row, origin)? {
             return Ok((Became::New, None));
         }
         let Some(stored) = self.find(feed, row)? else {
@@ -236,7 +251,7 @@ impl<'c> Records<'c> {
     fn insert(&mut self, feed: &str, row: &Row, origin: Origin<'_>) -> Result<bool, Failure> {
         let words = Words::of(row);
         let content = content(&self.job, &feed, row, &words, &origin, (&self.provider, &self.as_of));
-        let inserted = self.insert.execute(&content[..])? == 1;
+        let inserted = self.insert.bound(&content)?.raw_execute()? == 1;
         if inserted {
             self.seen.add(self.rare.last_insert_rowid());
         }
@@ -246,18 +261,16 @@ impl<'c> Records<'c> {
     fn find(&mut self, feed: &str, row: &Row) -> Result<Option<Stored>, Failure> {
         let (words, nowhere) = (Words::of(row), Origin::default());
         let content = content(&self.job, &feed, row, &words, &nowhere, (&self.provider, &self.as_of));
-        let wanted = self.find.parameter_count();
-        let found = self.find.query_row(&content[..wanted], |r| {
-            Ok(Stored {
-                id: r.get(0)?,
-                vanished: r.get(1)?,
-                this_run: r.get(2)?,
-                changed_at: r.get(3)?,
-                same: r.get(4)?,
-                related_id: r.get(5)?,
-            })
-        });
-        Ok(found.optional()?)
+        let mut rows = self.find.bound(&content)?.raw_query();
+        let Some(r) = rows.next()? else { return Ok(None) };
+        Ok(Some(Stored {
+            id: r.get(0)?,
+            vanished: r.get(1)?,
+            this_run: r.get(2)?,
+            changed_at: r.get(3)?,
+            same: r.get(4)?,
+            related_id: r.get(5)?,
+        }))
     }
 
     /// False when the past holds this version already: served night after night it counts once.
@@ -285,6 +298,71 @@ impl<'c> Records<'c> {
         let mut statement = self.rare.prepare_cached(sql)?;
         let wanted = statement.parameter_count();
         Ok(run(&mut statement, &content[..wanted])?)
+    }
+}
+
+/// A statement that runs for every row. What is the same as in the row before stays bound: SQLite keeps it, and most of a
+/// record's columns are words that hardly ever change.
+struct PerRow<'c> {
+    statement: Statement<'c>,
+    /// One for each parameter, from ?1.
+    bound: Vec<Bound>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Bound {
+    Nothing,
+    Null,
+    Integer(i64),
+    Text(Vec<u8>),
+}
+
+impl<'c> PerRow<'c> {
+    fn prepare(connection: &'c Connection, sql: &str) -> Result<Self, Failure> {
+        let statement = connection.prepare(sql)?;
+        let bound = vec![Bound::Nothing; statement.parameter_count()];
+        Ok(PerRow { statement, bound })
+    }
+
+    /// The statement with these parameters; those beyond its own are left out.
+    fn bound(&mut self, parameters: &[&dyn ToSql]) -> Result<&mut Statement<'c>, Failure> {
+        for ((index, parameter), bound) in (1_usize..).zip(parameters).zip(&mut self.bound) {
+            let value = parameter.to_sql()?;
+            if bound.take(&value) {
+                self.statement.raw_bind_parameter(index, value)?;
+            }
+        }
+        Ok(&mut self.statement)
+    }
+}
+
+impl Bound {
+    /// Remembers a value; false when it is bound already.
+    fn take(&mut self, value: &ToSqlOutput<'_>) -> bool {
+        let value = match value {
+            ToSqlOutput::Borrowed(value) => *value,
+            ToSqlOutput::Owned(value) => value.into(),
+            _ => {
+                *self = Bound::Nothing;
+                return true;
+            }
+        };
+        match (&mut *self, value) {
+            (Bound::Null, ValueRef::Null) => return false,
+            (Bound::Integer(known), ValueRef::Integer(number)) if *known == number => return false,
+            (Bound::Text(known), ValueRef::Text(text)) => {
+                if known == text {
+                    return false;
+                }
+                known.clear();
+                known.extend_from_slice(text);
+            }
+            (_, ValueRef::Null) => *self = Bound::Null,
+            (_, ValueRef::Integer(number)) => *self = Bound::Integer(number),
+            (_, ValueRef::Text(text)) => *self = Bound::Text(text.to_vec()),
+            (_, ValueRef::Real(_) | ValueRef::Blob(_)) => *self = Bound::Nothing,
+        }
+        true
     }
 }
 
