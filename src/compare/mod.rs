@@ -22,6 +22,7 @@ use crate::store::Store;
 
 mod across;
 mod alone;
+mod aside;
 mod bank;
 mod books;
 mod counts;

@@ -350,6 +350,45 @@ fn unreadable_rows_are_named_with_place_and_reason_until_they_are_gone() {
 }
 
 #[test]
+fn an_entry_that_a_row_put_aside_names_is_not_missing_at_the_provider() {
+    let of = |id, provider_id: Option<&str>| Ent {
+        provider_id: provider_id.map(Into::into),
+        ..Ent::new(id, id, 100)
+    };
+    let mut world = World::with(
+        &[],
+        &[of("A", None), of("B", None), of("C", Some("17")), of("D", Some("18"))],
+    );
+    let body = r#"{"data":[{"id":1,"ref":"A"},{"id":17,"ref":"B","amount":null}]}"#;
+    let frame: String = zstd::bulk::compress(body.as_bytes(), 3)
+        .expect("a frame")
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    world.sql(&format!(
+        "INSERT INTO pages (page_id, job, feed, window, number, fetched_at, as_of, request, http_status, body_sha256, body, chain)
+         SELECT 7, job, feed, window_id, 3, 't', 't', 'GET /v1/deposits', 200, '', x'{frame}', '' FROM windows;
+         INSERT INTO unreadable_rows (job, feed, page_id, place, reason, seen_at)
+         VALUES ('shop', 'deposits', 7, 'data[1].amount', 'is missing', 't');"
+    ));
+    let outcome = world.night().expect("a night");
+    let missing = |world: &World| {
+        world.texts(
+            "SELECT reference FROM discrepancies WHERE kind = 'missing_in_provider' AND state = 'open' ORDER BY 1",
+        )
+    };
+    // B by its reference, C by its provider_id; what other rows of the page say hides nobody.
+    assert_eq!(
+        (missing(&world), outcome.pending),
+        (vec!["A".to_owned(), "D".to_owned()], 2)
+    );
+
+    world.sql("UPDATE unreadable_rows SET gone_at = 't'");
+    world.night_at(night(1)).expect("a night");
+    assert_eq!(missing(&world), ["A", "B", "C", "D"]);
+}
+
+#[test]
 fn evidence_names_feed_day_page_and_row_and_file_and_line() {
     let mut world = World::with(
         &[Rec::new("p1", "A", 9000)],
