@@ -479,17 +479,43 @@ fn a_payout_that_no_credit_answers_within_its_lag_is_missing_in_the_bank() {
         table: table(),
         bank: true,
     });
-    world.night_at(night(0)).expect("a night");
+    let first = world.night_at(night(0)).expect("a night");
     assert_eq!(
         world.texts("SELECT kind || ' ' || reference || ' ' || difference FROM discrepancies"),
         ["missing_in_bank s2 780.80"]
+    );
+    // What may still come is pending, with the day on which it is missing.
+    assert_eq!(first.pending, 1);
+    assert_eq!(
+        world.texts("SELECT becomes_kind || ' ' || becomes_day || ' ' || amount_minor FROM pending_items"),
+        ["missing_in_bank 2026-03-21 500"]
     );
     world.read_until(day("2026-03-21"));
     assert_eq!(world.night_at(night(2)).expect("a night").new, 1);
     // A statement that cannot be seen tonight proves nothing either way.
     world.sql("UPDATE windows SET state = 'open'");
     let blind = world.night_at(night(3)).expect("a night");
-    assert_eq!(blind.resolved, 0);
+    assert_eq!((blind.resolved, blind.pending), (0, 0));
+}
+
+#[test]
+fn a_statement_that_has_not_come_to_a_transfer_leaves_it_pending() {
+    let mut world = World::new();
+    world.sql(
+        "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at)
+         VALUES ('vyne', 'GBP3', 'sweeps', 's1', '2026-03-10T22:59:00.000Z', 'PEN', 'transferred_amount', 500, 't')",
+    );
+    world.ledger = LedgerLeg::Absent;
+    world.job.source = JobSource::File(FileFeed {
+        feed: "deposits".into(),
+        provider: "bank".into(),
+        table: table(),
+        bank: true,
+    });
+    world.read_until(day("2026-03-12"));
+    let stale = world.night_at(night(0)).expect("a night");
+    assert_eq!((stale.new, stale.pending), (0, 1));
+    assert_eq!(stale.verdict, Verdict::ReconciledWithPending);
 }
 
 #[test]
