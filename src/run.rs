@@ -28,6 +28,7 @@ use crate::store::runs::{RunEnd, RunStart, begin_run, finish_run, fresh_since, w
 use crate::store::{InstanceLock, Store};
 
 mod end;
+mod legs;
 mod reading;
 
 use reading::Reading;
@@ -351,6 +352,9 @@ impl House<'_> {
                 JobSource::File(_) if !reading.complete => {
                     LedgerLeg::Refused(outcome.message.clone().unwrap_or_default())
                 }
+                JobSource::Across(_) if outcome.class == Some(Class::Data) => {
+                    LedgerLeg::Refused(outcome.message.clone().unwrap_or_default())
+                }
                 _ => self.read_ledger(job, outcome),
             };
             (reading, ledger)
@@ -395,7 +399,7 @@ impl House<'_> {
     /// Reads the provider or the export.
     async fn read_source(&self, job: &Job, ledger_taken: bool, outcome: &mut JobOutcome) -> Result<Reading, Failure> {
         match &job.source {
-            JobSource::Across(_) => Ok(Reading::of(true)),
+            JobSource::Across(jobs) => self.look_at_members(jobs, outcome),
             JobSource::File(feed) => {
                 let imported = tokio::task::block_in_place(|| {
                     ledger::import_feed(self.store, job, feed, &self.settings.folder, outcome.as_of)

@@ -154,3 +154,74 @@ async fn a_printed_check_stands_at_the_last_run_unless_told_otherwise() {
     assert!(print(&[]).contains("unixepoch('2026-03-10T03:00:00.000Z')"));
     assert!(print(&["--as-of", "2026-04-10T03:00:00Z"]).contains("unixepoch('2026-04-10T03:00:00.000Z')"));
 }
+
+/// Two accounts and the job that looks across them.
+fn across() -> TempDir {
+    let folder = folder();
+    let at = folder.path();
+    let other = JOB.replace("bank.csv", "card.csv").replace("books.csv", "cards.csv");
+    std::fs::write(at.join("jobs/card.toml"), other).expect("a job");
+    let across =
+        "timezone = \"UTC\"\nrecipients = [\"accounting@example.com\"]\n[across]\njobs = [\"bank\", \"card\"]\n";
+    std::fs::write(at.join("jobs/twice.toml"), across).expect("a job");
+    for name in ["bank.csv", "books.csv"] {
+        table(at, name, &[("A-1", "10.00")]);
+    }
+    folder
+}
+
+async fn alone(folder: &Path, name: &str, as_of: &str) -> JobOutcome {
+    let (settings, jobs) = config::load(Some(&folder.join("reconciled.toml"))).expect("settings");
+    let jobs: Vec<_> = jobs.into_iter().filter(|job| job.name == name).collect();
+    let options = Options {
+        as_of: reconciled::day::parse_instant(as_of),
+        mail: false,
+        stop: CancellationToken::new(),
+    };
+    let mut outcomes = run_jobs(&settings, &jobs, &options, &Quiet).await.expect("a night");
+    outcomes.pop().expect("an outcome")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_across_others_is_not_reconciled_while_one_of_two_was_never_read() {
+    let folder = across();
+    let first = alone(folder.path(), "twice", "2026-03-06T12:00:00Z").await;
+    let why = "not reconciled: bank was never read; card was never read";
+    let (verdict, code, _, message) = said(&first);
+    assert_eq!((verdict, code), ("not_reconciled", 65), "{message}");
+    assert!(message.contains(why), "{message}");
+
+    alone(folder.path(), "bank", "2026-03-06T12:00:00Z").await;
+    let half = alone(folder.path(), "twice", "2026-03-06T12:00:00Z").await;
+    assert_eq!(said(&half).0, "not_reconciled", "{half:?}");
+    assert!(said(&half).3.contains("card was never read"), "{half:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_across_others_is_incomplete_while_one_was_not_read_that_night_and_says_which() {
+    let folder = across();
+    let down = night(folder.path(), "2026-03-06T12:00:00Z").await;
+    assert_eq!((said(&down).0, said(&down).1), ("incomplete", 75), "{down:?}");
+    assert!(
+        said(&down).3.contains("card ended not_reconciled for 2026-03-05"),
+        "{down:?}"
+    );
+
+    for name in ["card.csv", "cards.csv"] {
+        table(folder.path(), name, &[("A-1", "10.00"), ("A-2", "20.00")]);
+    }
+    let whole = night(folder.path(), "2026-03-07T12:00:00Z").await;
+    assert_eq!(said(&whole), ("discrepancies", 0, 1, ""));
+
+    // A day apart is what zones and schedules do; two days are a night that did not happen.
+    assert_eq!(
+        alone(folder.path(), "twice", "2026-03-08T12:00:00Z").await.exit_code(),
+        0
+    );
+    let stale = alone(folder.path(), "twice", "2026-03-09T12:00:00Z").await;
+    assert_eq!((said(&stale).0, said(&stale).2), ("not_reconciled", 1), "{stale:?}");
+    assert!(
+        said(&stale).3.contains("bank was last read for 2026-03-06"),
+        "{stale:?}"
+    );
+}

@@ -3,7 +3,7 @@
 //! The rule: a transfer that a provider stated (a PayVyne sweep's `transferred_amount`, a TuPay day's `settlement_total`) has
 //! arrived when the statement holds a settled credit of exactly that amount and currency, booked from one day before to
 //! [`LAG_DAYS`] days after the day of the transfer. Each credit serves one transfer, the older transfer first. Before the lag is
-//! over, or where the statement does not reach, nothing is said.
+//! over, and until the statement reaches its end, a transfer is pending; of days before the statement nothing is said.
 
 use std::collections::HashSet;
 
@@ -12,6 +12,7 @@ use rusqlite::{Connection, named_params};
 use super::Case;
 use super::discrepancy::Discrepancy;
 use super::identity;
+use super::items::Pending;
 use super::rows::{damaged, day, optional_instant, word};
 use super::scope;
 use crate::config::FileFeed;
@@ -47,6 +48,8 @@ pub struct Bank {
     pub found: Vec<Discrepancy>,
     /// Transfers that the statement cannot prove either way yet: open ones stay as they are.
     pub unseen: HashSet<u64>,
+    /// Those of them whose credit may still come, or stand where the statement has not come to.
+    pub waiting: Vec<Pending>,
 }
 
 /// Looks every transfer up in the statement.
@@ -56,6 +59,7 @@ pub fn find(conn: &Connection, case: &Case<'_>, file: &FileFeed) -> Result<Bank,
     let read = scope::sealed(conn, &case.job.name, &file.feed)?;
     let mut used = vec![false; credits.len()];
     let mut bank = Bank::default();
+    let mut is_open = conn.prepare("SELECT 1 FROM discrepancies WHERE discrepancy_id = ?1 AND state <> 'resolved'")?;
     for due in &dues {
         let from = credits.partition_point(|c| (c.0, c.1, c.2) < (due.currency, due.amount, shift(due.on, -1)));
         let arrived = (from..credits.len())
@@ -77,8 +81,20 @@ pub fn find(conn: &Connection, case: &Case<'_>, file: &FileFeed) -> Result<Bank,
         if last <= case.business_day && scope::covers(&read, span) {
             bank.found.push(discrepancy);
         } else {
-            bank.unseen
-                .insert(identity::number(&case.job.name, &discrepancy.identity));
+            let id = identity::number(&case.job.name, &discrepancy.identity);
+            bank.unseen.insert(id);
+            if read.last().is_none_or(|reached| reached.until < span.until) && !is_open.exists([identity::hex(id)])? {
+                bank.waiting.push(Pending {
+                    identity: discrepancy.identity.into(),
+                    record: None,
+                    entry: None,
+                    becomes: Kind::MissingInBank,
+                    day: last.max(next_day(case.business_day)),
+                    currency: due.currency,
+                    amount: due.amount,
+                    spot: None,
+                });
+            }
         }
     }
     Ok(bank)

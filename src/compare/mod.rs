@@ -22,6 +22,7 @@ use crate::store::Store;
 
 mod across;
 mod alone;
+mod aside;
 mod bank;
 mod books;
 mod counts;
@@ -115,7 +116,19 @@ pub struct Findings {
     looked_at: HashSet<u64>,
     /// What could not be decided tonight, whatever it was before.
     unseen: HashSet<u64>,
+    /// Transfers on their way to the bank: pending, without a row on either side.
+    waiting: Vec<items::Pending>,
     statement: Option<Vec<proofs::Line>>,
+}
+
+impl Findings {
+    /// Both looks as one.
+    fn with(mut self, mut items: Option<items::Found>) -> Self {
+        if let Some(found) = &mut items {
+            found.pending.append(&mut self.waiting);
+        }
+        Self { items, ..self }
+    }
 }
 
 /// Compares a job's night and stores what it found, in one transaction.
@@ -147,7 +160,7 @@ pub fn compare_over(night: &Night<'_>, books: Option<&Books>) -> Result<Outcome,
 pub fn look(conn: &Connection, case: &Case<'_>) -> Result<Findings, Failure> {
     let items = items(conn, None, case)?;
     let facts = facts(conn, case, None)?;
-    Ok(Findings { items, ..facts })
+    Ok(facts.with(items))
 }
 
 /// The same with the sides and the facts looked at side by side, on connections of their own. They are closed before anything
@@ -159,7 +172,7 @@ fn look_wide(open: &cursors::Open<'_>, case: &Case<'_>, books: Option<&Books>) -
         let facts = facts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // A wrong unit is named before anything it may have caused.
         let items = items?;
-        Ok(Findings { items, ..facts? })
+        Ok(facts?.with(items))
     })
 }
 
@@ -182,6 +195,7 @@ fn facts(conn: &Connection, case: &Case<'_>, books: Option<&Books>) -> Result<Fi
         facts: Vec::new(),
         looked_at: HashSet::new(),
         unseen: HashSet::new(),
+        waiting: Vec::new(),
         statement: None,
     };
     if let JobSource::Across(jobs) = &case.job.source {
@@ -200,6 +214,7 @@ fn facts(conn: &Connection, case: &Case<'_>, books: Option<&Books>) -> Result<Fi
             let bank = bank::find(conn, case, file)?;
             findings.facts.extend(bank.found);
             findings.unseen = bank.unseen;
+            findings.waiting = bank.waiting;
         }
         JobSource::File(_) | JobSource::Across(_) => {}
     }

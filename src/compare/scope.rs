@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::TimeDelta;
 use rusqlite::Connection;
 
+use super::aside::Aside;
 use super::keys::Keys;
 use super::rows::{Entry, Record, damaged};
 use crate::config::{Job, JobSource};
@@ -45,6 +46,7 @@ pub struct Scope {
     keys: Keys,
     /// Feed and id of the records whose reference is still to be asked for.
     unasked: HashMap<&'static str, HashSet<String>>,
+    aside: Aside,
 }
 
 /// Where an instant lies.
@@ -83,6 +85,7 @@ impl Scope {
         };
         Ok(Self {
             unasked: unasked(conn, job)?,
+            aside: Aside::read(conn, &job.name)?,
             start: start_of_day(job.fetch.start, job.timezone),
             end: start_of_day(next_day(day), job.timezone),
             covers,
@@ -117,6 +120,13 @@ impl Scope {
 
     /// Whether the provider would have shown the record of this entry. An entry without a date needs everything.
     pub fn proves(&self, entry: &Entry) -> bool {
+        // By the key that matching goes by: it stands in a row that could not be read.
+        if self
+            .aside
+            .names(entry.provider_id.as_deref().unwrap_or(&entry.reference))
+        {
+            return false;
+        }
         let feeds = self.covers.iter().filter(|c| c.directions.contains(&entry.direction));
         feeds.into_iter().all(|cover| match &cover.answered {
             // Its own key was asked about; what was read around it proves nothing.

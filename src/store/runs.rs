@@ -133,6 +133,43 @@ pub fn ended_well(store: &Store, job: &str, as_of: Instant) -> Result<bool, Fail
     })
 }
 
+/// The last night of a job.
+#[derive(Clone, Copy, Debug)]
+pub struct LastNight {
+    pub verdict: Verdict,
+    pub business_day: BusinessDay,
+    /// Everything wanted was read: by the verdict, or because only the ledger was refused, which is not asked for here.
+    pub read: bool,
+}
+
+/// How the last night of a job ended that stands no later than `as_of`; None: it never ran.
+pub fn last_night(store: &Store, job: &str, as_of: Instant) -> Result<Option<LastNight>, Failure> {
+    let found: Option<(String, String, bool)> = store.read(|connection| {
+        Ok(connection
+            .query_row(
+                "SELECT verdict, business_day,
+                        verdict = 'not_reconciled' AND exit_code = 65 AND requests > 0
+                          AND NOT EXISTS (SELECT 1 FROM windows WHERE windows.job = runs.job AND windows.state <> 'sealed')
+                   FROM runs NOT INDEXED
+                  WHERE job = ?1 AND as_of <= ?2 AND verdict IS NOT NULL ORDER BY run_id DESC LIMIT 1",
+                [job, &format_instant(as_of)],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .optional()?)
+    })?;
+    let Some((verdict, day, only_the_ledger)) = found else {
+        return Ok(None);
+    };
+    let damaged = || Failure::new(Class::LocalIo, format!("a run of {job} holds what no run wrote"));
+    let verdict: Verdict = verdict.parse().map_err(|_| damaged())?;
+    let whole = !matches!(verdict, Verdict::Incomplete | Verdict::NotReconciled | Verdict::Failed);
+    Ok(Some(LastNight {
+        verdict,
+        business_day: day.parse().map_err(|_| damaged())?,
+        read: whole || only_the_ledger,
+    }))
+}
+
 /// A provider's wish to be left alone: not before when, and why. It may lie in the past.
 pub fn pause(store: &Store, lane: &str) -> Result<Option<(Instant, String)>, Failure> {
     let found: Option<(String, String)> = store.read(|connection| {

@@ -1,5 +1,5 @@
 //! Every proof the database offers: SQLite's own checks, the schema, every page against its hash, the chain of pages, the
-//! audit trail, and the rows against the pages.
+//! audit trail, the frozen files and mails against theirs, and the rows against the pages.
 
 use rusqlite::Connection;
 
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 /// Something wrong with the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// `integrity`, `references`, `schema`, `page`, `chain`, `audit`, `replay`.
+    /// `integrity`, `references`, `schema`, `page`, `chain`, `audit`, `frozen`, `replay`.
     pub check: &'static str,
     /// Page, table or row.
     pub place: String,
@@ -41,6 +41,7 @@ pub fn verify(store: &Store, jobs: &[Job]) -> Result<Vec<Finding>, Failure> {
         }
         findings.extend(pages(books)?);
         findings.extend(super::audit::verify(books)?);
+        findings.extend(frozen(books)?);
         Ok(findings)
     })?;
     for job in jobs {
@@ -155,6 +156,30 @@ fn pages(books: &Connection) -> Result<Vec<Finding>, Failure> {
         }
         // From here on the chain as it stands: one finding per break, not one for every page after it.
         before = chain;
+    }
+    Ok(findings)
+}
+
+/// What `report` would write and the outbox would send, against the digests they were frozen with.
+fn frozen(books: &Connection) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::new();
+    for sql in [
+        "SELECT 'files ' || job || '/' || business_day || '/' || name, sha256, bytes FROM files ORDER BY job, business_day, name",
+        "SELECT 'mails ' || mail_id, sha256, message FROM mails ORDER BY mail_id",
+    ] {
+        let mut statement = books.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let digest: String = row.get(1)?;
+            let bytes = decompress(row.get_ref(2)?.as_blob().unwrap_or_default());
+            if !bytes.is_ok_and(|bytes| sha256(&bytes) == digest) {
+                findings.push(Finding::new(
+                    "frozen",
+                    row.get::<_, String>(0)?,
+                    "its bytes are not the ones that were made; restore a backup",
+                ));
+            }
+        }
     }
     Ok(findings)
 }

@@ -350,6 +350,45 @@ fn unreadable_rows_are_named_with_place_and_reason_until_they_are_gone() {
 }
 
 #[test]
+fn an_entry_that_a_row_put_aside_names_is_not_missing_at_the_provider() {
+    let of = |id, provider_id: Option<&str>| Ent {
+        provider_id: provider_id.map(Into::into),
+        ..Ent::new(id, id, 100)
+    };
+    let mut world = World::with(
+        &[],
+        &[of("A", None), of("B", None), of("C", Some("17")), of("D", Some("18"))],
+    );
+    let body = r#"{"data":[{"id":1,"ref":"A"},{"id":17,"ref":"B","amount":null}]}"#;
+    let frame: String = zstd::bulk::compress(body.as_bytes(), 3)
+        .expect("a frame")
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    world.sql(&format!(
+        "INSERT INTO pages (page_id, job, feed, window, number, fetched_at, as_of, request, http_status, body_sha256, body, chain)
+         SELECT 7, job, feed, window_id, 3, 't', 't', 'GET /v1/deposits', 200, '', x'{frame}', '' FROM windows;
+         INSERT INTO unreadable_rows (job, feed, page_id, place, reason, seen_at)
+         VALUES ('shop', 'deposits', 7, 'data[1].amount', 'is missing', 't');"
+    ));
+    let outcome = world.night().expect("a night");
+    let missing = |world: &World| {
+        world.texts(
+            "SELECT reference FROM discrepancies WHERE kind = 'missing_in_provider' AND state = 'open' ORDER BY 1",
+        )
+    };
+    // B by its reference, C by its provider_id; what other rows of the page say hides nobody.
+    assert_eq!(
+        (missing(&world), outcome.pending),
+        (vec!["A".to_owned(), "D".to_owned()], 2)
+    );
+
+    world.sql("UPDATE unreadable_rows SET gone_at = 't'");
+    world.night_at(night(1)).expect("a night");
+    assert_eq!(missing(&world), ["A", "B", "C", "D"]);
+}
+
+#[test]
 fn evidence_names_feed_day_page_and_row_and_file_and_line() {
     let mut world = World::with(
         &[Rec::new("p1", "A", 9000)],
@@ -440,17 +479,43 @@ fn a_payout_that_no_credit_answers_within_its_lag_is_missing_in_the_bank() {
         table: table(),
         bank: true,
     });
-    world.night_at(night(0)).expect("a night");
+    let first = world.night_at(night(0)).expect("a night");
     assert_eq!(
         world.texts("SELECT kind || ' ' || reference || ' ' || difference FROM discrepancies"),
         ["missing_in_bank s2 780.80"]
+    );
+    // What may still come is pending, with the day on which it is missing.
+    assert_eq!(first.pending, 1);
+    assert_eq!(
+        world.texts("SELECT becomes_kind || ' ' || becomes_day || ' ' || amount_minor FROM pending_items"),
+        ["missing_in_bank 2026-03-21 500"]
     );
     world.read_until(day("2026-03-21"));
     assert_eq!(world.night_at(night(2)).expect("a night").new, 1);
     // A statement that cannot be seen tonight proves nothing either way.
     world.sql("UPDATE windows SET state = 'open'");
     let blind = world.night_at(night(3)).expect("a night");
-    assert_eq!(blind.resolved, 0);
+    assert_eq!((blind.resolved, blind.pending), (0, 0));
+}
+
+#[test]
+fn a_statement_that_has_not_come_to_a_transfer_leaves_it_pending() {
+    let mut world = World::new();
+    world.sql(
+        "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at)
+         VALUES ('vyne', 'GBP3', 'sweeps', 's1', '2026-03-10T22:59:00.000Z', 'PEN', 'transferred_amount', 500, 't')",
+    );
+    world.ledger = LedgerLeg::Absent;
+    world.job.source = JobSource::File(FileFeed {
+        feed: "deposits".into(),
+        provider: "bank".into(),
+        table: table(),
+        bank: true,
+    });
+    world.read_until(day("2026-03-12"));
+    let stale = world.night_at(night(0)).expect("a night");
+    assert_eq!((stale.new, stale.pending), (0, 1));
+    assert_eq!(stale.verdict, Verdict::ReconciledWithPending);
 }
 
 #[test]

@@ -71,6 +71,32 @@ async fn every_edit_to_what_was_found_decided_or_booked_is_noticed_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_file_or_mail_with_other_bytes_is_noticed_and_named() {
+    for (sql, named) in [
+        (
+            "UPDATE files SET bytes = (SELECT bytes FROM files WHERE name LIKE '%coverage%') WHERE name LIKE '%summary%'",
+            "files shop/2026-03-05/2026-03-05_shop_summary.csv",
+        ),
+        (
+            "INSERT INTO mails (message_id, job, business_day, recipient, state, queued_at, sha256, message)
+             VALUES ('<1@example.com>', 'shop', '2026-03-05', 'ana@example.com', 'sent', 't', 'x', x'00')",
+            "mails 1",
+        ),
+    ] {
+        let shop = decided().await;
+        shop.assert_whole();
+        shop.tamper(sql);
+        let found = shop.verify();
+        let frozen: Vec<&str> = found
+            .iter()
+            .filter(|finding| finding.check == "frozen")
+            .map(|finding| finding.place.as_str())
+            .collect();
+        assert!(frozen.contains(&named), "{sql}: {found:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trail_that_was_cut_or_built_anew_lacks_the_head_that_was_printed() {
     let shop = decided().await;
     let head = shop
