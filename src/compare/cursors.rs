@@ -25,6 +25,28 @@ pub struct Setup<'a> {
     pub accounts: &'a std::collections::BTreeSet<String>,
 }
 
+impl Setup<'_> {
+    /// Something beside reference, amount, currency, status and kind decides what is equal.
+    fn asks_more(&self) -> bool {
+        self.ids || self.fees || !self.accounts.is_empty()
+    }
+
+    /// The columns for that. Every column of every row costs: what tonight's ledger cannot ask for is not read.
+    fn more(&self, of_fee: &str) -> String {
+        if !self.asks_more() {
+            return String::new();
+        }
+        let asked = |wanted: bool, column| if wanted { column } else { "NULL" };
+        format!(
+            ", {}, {}, {}, {}",
+            asked(self.fees, "fee_minor"),
+            asked(self.ids, "provider_id"),
+            asked(!self.accounts.is_empty(), "account"),
+            asked(self.fees, of_fee)
+        )
+    }
+}
+
 /// Some entry names a record by its id.
 pub const IDS: &str = "SELECT EXISTS (SELECT 1 FROM ledger_entries INDEXED BY ledger_by_provider_id
                                           WHERE job = ?1 AND provider_id IS NOT NULL)";
@@ -127,37 +149,32 @@ const REFERENCE: usize = 1;
 const AMOUNT: usize = 2;
 const CURRENCY: usize = 3;
 const STATUS: usize = 4;
-const FEE: usize = 5;
-const PROVIDER_ID: usize = 6;
-const ACCOUNT: usize = 7;
 /// Of records only.
-const KIND: usize = 8;
+const KIND: usize = 5;
+/// Only where [`Setup::asks_more`].
+const FEE: usize = 6;
+const PROVIDER_ID: usize = 7;
+const ACCOUNT: usize = 8;
 const FEE_CURRENCY: usize = 9;
 
 /// First letter of `excluded`; status words differ in it.
 const EXCLUDED: u8 = b'e';
 
 fn select_records(setup: &Setup<'_>, filter: &str) -> String {
-    // Every column of every row costs; what tonight's ledger cannot ask for is not read.
-    let id = if setup.ids { "provider_id" } else { "NULL" };
-    let account = if setup.accounts.is_empty() { "NULL" } else { "account" };
-    let (fee, of_fee) = if setup.fees {
-        ("fee_minor", "fee_currency")
-    } else {
-        ("NULL", "NULL")
-    };
+    let more = setup.more("fee_currency");
     format!(
-        "SELECT transaction_id, reference, amount_minor, currency, status, {fee}, {id}, {account}, kind, {of_fee}
+        "SELECT transaction_id, reference, amount_minor, currency, status, kind{more}
            FROM transactions INDEXED BY transactions_by_reference WHERE job = ?1 AND direction = ?2 {filter}"
     )
 }
 
 fn select_entries(setup: &Setup<'_>, filter: &str) -> String {
-    let id = if setup.ids { "provider_id" } else { "NULL" };
-    let account = if setup.accounts.is_empty() { "NULL" } else { "account" };
-    let fee = if setup.fees { "fee_minor" } else { "NULL" };
+    let more = match setup.more("NULL") {
+        more if more.is_empty() => more,
+        more => format!(", NULL{more}"),
+    };
     format!(
-        "SELECT entry_id, reference, amount_minor, currency, status, {fee}, {id}, {account}
+        "SELECT entry_id, reference, amount_minor, currency, status{more}
            FROM ledger_entries INDEXED BY ledger_by_reference WHERE job = ?1 AND direction = ?2 {filter}"
     )
 }

@@ -422,6 +422,10 @@ impl<'c, 'a> Writer<'c, 'a> {
 
     /// Open discrepancies that were not found tonight.
     fn gone(&mut self, conn: &Connection, findings: &Findings) -> Result<(), Failure> {
+        // What stands in the books now was all found tonight.
+        if self.first {
+            return Ok(());
+        }
         let mut open = conn.prepare(
             "SELECT discrepancy_id, kind, state, business_day FROM discrepancies
               WHERE job = ?1 AND state IN ('open', 'acknowledged') ORDER BY discrepancy_id",
