@@ -153,7 +153,7 @@ pub fn compare_over(night: &Night<'_>, books: Option<&Books>) -> Result<Outcome,
         reading_complete: night.reading_complete,
     };
     let findings = look_wide(&|| night.store.reader(), &case, books)?;
-    night.store.write(|tx| record(tx, &case, &findings))
+    night.store.write(|tx| record(tx, &case, findings))
 }
 
 /// Finds everything through one connection; writes nothing.
@@ -222,9 +222,9 @@ fn facts(conn: &Connection, case: &Case<'_>, books: Option<&Books>) -> Result<Fi
 }
 
 /// Stores what was found; `conn` is inside a transaction of its own.
-pub fn record(conn: &Connection, case: &Case<'_>, findings: &Findings) -> Result<Outcome, Failure> {
-    write::all(conn, case, findings)?;
-    counts::write(conn, case, findings)
+pub fn record(conn: &Connection, case: &Case<'_>, mut findings: Findings) -> Result<Outcome, Failure> {
+    write::all(conn, case, &mut findings)?;
+    counts::write(conn, case, &findings)
 }
 
 /// The id of a discrepancy: 16 hex digits of SHA-256 over job and identity.

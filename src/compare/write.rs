@@ -47,16 +47,16 @@ pub fn is_item(kind: Kind) -> bool {
     ITEM_KINDS.contains(&kind) || kind == Kind::Unclassified
 }
 
-/// Writes all of it.
-pub fn all(conn: &Connection, case: &Case<'_>, findings: &Findings) -> Result<(), Failure> {
+/// Writes all of it; the texts of the findings go with it, what is counted of them stays.
+pub fn all(conn: &Connection, case: &Case<'_>, findings: &mut Findings) -> Result<(), Failure> {
     let mut writer = Writer::new(conn, case)?;
-    if let Some(found) = &findings.items {
-        writer.items(conn, found)?;
+    if let Some(found) = &mut findings.items {
+        writer.items(conn, std::mem::take(&mut found.items))?;
         pending(conn, case, &found.pending)?;
         pairs(conn, case, found)?;
     }
-    for fact in &findings.facts {
-        writer.store(fact.clone())?;
+    for fact in std::mem::take(&mut findings.facts) {
+        writer.store(fact)?;
     }
     writer.gone(conn, findings)?;
     let (closed, seals) = (writer.closed, writer.seals);
@@ -138,20 +138,19 @@ impl<'c, 'a> Writer<'c, 'a> {
         })
     }
 
-    fn items(&mut self, conn: &Connection, found: &Found) -> Result<(), Failure> {
+    fn items(&mut self, conn: &Connection, items: Vec<Item>) -> Result<(), Failure> {
         let mut rows = Rows::new(conn)?;
         let mut places = Places::new(conn, self.case.job.timezone)?;
         let keys = Keys::of(self.case.job);
-        for item in &found.items {
-            if let Some(told) = &item.told {
-                let mut told = (**told).clone();
+        for mut item in items {
+            if let Some(mut told) = item.told.take() {
                 told.provider = told.provider.or_else(|| provider_name(self.case));
-                self.store(told)?;
+                self.store(*told)?;
                 continue;
             }
-            let rows = self.rows_of(item, &mut rows, &mut places)?;
+            let rows = self.rows_of(&item, &mut rows, &mut places)?;
             let identity = identity::text(rows.records.first().map(|r| &r.0), rows.entries.first(), item.suffix);
-            let mut found = discrepancy::of_item(item, identity, &rows, &keys, self.case.job.timezone);
+            let mut found = discrepancy::of_item(&item, identity, &rows, &keys, self.case.job.timezone);
             found.provider = found.provider.or_else(|| provider_name(self.case));
             self.store(found)?;
         }

@@ -324,7 +324,7 @@ impl World {
         };
         let findings = compare::look(&self.conn, &case)?;
         let tx = self.conn.unchecked_transaction().expect("a transaction");
-        let outcome = compare::record(&tx, &case, &findings)?;
+        let outcome = compare::record(&tx, &case, findings)?;
         tx.commit().expect("a commit");
         Ok(outcome)
     }
