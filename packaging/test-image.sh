@@ -99,7 +99,7 @@ inside() {
   sleep 2
   of_container healthcheck run serve || die "not healthy"
   of_container inspect serve --format '{{.State.Health.Status}}'
-  of_container exec serve /usr/bin/reconciled --config /data/reconciled.toml status | head -3
+  of_container exec serve /usr/bin/reconciled --config /data/reconciled.toml status --exit-code | grep 'outbox:'
   of_container stop --time 20 serve >/dev/null
   [ "$(of_container inspect serve --format '{{.State.ExitCode}}')" = 0 ] || { of_container logs serve >&2; die "serve did not end with 0"; }
   of_container rm serve >/dev/null

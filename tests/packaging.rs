@@ -232,7 +232,14 @@ fn maintainer_scripts_are_plain_shell_and_start_nothing_at_installation() {
             assert!(!text.contains(word), "{name} says {word}");
         }
     }
-    for name in ["deb.sh", "test-deb.sh", "static.sh"] {
+    for name in [
+        "deb.sh",
+        "musl-root.sh",
+        "static.sh",
+        "test-deb.sh",
+        "test-image.sh",
+        "test-static.sh",
+    ] {
         let output = tool(
             "bash",
             "bash",
