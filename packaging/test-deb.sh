@@ -18,7 +18,7 @@ done
 
 work=$(realpath -m target/package-test)
 root=$work/root
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+mirror=${DEBIAN_MIRROR:-}
 step() { printf '\n== %s\n' "$*"; }
 die() { echo "FAILED: $*" >&2; exit 1; }
 expect() { local said; said=$(eval "$1" 2>&1) || true; case "$said" in *"$2"*) ;; *) die "\`$1\` said: $said; expected: $2";; esac; }
@@ -37,7 +37,7 @@ clean_root() {
     step "a clean Debian root (debootstrap)"
     rm -rf "$work/clean.half"
     debootstrap --variant=minbase --include=systemd,systemd-sysv,ca-certificates bookworm "$work/clean.half" "$mirror" > "$work/debootstrap.log" 2>&1 \
-      || { tail -5 "$work/debootstrap.log" >&2; die "debootstrap; is the mirror $mirror reachable?"; }
+      || { tail -5 "$work/debootstrap.log" >&2; die "debootstrap; is the mirror (DEBIAN_MIRROR, else its own) reachable?"; }
     umount "$work/clean.half/proc" 2>/dev/null || true
     mv "$work/clean.half" "$work/clean"
   fi
