@@ -57,7 +57,17 @@ fn table(folder: &Path, name: &str, rows: &[(&str, &str)]) {
 }
 
 async fn night(folder: &Path, as_of: &str) -> JobOutcome {
-    let (settings, jobs) = config::load(Some(&folder.join("reconciled.toml"))).expect("settings");
+    night_of(folder, as_of, |_| true).await
+}
+
+async fn alone(folder: &Path, name: &str, as_of: &str) -> JobOutcome {
+    night_of(folder, as_of, |job| job == name).await
+}
+
+/// A night of the jobs that are wanted; what became of the last of them.
+async fn night_of(folder: &Path, as_of: &str, wanted: impl Fn(&str) -> bool) -> JobOutcome {
+    let (settings, mut jobs) = config::load(Some(&folder.join("reconciled.toml"))).expect("settings");
+    jobs.retain(|job| wanted(&job.name));
     let options = Options {
         as_of: reconciled::day::parse_instant(as_of),
         mail: false,
@@ -168,18 +178,6 @@ fn across() -> TempDir {
         table(at, name, &[("A-1", "10.00")]);
     }
     folder
-}
-
-async fn alone(folder: &Path, name: &str, as_of: &str) -> JobOutcome {
-    let (settings, jobs) = config::load(Some(&folder.join("reconciled.toml"))).expect("settings");
-    let jobs: Vec<_> = jobs.into_iter().filter(|job| job.name == name).collect();
-    let options = Options {
-        as_of: reconciled::day::parse_instant(as_of),
-        mail: false,
-        stop: CancellationToken::new(),
-    };
-    let mut outcomes = run_jobs(&settings, &jobs, &options, &Quiet).await.expect("a night");
-    outcomes.pop().expect("an outcome")
 }
 
 #[tokio::test(flavor = "multi_thread")]
