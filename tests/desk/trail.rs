@@ -97,6 +97,21 @@ async fn a_frozen_file_or_mail_with_other_bytes_is_noticed_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mail_whose_bytes_were_pruned_is_no_finding_while_one_that_waits_without_bytes_is() {
+    let shop = decided().await;
+    let mail = |id: u32, state: &str| {
+        shop.tamper(&format!(
+            "INSERT INTO mails (message_id, job, business_day, recipient, state, queued_at, sha256, message)
+             VALUES ('<{id}@example.com>', 'shop', '2026-03-05', 'ana@example.com', '{state}', 't', 'x', x'')"
+        ));
+    };
+    mail(1, "sent");
+    shop.assert_whole();
+    mail(2, "pending");
+    assert!(shop.verify().iter().any(|finding| finding.check == "frozen"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trail_that_was_cut_or_built_anew_lacks_the_head_that_was_printed() {
     let shop = decided().await;
     let head = shop
