@@ -53,29 +53,40 @@ fn calibration(conn: &Connection, job: &str) -> Result<BTreeMap<String, String>,
 }
 
 fn balances(conn: &Connection, job: &str, provider: &dyn Provider) -> Result<Vec<Balance>, Failure> {
-    let feeds = provider.feeds();
-    let mut statement = conn.prepare(
-        "SELECT account, feed, subject, as_of, currency, item, amount_minor FROM balances
-          WHERE job = ?1 AND superseded_at IS NULL
-          ORDER BY feed, account, subject, as_of, currency, item",
+    let mut all = conn.prepare(
+        "SELECT account, subject, as_of, currency, item, amount_minor FROM balances
+          WHERE job = ?1 AND feed = ?2 AND superseded_at IS NULL
+          ORDER BY account, subject, as_of, currency, item",
     )?;
-    let mut rows = statement.query([job])?;
+    let mut newest = conn.prepare(include_str!("newest_figures.sql"))?;
     let mut piles = Piles::default();
-    while let Some(row) = rows.next()? {
-        let name = row.get_ref(1)?.as_str().map_err(|_| damaged("balances.feed"))?;
-        // A feed that this version of the provider does not know has no arithmetic either.
-        let Some(feed) = feeds.iter().find(|f| f.name == name) else {
-            continue;
+    // A feed that this version of the provider does not know has no arithmetic either.
+    for feed in provider.feeds() {
+        let statement = match provider.asks_for_newest_figures(feed.name) {
+            true => &mut newest,
+            false => &mut all,
         };
-        piles.put(Balance {
-            account: row.get(0)?,
-            feed: feed.name,
-            subject: row.get(2)?,
-            as_of: optional_instant(row, 3, "balances.as_of")?.ok_or_else(|| damaged("balances.as_of"))?,
-            currency: word(row, 4, "balances.currency")?,
-            item: row.get(5)?,
-            amount_minor: row.get(6)?,
-        });
+        let mut rows = statement.query([job, feed.name])?;
+        // Figures of one answer stand together.
+        let mut at: (String, Instant) = Default::default();
+        while let Some(row) = rows.next()? {
+            let as_of = row.get_ref(2)?.as_str().map_err(|_| damaged("balances.as_of"))?;
+            if as_of != at.0 {
+                at = (
+                    as_of.to_owned(),
+                    parse_instant(as_of).ok_or_else(|| damaged("balances.as_of"))?,
+                );
+            }
+            piles.put(Balance {
+                account: row.get(0)?,
+                feed: feed.name,
+                subject: row.get(1)?,
+                as_of: at.1,
+                currency: word(row, 3, "balances.currency")?,
+                item: row.get(4)?,
+                amount_minor: row.get(5)?,
+            });
+        }
     }
     Ok(piles.in_order())
 }
@@ -388,6 +399,45 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_newest_figures_are_those_of_the_last_answer_of_each_account_and_subject(figures in figures()) {
+            let conn = Connection::open_in_memory().unwrap();
+            conn.execute_batch(include_str!("../../schema.sql")).unwrap();
+            let sql = "INSERT OR IGNORE INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at, superseded_at)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, '', ?8)";
+            let mut insert = conn.prepare(sql).unwrap();
+            let mut expected: BTreeMap<(&str, &str), Vec<&Balance>> = BTreeMap::new();
+            for b in &figures {
+                let as_of = crate::day::format_instant(b.as_of);
+                let currency = b.currency.code();
+                insert.execute(("j", &b.account, b.feed, &b.subject, &as_of, currency, &b.item, None::<&str>)).unwrap();
+                // Neither another job's figure nor one that was replaced counts, however new.
+                for (job, superseded) in [("other", None), ("j", Some("x"))] {
+                    insert.execute((job, &b.account, b.feed, &b.subject, "9999", currency, &b.item, superseded)).unwrap();
+                }
+                if b.feed == "balance" {
+                    let newest = expected.entry((&b.account, &b.subject)).or_default();
+                    newest.retain(|other| other.as_of >= b.as_of);
+                    if newest.iter().all(|other| other.as_of <= b.as_of) {
+                        newest.push(b);
+                    }
+                }
+            }
+            let mut newest = conn.prepare(include_str!("newest_figures.sql")).unwrap();
+            let told = newest
+                .query_map(["j", "balance"], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+                })
+                .unwrap()
+                .collect::<Result<BTreeSet<(String, String, String, String, String)>, _>>()
+                .unwrap();
+            let expected = expected.into_values().flatten().map(|b| {
+                let as_of = crate::day::format_instant(b.as_of);
+                (b.account.clone(), b.subject.clone(), as_of, b.currency.code().to_owned(), b.item.clone())
+            });
+            prop_assert_eq!(told, expected.collect());
+        }
+
         #[test]
         fn figures_put_in_piles_come_out_as_if_all_were_sorted(mut figures in figures(), as_read in any::<bool>()) {
             let in_books = |b: &Balance| {

@@ -112,7 +112,7 @@ pub struct Findings {
     /// None: the sides were not compared (a refused ledger, an `[across]` job).
     items: Option<items::Found>,
     facts: Vec<discrepancy::Discrepancy>,
-    /// Relations that could be looked at.
+    /// Relations that an incomplete reading could look at.
     looked_at: HashSet<u64>,
     /// What could not be decided tonight, whatever it was before.
     unseen: HashSet<u64>,

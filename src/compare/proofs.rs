@@ -25,7 +25,8 @@ const ADVISORY_POSITION: u32 = 900;
 #[derive(Default)]
 pub struct Proofs {
     pub found: Vec<Discrepancy>,
-    /// Relations that could be looked at, closed or not: only these can be resolved by an incomplete reading.
+    /// Relations that could be looked at, closed or not: only these can be resolved by an incomplete reading. Empty after a
+    /// whole one.
     pub looked_at: HashSet<u64>,
     pub statement: Vec<Line>,
 }
@@ -84,9 +85,13 @@ pub fn find(
             }
             continue;
         }
-        let identity = relation_identity(&relation);
-        proofs.looked_at.insert(identity::number(&case.job.name, &identity));
+        // After a whole reading every relation was looked at: thousands of names need not be made.
+        if !case.reading_complete {
+            let number = identity::number(&case.job.name, &relation_identity(&relation));
+            proofs.looked_at.insert(number);
+        }
         if residual != Some(0) {
+            let identity = relation_identity(&relation);
             let lost = residual.and_then(|left| statement::lost(&relation, left, &known));
             let evidence = stated.place(&relation)?;
             let mut found = discrepancy(provider.name(), relation, identity, residual);

@@ -44,7 +44,7 @@ pub fn import(store: &Store, job: &Job, ledger: &Ledger, folder: &Path, as_of: I
     Last::guard(last.as_ref(), spool.newest, &what)?;
     spool.guard_ids()?;
     // Old entries are read beside the transaction that changes them.
-    let old = store.reader()?;
+    let old = store.lend()?;
     store.write(|tx| {
         let sealed = merge(tx, &old, &job.name, &spool)?;
         seal(tx, &job.name, as_of, &sources.join(", "), &sealed)?;

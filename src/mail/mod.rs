@@ -60,7 +60,7 @@ pub struct Letter<'a> {
 /// LOCAL-IO for the database.
 pub fn queue(store: &Store, letter: &Letter<'_>, now: Instant) -> Result<Vec<String>, Failure> {
     let night = night(store, letter)?;
-    let conn = store.reader()?;
+    let conn = store.lend()?;
     let snapshot = conn.unchecked_transaction()?;
     let facts = facts::read(&snapshot, &night)?;
     let day = letter.business_day.to_string();

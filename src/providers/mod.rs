@@ -463,6 +463,12 @@ pub trait Provider: Send + Sync {
         BTreeMap::new()
     }
 
+    /// Whether this arithmetic asks a feed for its newest figures of each account alone: then [`Books::balances`] holds no
+    /// older ones of it, and years of a balance that is read every night cost nothing.
+    fn asks_for_newest_figures(&self, _feed: &str) -> bool {
+        false
+    }
+
     /// Every relation of the document over the stored figures: what was stated, what the rows give.
     fn relations(&self, books: &Books) -> Vec<Relation>;
 

@@ -56,7 +56,7 @@ pub fn produce(
     as_of: Instant,
     business_day: BusinessDay,
 ) -> Result<Vec<Produced>, Failure> {
-    let conn = store.reader()?;
+    let conn = store.lend()?;
     // One snapshot for all of them: the files agree with each other.
     let snapshot = conn.unchecked_transaction()?;
     let made_at = as_of;

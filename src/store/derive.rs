@@ -80,7 +80,7 @@ pub fn seal(
     provider: &dyn Provider,
     state: WindowState,
 ) -> Result<Sealed, Failure> {
-    let mut archive = store.reader()?;
+    let mut archive = store.lend()?;
     let shape = shape_of(provider, place.ask.feed)?;
     store.write(|tx| {
         expect_open(tx, reading)?;

@@ -7,6 +7,7 @@
 //! Does not know: HTTP, settings files, clocks. `now` and `as_of` come in as arguments.
 
 use std::fs::File;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -124,6 +125,15 @@ impl Store {
             .begin(&writer)
             .and_then(|tx| f(&tx).and_then(|value| self.commit(tx).map(|()| value)));
         result.map_err(|failure| self.named(failure))
+    }
+
+    /// A read-only connection for a while: one that was used before where there is one, which spares reading the schema anew.
+    pub fn lend(&self) -> Result<Lent<'_>, Failure> {
+        let connection = Some(self.borrow_reader()?);
+        Ok(Lent {
+            store: self,
+            connection,
+        })
     }
 
     /// A read-only connection of the caller's own, for cursors that live long.
@@ -244,6 +254,39 @@ impl Store {
                 failure.at(self.path.display())
             }
             _ => failure,
+        }
+    }
+}
+
+/// A read-only connection that goes back to its store. One that still reads then is closed instead.
+pub struct Lent<'s> {
+    store: &'s Store,
+    /// None: given back.
+    connection: Option<Connection>,
+}
+
+impl Deref for Lent<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+            .as_ref()
+            .unwrap_or_else(|| unreachable!("given back only when dropped"))
+    }
+}
+
+impl DerefMut for Lent<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.connection
+            .as_mut()
+            .unwrap_or_else(|| unreachable!("given back only when dropped"))
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.store.give_back(connection);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The schema as this program knows it, and whether a file still has it.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use rusqlite::Connection;
 
@@ -47,12 +48,24 @@ pub(super) fn version(connection: &Connection) -> Result<i64, Failure> {
 
 /// Whether the tables, indexes and views are those of `schema.sql`; `CONFIG` with the statement that mends it.
 pub(super) fn check(connection: &Connection) -> Result<(), Failure> {
-    match difference(&objects(connection)?, &objects(&in_memory()?)?) {
+    match difference(&objects(connection)?, wanted()?) {
         None => Ok(()),
         Some(what) => Err(Failure::new(
             Class::Config,
             format!("somebody changed the database's schema: {what}"),
         )),
+    }
+}
+
+/// The objects of `schema.sql`, worked out once.
+fn wanted() -> Result<&'static Objects, Failure> {
+    static WANTED: OnceLock<Objects> = OnceLock::new();
+    match WANTED.get() {
+        Some(wanted) => Ok(wanted),
+        None => {
+            let wanted = objects(&in_memory()?)?;
+            Ok(WANTED.get_or_init(|| wanted))
+        }
     }
 }
 

@@ -267,6 +267,10 @@ impl Provider for Tupay {
         relations::calibrate(self, books)
     }
 
+    fn asks_for_newest_figures(&self, feed: &str) -> bool {
+        feed == BALANCE
+    }
+
     fn relations(&self, books: &Books) -> Vec<Relation> {
         relations::all(self, books)
     }
