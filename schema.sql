@@ -14,7 +14,7 @@
 -- for every such list each time; that took more time than storing the row.
 
 PRAGMA application_id = 1919247214; -- 'recn'
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- One row per run of a job.
 CREATE TABLE runs (
@@ -330,7 +330,11 @@ CREATE TABLE unreadable_rows (
   place         TEXT    NOT NULL,             -- `data[17].amount`, `line 12, column amount`
   reason        TEXT    NOT NULL,             -- without the value
   seen_at       TEXT    NOT NULL,             -- as-of instant of the run that read it first
-  gone_at       TEXT                          -- as-of instant of the reading in which it was gone
+  gone_at       TEXT,                         -- as-of instant of the reading in which it was gone
+  reference     TEXT,                         -- what a file's row says all the same: its reference; NULL for a row of a page,
+                                              -- where it stands in the page
+  provider_id   TEXT,                         -- likewise the provider's id
+  direction     TEXT                          -- likewise `in`, `out`
 ) STRICT;
 CREATE UNIQUE INDEX unreadable_by_place ON unreadable_rows (job, page_id, source, place);
 

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use provider::*;
 use reconciled::day::{BusinessDay, Instant};
 use reconciled::failure::{Class, Failure};
-use reconciled::record::{Direction, Status, Transaction, TransactionKind, Unreadable, Verdict};
+use reconciled::record::{About, Direction, Status, Transaction, TransactionKind, Unreadable, Verdict};
 use reconciled::store::outbox::{self, MailState, NewMail};
 use reconciled::store::{self, FilePlace, FileRow, RunEnd, RunStart, Sealed, files};
 
@@ -204,10 +204,13 @@ fn unreadable(line: u64) -> Result<FileRow, Failure> {
     Ok(FileRow {
         source: "exports/march.csv".into(),
         line,
-        row: Err(Unreadable {
-            place: format!("line {line}, column amount"),
-            reason: "is not a plain decimal number".into(),
-        }),
+        row: Err((
+            Unreadable {
+                place: format!("line {line}, column amount"),
+                reason: "is not a plain decimal number".into(),
+            },
+            About::default(),
+        )),
     })
 }
 

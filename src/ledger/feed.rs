@@ -182,10 +182,15 @@ impl Look {
 /// A row as the store takes it; None for one that is no part of the money flow.
 fn file_row(row: Row, ids: &mut Ids) -> Result<Option<FileRow>, Failure> {
     match row {
-        Err(PutAside { source, line, what }) => Ok(Some(FileRow {
+        Err(PutAside {
             source,
             line,
-            row: Err(what),
+            what,
+            about,
+        }) => Ok(Some(FileRow {
+            source,
+            line,
+            row: Err((what, *about)),
         })),
         Ok(entry) if entry.status == LedgerStatus::Excluded => Ok(None),
         Ok(entry) => {

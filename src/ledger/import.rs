@@ -282,15 +282,16 @@ fn put_aside(tx: &Transaction<'_>, job: &str, as_of: Instant, spool: &Spool) -> 
     )?
     .execute(params![job, as_of])?;
     let mut again = tx.prepare_cached(
-        "UPDATE unreadable_rows SET gone_at = NULL, reason = ?4
+        "UPDATE unreadable_rows SET gone_at = NULL, reason = ?4, reference = ?5, provider_id = ?6, direction = ?7
          WHERE job = ?1 AND page_id IS NULL AND source = ?2 AND place = ?3 AND feed = ''",
     )?;
     let mut insert = tx.prepare_cached(
-        "INSERT INTO unreadable_rows (job, feed, source, place, reason, seen_at) VALUES (?1, '', ?2, ?3, ?4, ?5)",
+        "INSERT INTO unreadable_rows (job, feed, source, place, reason, reference, provider_id, direction, seen_at)
+         VALUES (?1, '', ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    spool.aside(&mut |[source, place, reason]| {
-        if again.execute(params![job, source, place, reason])? == 0 {
-            insert.execute(params![job, source, place, reason, as_of])?;
+    spool.aside(&mut |[source, place, reason, reference, id, direction]| {
+        if again.execute(params![job, source, place, reason, reference, id, direction])? == 0 {
+            insert.execute(params![job, source, place, reason, reference, id, direction, as_of])?;
         }
         Ok(())
     })

@@ -389,6 +389,73 @@ fn an_entry_that_a_row_put_aside_names_is_not_missing_at_the_provider() {
 }
 
 #[test]
+fn a_record_that_a_line_put_aside_names_is_not_missing_in_the_ledger() {
+    let of = |id: &str, reference: &str, amount| Rec::new(id, reference, amount);
+    let mut world = World::with(
+        &[
+            of("1", "A", 100),
+            of("2", "A", -100),
+            of("3", "B", 100),
+            of("4", "C", 100),
+            of("5", "D", -100),
+            of("6", "E", 100),
+        ],
+        &[],
+    );
+    let outcome = world.night().expect("a night");
+    assert_eq!((outcome.open, outcome.pending), (6, 0));
+    // Reference, provider_id and direction, as far as the line says them: an id alone counts where there is one.
+    world.sql(
+        "INSERT INTO unreadable_rows (job, source, place, reason, seen_at, reference, provider_id, direction) VALUES
+         ('shop', 'ledger.csv', 'line 2, column amount', 'is empty', 't', 'A', NULL, 'in'),
+         ('shop', 'ledger.csv', 'line 3, column amount', 'is empty', 't', 'C', '3', 'in'),
+         ('shop', 'ledger.csv', 'line 4, column kind', 'is no word', 't', 'D', NULL, NULL),
+         ('shop', 'ledger.csv', 'line 5, column reference', 'is empty', 't', NULL, NULL, 'in')",
+    );
+    let missing = |world: &World| {
+        world.texts(
+            "SELECT provider_id FROM discrepancies WHERE kind = 'missing_in_ledger' AND state = 'open' ORDER BY 1",
+        )
+    };
+    let outcome = world.night_at(night(1)).expect("a night");
+    assert_eq!(missing(&world), ["2", "4", "6"]);
+    assert_eq!((outcome.pending, outcome.resolved), (3, 3));
+
+    world.sql("UPDATE unreadable_rows SET gone_at = 't'");
+    world.night_at(night(2)).expect("a night");
+    assert_eq!(missing(&world), ["1", "2", "3", "4", "5", "6"]);
+}
+
+#[test]
+fn an_entry_that_a_line_of_an_export_put_aside_names_is_not_missing_at_the_provider() {
+    let entry = |id: &str, provider_id: Option<&str>, amount| Ent {
+        provider_id: provider_id.map(Into::into),
+        ..Ent::new(id, id, amount)
+    };
+    let mut world = World::with(
+        &[],
+        &[
+            entry("A", None, 100),
+            entry("B", None, -100),
+            entry("C", Some("17"), 100),
+            entry("D", Some("D"), 100),
+            entry("E", None, 100),
+        ],
+    );
+    world.sql(
+        "INSERT INTO unreadable_rows (job, feed, source, place, reason, seen_at, reference, provider_id, direction) VALUES
+         ('shop', 'deposits', 'export.csv', 'line 2, column amount', 'is empty', 't', 'A', NULL, 'in'),
+         ('shop', 'deposits', 'export.csv', 'line 3, column amount', 'is empty', 't', 'B', NULL, 'in'),
+         ('shop', 'deposits', 'export.csv', 'line 4, column amount', 'is empty', 't', 'X', '17', 'in'),
+         ('shop', 'deposits', 'export.csv', 'line 5, column amount', 'is empty', 't', 'D', NULL, 'in')",
+    );
+    let outcome = world.night().expect("a night");
+    let missing = world
+        .texts("SELECT reference FROM discrepancies WHERE kind = 'missing_in_provider' AND state = 'open' ORDER BY 1");
+    assert_eq!((missing, outcome.pending), (vec!["B".to_owned(), "E".to_owned()], 3));
+}
+
+#[test]
 fn evidence_names_feed_day_page_and_row_and_file_and_line() {
     let mut world = World::with(
         &[Rec::new("p1", "A", 9000)],

@@ -34,6 +34,8 @@ pub struct Story {
     pub read_before: bool,
     /// PayVyne prints fees as debits, against its document: the night learns it and derives its rows anew.
     pub fees_signed: bool,
+    /// What was written before the night stands in a database of the first version.
+    pub aged: bool,
 }
 
 /// What a history comes to.
@@ -124,6 +126,9 @@ impl Bench {
         if self.story.read_before {
             let ended = self.run(&["--no-mail"], Harm::None);
             assert_eq!(ended.code, Some(0), "{}", ended.said);
+        }
+        if self.story.aged {
+            age(&night.join("reconciled.db"));
         }
         copy(&night, &self.place.join("prepared"));
     }
@@ -245,6 +250,35 @@ fn edit(path: &Path, changes: &[(&str, &str)]) {
         text = text.replace(from, to);
     }
     std::fs::write(path, text).unwrap();
+}
+
+/// Writes a database anew as the first version had it.
+fn age(database: &Path) {
+    let aged = database.with_extension("aged");
+    let conn = rusqlite::Connection::open(&aged).unwrap();
+    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA foreign_keys = OFF")
+        .unwrap();
+    conn.execute_batch(include_str!("../../src/store/version_1.sql"))
+        .unwrap();
+    conn.execute("ATTACH ?1 AS newer", [database.to_str()]).unwrap();
+    let column =
+        "SELECT group_concat(c.name) FROM sqlite_schema AS t, pragma_table_info(t.name) AS c WHERE t.name = ?1";
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
+    let mut tables = conn.prepare(tables).unwrap();
+    for table in tables.query_map([], |row| row.get::<_, String>(0)).unwrap() {
+        let table = table.unwrap();
+        let columns: String = conn.query_row(column, [&table], |row| row.get(0)).unwrap();
+        let rows = format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}");
+        conn.execute(&rows, []).unwrap();
+    }
+    drop(tables);
+    conn.execute_batch("DETACH newer").unwrap();
+    conn.close().unwrap();
+    std::fs::set_permissions(&aged, std::fs::metadata(database).unwrap().permissions()).unwrap();
+    for beside in ["reconciled.db-wal", "reconciled.db-shm"] {
+        let _ = std::fs::remove_file(database.with_file_name(beside));
+    }
+    std::fs::rename(aged, database).unwrap();
 }
 
 /// Copies a folder with its modes.
