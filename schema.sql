@@ -584,7 +584,8 @@ CREATE TABLE run_counts (
   currency      TEXT    NOT NULL,             -- '' where a kind has none
   kind          TEXT    NOT NULL,             -- a kind of discrepancy, or `matched`, `pending`, `excluded`
   count         INTEGER NOT NULL,             -- open now; for matched, pending and excluded: how many
-  difference_minor INTEGER NOT NULL,          -- sum of differences; for matched and pending the sum of provider amounts
+  difference_minor INTEGER,                   -- sum of differences; for matched and pending the sum of provider amounts;
+                                              -- NULL: beyond what 64 bits hold
   previous_open INTEGER NOT NULL DEFAULT 0,   -- open before this run
   new           INTEGER NOT NULL DEFAULT 0,   -- opened in this run for the first time
   reopened      INTEGER NOT NULL DEFAULT 0,   -- found again

@@ -128,6 +128,41 @@ fn a_pending_item_becomes_a_discrepancy_on_the_day_it_said() {
 }
 
 #[test]
+fn sums_beyond_64_bits_end_no_night_and_stand_as_nothing() {
+    let huge = i64::MAX - 7;
+    let rec = |id: &str, amount| Rec::new(id, id, amount);
+    let young = |id: &str| Rec {
+        hours_ago: 2,
+        ..rec(id, huge)
+    };
+    let mut world = World::with(
+        &[
+            rec("m1", huge),
+            rec("m2", huge),
+            rec("n1", -huge),
+            rec("n2", -huge),
+            rec("n3", -1),
+            young("p1"),
+            young("p2"),
+        ],
+        &[Ent::new("m1", "m1", huge), Ent::new("m2", "m2", huge)],
+    );
+    let outcome = world.night().expect("a night");
+    assert_eq!((outcome.matched, outcome.pending, outcome.open), (2, 2, 3));
+    assert_eq!(
+        world.texts(
+            "SELECT kind || ' ' || count || ' ' || coalesce(difference_minor, 'NULL') FROM run_counts ORDER BY 1"
+        ),
+        ["matched 2 NULL", "missing_in_ledger 3 NULL", "pending 2 NULL"]
+    );
+    // Whatever fits is exact to the last unit.
+    world.add_record(&rec("n4", huge));
+    world.night_at(night(1)).expect("a night");
+    let sum = "SELECT difference_minor FROM run_counts WHERE kind = 'missing_in_ledger' ORDER BY run_id DESC LIMIT 1";
+    assert_eq!(world.number(sum), huge - 1);
+}
+
+#[test]
 fn two_missing_rows_that_turn_out_to_be_one_keep_the_records_id_and_resolve_the_other() {
     let late = Ent {
         hours_ago: Some(60),
