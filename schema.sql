@@ -514,7 +514,8 @@ CREATE TABLE period_closes (
 CREATE UNIQUE INDEX period_closes_by_job ON period_closes (job, through_day);
 
 -- The audit trail: one row per act that changed what people rely on, chained. An act is a comparison that stored
--- something, a ledger that was taken in, a decision, a closing, or a reseal (rows removed or masked by `prune` and `erase`).
+-- something, a ledger or an export that was taken in, files that were frozen, a mail that was queued or left, the end of a run, a
+-- decision, a closing, or a reseal (rows removed or masked by `prune` and `erase`).
 --
 -- `sealed` holds one line per row written by the act: kind of row, key, first half of its SHA-256 (`-` when it was
 -- removed). The last seal of a row is what it must be now. `chain` is the SHA-256 over the entry before it and over this
@@ -523,7 +524,8 @@ CREATE UNIQUE INDEX period_closes_by_job ON period_closes (job, through_day);
 --
 -- What is sealed: `discrepancies` (what a run writes about a difference; state, owner, decision, note and days are worked
 -- out again from the events and decisions), `discrepancy_events`, `decisions`, `returned_files`, `period_closes`, the frozen
--- files and the statement of closed days, and each job's `ledger_entries` as a whole. What it cannot show: that the newest
+-- files, the statement of closed days, each job's `ledger_entries` as a whole, the records and the span of each export as a
+-- whole, `ledger_imports`, `runs` with their `run_counts`, and `mails` (recipient, bytes, state). What it cannot show: that the newest
 -- entries were cut off together with their rows, or that somebody built the whole chain anew. Therefore the head of the
 -- chain is printed by `verify`, `decide` and `close` and stands in every receipt: `verify --head` finds it again, or not.
 CREATE TABLE audit_trail (
@@ -531,7 +533,7 @@ CREATE TABLE audit_trail (
   at             TEXT    NOT NULL,            -- as-of instant of the run; for a person's act the wall clock
   actor          TEXT    NOT NULL,            -- `run`, or who
   act            TEXT    NOT NULL             -- what was done
-                 CHECK (act IN ('compared', 'ledger_read', 'decided', 'closed', 'resealed')),
+                 CHECK (act IN ('compared', 'ledger_read', 'reported', 'mailed', 'ended', 'decided', 'closed', 'resealed')),
   job            TEXT    NOT NULL,            -- name of the job file; '' when it is about several
   subject        TEXT    NOT NULL,            -- business day, discrepancy, name of the file, or reason
   sealed         TEXT    NOT NULL,            -- `discrepancy 0123456789abcdef <digest>` and the like, one per line

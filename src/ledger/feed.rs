@@ -14,7 +14,7 @@ use crate::config::{FileFeed, Job};
 use crate::day::{Instant, day_of, format_instant, last_day_over, next_day, start_of_day};
 use crate::failure::{Class, Failure};
 use crate::record::{self, Direction, LedgerEntry, LedgerStatus, Status, TransactionKind};
-use crate::store::{FilePlace, FileRow, Store, apply_file_rows};
+use crate::store::{FilePlace, FileRow, Store, apply_file_rows, audit};
 use crate::window::Window;
 
 /// Reads the export of a job of kind `file` into `transactions`. The same guards hold as for a ledger: missing, empty,
@@ -74,7 +74,9 @@ fn take(store: &Store, job: &Job, feed: &FileFeed, folder: &Path, as_of: Instant
             newest_booked_at: look.booked.binds(),
             sources: &sources,
         };
-        Last::remember(tx, &taken)?;
+        let mut seals = audit::Seals::default();
+        seals.row(tx, audit::Sealed::Export, &format!("{}/{}", job.name, feed.feed))?;
+        Last::remember(tx, &taken, seals)?;
         Ok(look.import)
     })
 }

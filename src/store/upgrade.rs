@@ -38,7 +38,22 @@ const STEPS: &[Step] = &[Step {
             PRIMARY KEY (run_id, currency, kind)
           ) STRICT, WITHOUT ROWID;
           INSERT INTO run_counts SELECT * FROM run_counts_before;
-          DROP TABLE run_counts_before;",
+          DROP TABLE run_counts_before;
+          ALTER TABLE audit_trail RENAME TO audit_trail_before;
+          CREATE TABLE audit_trail (
+            entry_id       INTEGER PRIMARY KEY,
+            at             TEXT    NOT NULL,
+            actor          TEXT    NOT NULL,
+            act            TEXT    NOT NULL
+                           CHECK (act IN ('compared', 'ledger_read', 'reported', 'mailed', 'ended', 'decided', 'closed',
+                                          'resealed')),
+            job            TEXT    NOT NULL,
+            subject        TEXT    NOT NULL,
+            sealed         TEXT    NOT NULL,
+            chain          TEXT    NOT NULL
+          ) STRICT;
+          INSERT INTO audit_trail SELECT * FROM audit_trail_before;
+          DROP TABLE audit_trail_before;",
 }];
 
 /// Brings the file to the newest version; a newer one is refused.

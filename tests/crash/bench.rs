@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reconciled::day::format_instant;
+use reconciled::day::{format_instant, parse_instant};
 use reconciled::sandbox::world::payvyne;
 use reconciled::sandbox::{self, Fault, World, plant};
+use reconciled::store::audit;
 
 use super::oracle::{self, Books, Files};
 use super::smtp::{Received, Script, Sink};
@@ -263,7 +264,8 @@ fn age(database: &Path) {
     conn.execute("ATTACH ?1 AS newer", [database.to_str()]).unwrap();
     let column =
         "SELECT group_concat(c.name) FROM sqlite_schema AS t, pragma_table_info(t.name) AS c WHERE t.name = ?1";
-    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
+    let tables =
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'audit_trail'";
     let mut tables = conn.prepare(tables).unwrap();
     for table in tables.query_map([], |row| row.get::<_, String>(0)).unwrap() {
         let table = table.unwrap();
@@ -272,6 +274,7 @@ fn age(database: &Path) {
         conn.execute(&rows, []).unwrap();
     }
     drop(tables);
+    age_trail(&conn);
     conn.execute_batch("DETACH newer").unwrap();
     conn.close().unwrap();
     std::fs::set_permissions(&aged, std::fs::metadata(database).unwrap().permissions()).unwrap();
@@ -279,6 +282,32 @@ fn age(database: &Path) {
         let _ = std::fs::remove_file(database.with_file_name(beside));
     }
     std::fs::rename(aged, database).unwrap();
+}
+
+/// The first version sealed fewer acts, and fewer rows in each.
+fn age_trail(conn: &rusqlite::Connection) {
+    let acts = "SELECT at, act, job, subject, sealed FROM newer.audit_trail WHERE act IN ('compared', 'ledger_read') ORDER BY entry_id";
+    let mut acts = conn.prepare(acts).unwrap();
+    let mut rows = acts.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let text = |at| row.get::<_, String>(at).unwrap();
+        let mut seals = audit::Seals::default();
+        for line in text(4).lines() {
+            let (what, rest) = line.split_once(' ').unwrap();
+            let (key, digest) = rest.rsplit_once(' ').unwrap();
+            if !matches!(what, "import" | "export") {
+                seals.line(what.parse().unwrap(), key, digest);
+            }
+        }
+        let entry = audit::Entry {
+            at: parse_instant(&text(0)).unwrap(),
+            actor: "run",
+            act: text(1).parse().unwrap(),
+            job: &text(2),
+            subject: &text(3),
+        };
+        audit::append(conn, &entry, &seals).unwrap();
+    }
 }
 
 /// Copies a folder with its modes.
