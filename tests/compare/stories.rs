@@ -548,7 +548,16 @@ fn a_reference_settled_at_two_providers_is_found_by_a_job_across() {
     let row =
         world.text("SELECT kind || ' ' || provider || ' ' || provider_id || ' ' || difference FROM discrepancies");
     assert_eq!(row, "cross_provider_duplicate payvyne x1 90.00");
-    world.sql("UPDATE transactions SET status = 'failed' WHERE provider_id = 'x1'");
+    // Two accounts at one provider are told apart by their jobs.
+    world.sql("UPDATE transactions SET provider = 'tupay', provider_id = 'p1' WHERE provider_id = 'x1'");
+    world.night().expect("a night");
+    let row = world.text("SELECT detail || ' | ' || evidence FROM discrepancies WHERE state = 'open'");
+    assert_eq!(
+        row,
+        "one reference was settled 2 times: 90.00 PEN at tupay (`p1` of a), 90.00 PEN at tupay (`p1` of b) | \
+         a: deposits 2026-03-18; b: deposits 2026-03-18"
+    );
+    world.sql("UPDATE transactions SET status = 'failed' WHERE job = 'b'");
     assert_eq!(world.night_at(night(1)).expect("a night").resolved, 1);
 }
 
