@@ -14,7 +14,7 @@
 -- for every such list each time; that took more time than storing the row.
 
 PRAGMA application_id = 1919247214; -- 'recn'
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- One row per run of a job.
 CREATE TABLE runs (
@@ -330,7 +330,11 @@ CREATE TABLE unreadable_rows (
   place         TEXT    NOT NULL,             -- `data[17].amount`, `line 12, column amount`
   reason        TEXT    NOT NULL,             -- without the value
   seen_at       TEXT    NOT NULL,             -- as-of instant of the run that read it first
-  gone_at       TEXT                          -- as-of instant of the reading in which it was gone
+  gone_at       TEXT,                         -- as-of instant of the reading in which it was gone
+  reference     TEXT,                         -- what a file's row says all the same: its reference; NULL for a row of a page,
+                                              -- where it stands in the page
+  provider_id   TEXT,                         -- likewise the provider's id
+  direction     TEXT                          -- likewise `in`, `out`
 ) STRICT;
 CREATE UNIQUE INDEX unreadable_by_place ON unreadable_rows (job, page_id, source, place);
 
@@ -510,7 +514,8 @@ CREATE TABLE period_closes (
 CREATE UNIQUE INDEX period_closes_by_job ON period_closes (job, through_day);
 
 -- The audit trail: one row per act that changed what people rely on, chained. An act is a comparison that stored
--- something, a ledger that was taken in, a decision, a closing, or a reseal (rows removed or masked by `prune` and `erase`).
+-- something, a ledger or an export that was taken in, files that were frozen, a mail that was queued or left, the end of a run, a
+-- decision, a closing, or a reseal (rows removed or masked by `prune` and `erase`).
 --
 -- `sealed` holds one line per row written by the act: kind of row, key, first half of its SHA-256 (`-` when it was
 -- removed). The last seal of a row is what it must be now. `chain` is the SHA-256 over the entry before it and over this
@@ -519,7 +524,8 @@ CREATE UNIQUE INDEX period_closes_by_job ON period_closes (job, through_day);
 --
 -- What is sealed: `discrepancies` (what a run writes about a difference; state, owner, decision, note and days are worked
 -- out again from the events and decisions), `discrepancy_events`, `decisions`, `returned_files`, `period_closes`, the frozen
--- files and the statement of closed days, and each job's `ledger_entries` as a whole. What it cannot show: that the newest
+-- files, the statement of closed days, each job's `ledger_entries` as a whole, the records and the span of each export as a
+-- whole, `ledger_imports`, `runs` with their `run_counts`, and `mails` (recipient, bytes, state). What it cannot show: that the newest
 -- entries were cut off together with their rows, or that somebody built the whole chain anew. Therefore the head of the
 -- chain is printed by `verify`, `decide` and `close` and stands in every receipt: `verify --head` finds it again, or not.
 CREATE TABLE audit_trail (
@@ -527,7 +533,7 @@ CREATE TABLE audit_trail (
   at             TEXT    NOT NULL,            -- as-of instant of the run; for a person's act the wall clock
   actor          TEXT    NOT NULL,            -- `run`, or who
   act            TEXT    NOT NULL             -- what was done
-                 CHECK (act IN ('compared', 'ledger_read', 'decided', 'closed', 'resealed')),
+                 CHECK (act IN ('compared', 'ledger_read', 'reported', 'mailed', 'ended', 'decided', 'closed', 'resealed')),
   job            TEXT    NOT NULL,            -- name of the job file; '' when it is about several
   subject        TEXT    NOT NULL,            -- business day, discrepancy, name of the file, or reason
   sealed         TEXT    NOT NULL,            -- `discrepancy 0123456789abcdef <digest>` and the like, one per line
@@ -580,7 +586,8 @@ CREATE TABLE run_counts (
   currency      TEXT    NOT NULL,             -- '' where a kind has none
   kind          TEXT    NOT NULL,             -- a kind of discrepancy, or `matched`, `pending`, `excluded`
   count         INTEGER NOT NULL,             -- open now; for matched, pending and excluded: how many
-  difference_minor INTEGER NOT NULL,          -- sum of differences; for matched and pending the sum of provider amounts
+  difference_minor INTEGER,                   -- sum of differences; for matched and pending the sum of provider amounts;
+                                              -- NULL: beyond what 64 bits hold
   previous_open INTEGER NOT NULL DEFAULT 0,   -- open before this run
   new           INTEGER NOT NULL DEFAULT 0,   -- opened in this run for the first time
   reopened      INTEGER NOT NULL DEFAULT 0,   -- found again

@@ -4,8 +4,8 @@
 -- added up. `matched`, `pending` and `excluded` are no discrepancies: they have a count and the sum of provider amounts.
 --
 -- count       items now: open discrepancies, matched pairs, pending or excluded items
--- difference  sum of provider - ledger over the open ones; none across currencies (currency_mismatch)
--- amount      sum of the provider's amounts (matched and pending)
+-- difference  sum of provider - ledger over the open ones; none across currencies (currency_mismatch), nor beyond 64 bits
+-- amount      sum of the provider's amounts (matched and pending); none beyond 64 bits
 -- open        previous_open + new + reopened - resolved
 SELECT :job AS job,
        :business_day AS business_day,
@@ -22,7 +22,7 @@ SELECT :job AS job,
   FROM (SELECT c.*,
                c.kind IN ('matched', 'pending', 'excluded') AS item,
                CASE
-                 WHEN currency = '' OR kind = 'currency_mismatch' THEN NULL
+                 WHEN currency = '' OR kind = 'currency_mismatch' OR difference_minor IS NULL THEN NULL
                  WHEN currency IN ('BIF','CLP','DJF','GNF','ISK','JPY','KMF','KRW','PYG','RWF','UGX','UYI','VND','VUV','XAF','XOF','XPF') THEN CAST(difference_minor AS TEXT)
                  WHEN currency IN ('BHD','IQD','JOD','KWD','LYD','OMR','TND') THEN printf('%s%d.%03d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 1000), abs(difference_minor % 1000))
                  ELSE printf('%s%d.%02d', iif(difference_minor < 0, '-', ''), abs(difference_minor / 100), abs(difference_minor % 100))

@@ -144,6 +144,13 @@ pub fn format_minor(minor: i64, currency: Currency) -> String {
     }
 }
 
+/// What two sums of a query make together: of `amount >> 32` and of `amount & 4294967295`. SQLite's own sum of the amounts fails
+/// beyond 64 bits.
+#[must_use]
+pub fn joined_halves(high: i64, low: i64) -> i128 {
+    (i128::from(high) << 32) + i128::from(low)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -142,6 +142,14 @@ pub struct Unreadable {
     pub reason: String,
 }
 
+/// What can still be read of a file's row that was put aside: which payment it is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    pub reference: Option<String>,
+    pub provider_id: Option<String>,
+    pub direction: Option<Direction>,
+}
+
 /// One entry of the merchant's ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerEntry {

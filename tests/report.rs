@@ -63,6 +63,18 @@ fn csvs(produced: &[report::Produced]) -> impl Iterator<Item = &report::Produced
 }
 
 #[test]
+fn a_sum_beyond_64_bits_is_an_empty_cell() {
+    let desk = full();
+    desk.sql("UPDATE run_counts SET difference_minor = NULL WHERE run_id = 7 AND currency = 'JPY'");
+    let produced = desk.produce(&job());
+    let summary = csvs(&produced)
+        .find(|file| file.name.ends_with("_summary.csv"))
+        .unwrap();
+    let text = String::from_utf8_lossy(&summary.bytes);
+    assert!(text.contains(",JPY,matched,2,,,"), "{text}");
+}
+
+#[test]
 fn the_decimal_comma_brings_its_semicolon() {
     let desk = full();
     let german = reconciled::config::Job {

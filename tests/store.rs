@@ -511,6 +511,45 @@ fn a_new_calibration_derives_every_row_anew_without_new_versions() {
 }
 
 #[test]
+fn verify_names_the_window_that_does_not_stand_as_its_last_complete_reading_left_it() {
+    for (edit, state) in [
+        ("state = 'open'", "open"),
+        ("state = 'unstable'", "unstable"),
+        ("sealed_at = '2026-01-01T00:00:00.000Z'", "sealed"),
+        ("until_at = '2027-01-01T00:00:00.000Z'", "sealed"),
+        ("pages = pages + 1", "sealed"),
+        ("reading = reading + 1", "sealed"),
+    ] {
+        let world = three_nights();
+        let count = world
+            .select("SELECT count(*) FROM windows WHERE state = 'sealed'")
+            .remove(0);
+        assert_ne!(count, "0");
+        world
+            .store
+            .write(|tx| Ok(tx.execute(&format!("UPDATE windows SET {edit}"), [])?))
+            .unwrap();
+        let findings = store::verify(&world.store, &[job()]).unwrap();
+        assert_eq!(findings.len().to_string(), count, "{edit}: {findings:?}");
+        let named = format!("it stands as {state} and its last complete reading says otherwise");
+        assert!(
+            findings
+                .iter()
+                .all(|f| f.check == "window" && f.what.starts_with(&named)),
+            "{edit}: {findings:?}"
+        );
+    }
+    // A cut reading that is called complete.
+    let world = three_nights();
+    world
+        .store
+        .write(|tx| Ok(tx.execute("DELETE FROM seals WHERE seal_id = (SELECT max(seal_id) FROM seals)", [])?))
+        .unwrap();
+    let findings = store::verify(&world.store, &[]).unwrap();
+    assert!(findings.iter().any(|f| f.check == "window"), "{findings:?}");
+}
+
+#[test]
 fn verify_names_the_page_whose_bytes_or_place_in_the_chain_were_changed() {
     let checks = |world: &World| -> Vec<String> {
         let findings = store::verify(&world.store, &[job()]).unwrap();

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use provider::*;
 use reconciled::day::{BusinessDay, Instant};
 use reconciled::failure::{Class, Failure};
-use reconciled::record::{Direction, Status, Transaction, TransactionKind, Unreadable, Verdict};
+use reconciled::record::{About, Direction, Status, Transaction, TransactionKind, Unreadable, Verdict};
 use reconciled::store::outbox::{self, MailState, NewMail};
 use reconciled::store::{self, FilePlace, FileRow, RunEnd, RunStart, Sealed, files};
 
@@ -150,16 +150,49 @@ fn a_mail_is_queued_once_and_due_until_it_is_sent_or_refused_for_good() {
 }
 
 #[test]
+fn a_mail_that_somebody_readdressed_or_sent_again_is_noticed_and_one_that_waits_longer_is_not() {
+    for (edit, told) in [
+        ("recipient = 'eve@example.com'", vec!["one", "two"]),
+        ("state = 'pending' WHERE message_id = 'one'", vec!["one"]),
+        ("state = 'sent' WHERE message_id = 'two'", vec!["two"]),
+        (
+            "attempts = 3, not_before = '2026-03-09T00:00:00.000Z' WHERE message_id = 'two'",
+            vec![],
+        ),
+    ] {
+        let world = World::new();
+        for id in ["one", "two"] {
+            assert!(world.store.write(|tx| outbox::queue(tx, night(5), &mail(id))).unwrap());
+        }
+        let record = |state| outbox::record(&world.store, 1, state, Some("550 no"), None, night(5)).unwrap();
+        record(MailState::Failed);
+        outbox::revive(&world.store, "550", night(4), night(5)).unwrap();
+        record(MailState::Pending);
+        record(MailState::Sent);
+        assert_eq!(store::verify(&world.store, &[]).unwrap(), []);
+        world
+            .store
+            .write(|tx| Ok(tx.execute(&format!("UPDATE mails SET {edit}"), [])?))
+            .unwrap();
+        let numbers = told.iter().map(|id| if *id == "one" { "mails 1" } else { "mails 2" });
+        let findings = store::verify(&world.store, &[]).unwrap();
+        let places: Vec<&str> = findings.iter().map(|finding| finding.place.as_str()).collect();
+        assert_eq!(places, numbers.collect::<Vec<_>>(), "{edit}");
+    }
+}
+
+#[test]
 fn produced_files_are_given_back_byte_by_byte() {
     let world = World::new();
     let put = |name: &str, bytes: &[u8]| {
         world
             .store
             .write(|tx| files::put_file(tx, JOB, day(4), night(5), name, bytes))
-            .unwrap();
+            .unwrap()
     };
     put("b.csv", b"old");
-    put("b.csv", b"\xef\xbb\xbfnew\r\n");
+    assert!(put("b.csv", b"\xef\xbb\xbfnew\r\n"));
+    assert!(!put("b.csv", b"\xef\xbb\xbfnew\r\n"), "it stands so already");
     put("a.csv", b"");
     assert_eq!(
         files::get_files(&world.store, JOB, day(4)).unwrap(),
@@ -204,10 +237,13 @@ fn unreadable(line: u64) -> Result<FileRow, Failure> {
     Ok(FileRow {
         source: "exports/march.csv".into(),
         line,
-        row: Err(Unreadable {
-            place: format!("line {line}, column amount"),
-            reason: "is not a plain decimal number".into(),
-        }),
+        row: Err((
+            Unreadable {
+                place: format!("line {line}, column amount"),
+                reason: "is not a plain decimal number".into(),
+            },
+            About::default(),
+        )),
     })
 }
 

@@ -1,7 +1,7 @@
 -- Which references were settled at two providers?
 -- Parameters: :jobs (JSON list of job names)
--- Columns: transaction_id; the records of one reference stand together, the oldest first
-SELECT a.transaction_id
+-- Columns: transaction_id, job; the records of one reference stand together, the oldest first
+SELECT a.transaction_id, a.job
   FROM json_each(:jobs) AS j
   JOIN transactions AS a ON a.job = j.value
  WHERE a.status = 'settled' AND a.vanished_at IS NULL AND a.kind <> 'fee' AND a.reference <> ''

@@ -117,7 +117,7 @@ pub fn record(position: usize, record: &Record, twin: bool, rules: &Rules<'_>) -
         Status::Settled if !rules.ledger => Piece::Uncompared { record: position },
         Status::Settled => match grace::until(record.changed(), rules.timing.grace_ledger, &rules.timing) {
             Some(day) => pending(Kind::MissingInLedger, day),
-            None if place == Place::After || rules.scope.is_unasked(record) => {
+            None if place == Place::After || rules.scope.may_be_booked(record) => {
                 pending(Kind::MissingInLedger, next_day(rules.business_day))
             }
             None => differs(Kind::MissingInLedger),

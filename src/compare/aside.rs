@@ -1,48 +1,110 @@
-//! What stands in the rows that were put aside. A row that could not be read exactly may still name its payment: the provider
-//! knows that one, so its entry is not missing there.
+//! What stands in the rows that were put aside. A row that could not be read exactly may still name its payment: its side knows
+//! that one, so what the other side says about it is not missing there.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::Connection;
 use serde_json::value::RawValue;
 
+use super::rows::{Entry, Record};
 use crate::failure::Failure;
+use crate::record::Direction;
 use crate::store::pages::decompress;
 
-/// The texts and numbers of every row of a page that is still unreadable.
+/// Every row that is still unreadable.
 #[derive(Clone, Debug, Default)]
-pub struct Aside(HashSet<String>);
+pub struct Aside {
+    /// The texts and numbers of the rows of pages.
+    texts: HashSet<String>,
+    exports: Lines,
+    ledger: Lines,
+}
 
 impl Aside {
     pub fn read(conn: &Connection, job: &str) -> Result<Self, Failure> {
+        let mut aside = Self {
+            texts: texts(conn, job)?,
+            ..Self::default()
+        };
         let mut rows = conn.prepare(
-            "SELECT page_id, place FROM unreadable_rows WHERE job = ?1 AND gone_at IS NULL AND page_id IS NOT NULL",
+            "SELECT feed, reference, provider_id, direction FROM unreadable_rows
+              WHERE job = ?1 AND gone_at IS NULL AND page_id IS NULL",
         )?;
-        let mut pages: BTreeMap<i64, Vec<String>> = BTreeMap::new();
         let mut rows = rows.query([job])?;
         while let Some(row) = rows.next()? {
-            pages.entry(row.get(0)?).or_default().push(row.get(1)?);
+            let (reference, provider_id) = (row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?);
+            let direction = row.get_ref(3)?.as_str().ok().and_then(|word| word.parse().ok());
+            let is_ledger = row.get_ref(0)?.as_str() == Ok("");
+            let lines = if is_ledger {
+                &mut aside.ledger
+            } else {
+                &mut aside.exports
+            };
+            // An export without ids of its own has the reference for one. An entry that carries an id goes by that alone.
+            let id = provider_id.or_else(|| reference.clone().filter(|_| !is_ledger));
+            lines
+                .references
+                .extend(reference.filter(|_| !is_ledger || id.is_none()).map(|r| (r, direction)));
+            lines.ids.extend(id);
         }
-        let mut body = conn.prepare("SELECT body FROM pages WHERE page_id = ?1")?;
-        let mut named = HashSet::new();
-        for (page, places) in pages {
-            let body = body.query_row([page], |row| {
-                Ok(decompress(row.get_ref(0)?.as_blob().unwrap_or_default()))
-            })?;
-            let body = String::from_utf8_lossy(&body?).into_owned();
-            let body = body.trim_start_matches('\u{feff}');
-            let mut lists = HashMap::new();
-            for place in &places {
-                let row = element(body, place, &mut lists).unwrap_or(body);
-                named.extend(values(row));
-            }
-        }
-        Ok(Self(named))
+        Ok(aside)
     }
 
-    pub fn names(&self, text: &str) -> bool {
-        self.0.contains(text)
+    /// Whether the provider's side names the payment of this entry, by the key that matching goes by.
+    pub fn names_entry(&self, entry: &Entry) -> bool {
+        match &entry.provider_id {
+            Some(id) => self.texts.contains(id) || self.exports.ids.contains(id),
+            None => self.texts.contains(&entry.reference) || self.exports.refer_to(&entry.reference, entry.direction),
+        }
     }
+
+    /// Whether the ledger names this record.
+    pub fn names_record(&self, record: &Record) -> bool {
+        let by_reference = |reference: &String| self.ledger.refer_to(reference, record.direction);
+        self.ledger.ids.contains(&record.provider_id) || record.reference.as_ref().is_some_and(by_reference)
+    }
+}
+
+/// What lines of files are about, as far as they say it.
+#[derive(Clone, Debug, Default)]
+struct Lines {
+    ids: HashSet<String>,
+    /// Without a direction where that could not be read: then it may be either.
+    references: HashSet<(String, Option<Direction>)>,
+}
+
+impl Lines {
+    fn refer_to(&self, reference: &str, direction: Direction) -> bool {
+        let mut either = [Some(direction), None].into_iter();
+        !self.references.is_empty() && either.any(|d| self.references.contains(&(reference.to_owned(), d)))
+    }
+}
+
+/// The texts and numbers of every row of a page that is still unreadable.
+fn texts(conn: &Connection, job: &str) -> Result<HashSet<String>, Failure> {
+    let mut rows = conn.prepare(
+        "SELECT page_id, place FROM unreadable_rows WHERE job = ?1 AND gone_at IS NULL AND page_id IS NOT NULL",
+    )?;
+    let mut pages: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    let mut rows = rows.query([job])?;
+    while let Some(row) = rows.next()? {
+        pages.entry(row.get(0)?).or_default().push(row.get(1)?);
+    }
+    let mut body = conn.prepare("SELECT body FROM pages WHERE page_id = ?1")?;
+    let mut named = HashSet::new();
+    for (page, places) in pages {
+        let body = body.query_row([page], |row| {
+            Ok(decompress(row.get_ref(0)?.as_blob().unwrap_or_default()))
+        })?;
+        let body = String::from_utf8_lossy(&body?).into_owned();
+        let body = body.trim_start_matches('\u{feff}');
+        let mut lists = HashMap::new();
+        for place in &places {
+            let row = element(body, place, &mut lists).unwrap_or(body);
+            named.extend(values(row));
+        }
+    }
+    Ok(named)
 }
 
 /// The row of `data[17].amount` in its page; the lists that were taken apart are kept.

@@ -4,9 +4,10 @@ use rusqlite::{Connection, named_params};
 
 use super::cursors::Sums;
 use super::keys::Keys;
-use super::rows::{damaged, word};
+use super::rows::word;
 use super::{Case, Findings, LedgerLeg, Outcome};
 use crate::failure::{Class, Failure};
+use crate::money::joined_halves;
 use crate::record::{Kind, Verdict};
 
 /// One row of `counts.sql`.
@@ -14,7 +15,8 @@ struct Count {
     currency: String,
     kind: Kind,
     open: i64,
-    difference: i64,
+    /// None: more than the column holds.
+    difference: Option<i64>,
     previous: i64,
     new: i64,
     reopened: i64,
@@ -73,7 +75,7 @@ pub fn write(conn: &Connection, case: &Case<'_>, findings: &Findings) -> Result<
         ] {
             for (currency, (count, sum)) in sums.iter().filter(|(_, sum)| sum.0 > 0) {
                 let currency = std::str::from_utf8(currency).unwrap_or_default();
-                let sum = i64::try_from(*sum).map_err(|_| damaged("a sum of amounts"))?;
+                let sum = i64::try_from(*sum).ok();
                 insert.execute((case.run_id, currency, name, *count as i64, sum, 0, 0, 0, 0))?;
             }
         }
@@ -110,12 +112,12 @@ fn read(conn: &Connection, case: &Case<'_>) -> Result<Vec<Count>, Failure> {
             currency: row.get(0)?,
             kind: word(row, 1, "discrepancies.kind")?,
             open: row.get(2)?,
-            difference: row.get(3)?,
-            previous: row.get(4)?,
-            new: row.get(5)?,
-            reopened: row.get(6)?,
-            resolved: row.get(7)?,
-            unacknowledged: row.get(8)?,
+            difference: i64::try_from(joined_halves(row.get(3)?, row.get(4)?)).ok(),
+            previous: row.get(5)?,
+            new: row.get(6)?,
+            reopened: row.get(7)?,
+            resolved: row.get(8)?,
+            unacknowledged: row.get(9)?,
         });
     }
     Ok(all)

@@ -1,6 +1,7 @@
 -- How many discrepancies of a job are open, and what this business day did to them, per currency and kind?
 -- Parameters: :job, :day
--- Columns: currency, kind, open, sum of differences of the open ones, previous_open, new, reopened, resolved
+-- Columns: currency, kind, open, sum of differences of the open ones in two halves (`>> 32` and the lower 32 bits: a sum of whole
+-- amounts may need more than 64), previous_open, new, reopened, resolved, unacknowledged
 -- The day's doings are the events since the last one of another day; a run of the same night again finds the same ones.
 WITH today AS (
   -- `first_event` stands in the row that min() finds. Read from two indexes alone.
@@ -27,7 +28,8 @@ WITH today AS (
          t.opened, t.reopened, t.resolved, 0
     FROM doings AS t
 )
-SELECT currency, kind, sum(open) AS open, sum(difference_minor) AS difference_minor, sum(previous_open) AS previous_open,
+SELECT currency, kind, sum(open) AS open, sum(difference_minor >> 32) AS difference_high,
+       sum(difference_minor & 4294967295) AS difference_low, sum(previous_open) AS previous_open,
        sum(opened) AS new, sum(reopened) AS reopened, sum(resolved) AS resolved, sum(unacknowledged) AS unacknowledged
   FROM parts
  GROUP BY 1, 2

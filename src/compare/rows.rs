@@ -37,6 +37,8 @@ pub struct Record {
     pub business_day: BusinessDay,
     /// An earlier version was settled.
     pub was_settled: bool,
+    /// Of a refund in part whose amount the provider does not state: the amount of its payment.
+    pub part_of: Option<i64>,
     /// Where it was read: page and row in it, or file and line.
     pub page_id: Option<i64>,
     pub page_row: Option<i64>,
@@ -103,7 +105,11 @@ impl<'c> Rows<'c> {
                     fee_minor, fee_currency, status, provider_status, occurred_at, changed_at, first_seen_at, business_day,
                     version > 1 AND status = 'failed' AND EXISTS (SELECT 1 FROM superseded_versions AS s
                       WHERE s.transaction_id = t.transaction_id AND s.status = 'settled'),
-                    subject, page_id, page_row, source
+                    subject, page_id, page_row, source,
+                    CASE WHEN kind = 'refund' AND status = 'unknown' AND amount_minor = 0
+                         THEN (SELECT p.amount_minor FROM transactions AS p
+                                WHERE p.job = t.job AND p.feed = t.feed AND p.account = t.account
+                                  AND p.provider_id = t.related_id AND p.subject = t.subject) END
                FROM transactions AS t WHERE transaction_id = ?1",
         )?;
         let entry = conn.prepare(
@@ -153,6 +159,7 @@ fn read_record(row: &Row<'_>) -> Result<Record, Failure> {
             .ok_or_else(|| damaged("transactions.first_seen_at"))?,
         business_day: day(row, 17, "transactions.business_day")?,
         was_settled: row.get(18)?,
+        part_of: row.get(23)?,
         subject: row.get(19)?,
         page_id: row.get(20)?,
         page_row: row.get(21)?,

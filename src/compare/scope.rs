@@ -109,22 +109,20 @@ impl Scope {
         }
     }
 
-    /// Whether nobody knows yet what the record is called: its entry may stand there all the while.
-    pub fn is_unasked(&self, record: &Record) -> bool {
-        record.reference.is_none()
-            && self
-                .unasked
+    /// Whether the ledger may hold the record's entry all the while: nobody knows yet what the record is called, or a line of
+    /// the ledger names it that could not be read.
+    pub fn may_be_booked(&self, record: &Record) -> bool {
+        let unasked = || {
+            self.unasked
                 .get(record.feed.as_str())
                 .is_some_and(|ids| ids.contains(&record.provider_id))
+        };
+        record.reference.is_none() && unasked() || self.aside.names_record(record)
     }
 
     /// Whether the provider would have shown the record of this entry. An entry without a date needs everything.
     pub fn proves(&self, entry: &Entry) -> bool {
-        // By the key that matching goes by: it stands in a row that could not be read.
-        if self
-            .aside
-            .names(entry.provider_id.as_deref().unwrap_or(&entry.reference))
-        {
+        if self.aside.names_entry(entry) {
             return false;
         }
         let feeds = self.covers.iter().filter(|c| c.directions.contains(&entry.direction));

@@ -86,7 +86,7 @@ fn one(text: &mut String, settings: &Settings, job: &Job, now: Instant) {
     }
     line(text, "reports", job.report.reports.join(", "));
     let recipients = if job.recipients.is_empty() {
-        "nobody".to_owned()
+        "nobody: no mail tells of this job".to_owned()
     } else {
         job.recipients.join(", ")
     };

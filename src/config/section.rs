@@ -340,6 +340,8 @@ impl<'a> Section<'a> {
     pub fn date(&mut self, key: &str) -> Option<chrono::NaiveDate> {
         let (line, value) = self.take(key)?;
         let text = match &value {
+            // Of a day or time that there is not the parser gives nothing back.
+            DeValue::Datetime(at) if at.date.is_none() && at.time.is_none() => self.written(line, key),
             DeValue::Datetime(at) => at.to_string(),
             DeValue::String(text) => text.to_string(),
             other => {
@@ -357,6 +359,19 @@ impl<'a> Section<'a> {
             self.problem_at(line, format!("`{full}` is {text:?}; it must be a date like 2026-01-31"));
         }
         parsed
+    }
+
+    /// A value as it stands in its line.
+    fn written(&self, line: usize, key: &str) -> String {
+        let text = self.source.text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+        let behind = text.rsplit_once(key).and_then(|(_, rest)| rest.split_once('='));
+        let value = behind.map_or(text, |(_, value)| value);
+        value
+            .split([',', '}', '#'])
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
     }
 
     /// A list of texts.

@@ -237,6 +237,13 @@ fn columns(section: &mut Section<'_>) -> Columns {
                     inner.problem_at(line, format!("`{full}` is empty; write the column's name"));
                 }
                 Some(name) => {
+                    if let Some(other) = taken(&all.columns, *column, &name) {
+                        let (one, other) = (inner.full(key), inner.full(other.as_str()));
+                        inner.problem_at(
+                            line,
+                            format!("`{one}` names the column {name:?} of `{other}`; an amount, a fee and a time have a column of their own"),
+                        );
+                    }
                     all.columns.insert(*column, name);
                 }
                 None => {}
@@ -245,6 +252,18 @@ fn columns(section: &mut Section<'_>) -> Columns {
         Some(())
     });
     all
+}
+
+/// Which of our columns is this one of theirs already, where it cannot be both: two keys or words may stand in one column, money
+/// and times need one of their own.
+fn taken(columns: &BTreeMap<LedgerColumn, String>, ours: LedgerColumn, theirs: &str) -> Option<LedgerColumn> {
+    use LedgerColumn as C;
+    let alone = |column: C| matches!(column, C::Amount | C::Fee | C::BookedAt);
+    let mut same = columns
+        .iter()
+        .filter(|(_, name)| *name == theirs)
+        .map(|(other, _)| *other);
+    same.find(|other| alone(ours) || alone(*other))
 }
 
 /// A table of lists, ours = theirs, turned round: their word -> ours. A word in two lists has no meaning.

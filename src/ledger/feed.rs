@@ -14,7 +14,7 @@ use crate::config::{FileFeed, Job};
 use crate::day::{Instant, day_of, format_instant, last_day_over, next_day, start_of_day};
 use crate::failure::{Class, Failure};
 use crate::record::{self, Direction, LedgerEntry, LedgerStatus, Status, TransactionKind};
-use crate::store::{FilePlace, FileRow, Store, apply_file_rows};
+use crate::store::{FilePlace, FileRow, Store, apply_file_rows, audit};
 use crate::window::Window;
 
 /// Reads the export of a job of kind `file` into `transactions`. The same guards hold as for a ledger: missing, empty,
@@ -74,7 +74,9 @@ fn take(store: &Store, job: &Job, feed: &FileFeed, folder: &Path, as_of: Instant
             newest_booked_at: look.booked.binds(),
             sources: &sources,
         };
-        Last::remember(tx, &taken)?;
+        let mut seals = audit::Seals::default();
+        seals.row(tx, audit::Sealed::Export, &format!("{}/{}", job.name, feed.feed))?;
+        Last::remember(tx, &taken, seals)?;
         Ok(look.import)
     })
 }
@@ -182,10 +184,15 @@ impl Look {
 /// A row as the store takes it; None for one that is no part of the money flow.
 fn file_row(row: Row, ids: &mut Ids) -> Result<Option<FileRow>, Failure> {
     match row {
-        Err(PutAside { source, line, what }) => Ok(Some(FileRow {
+        Err(PutAside {
             source,
             line,
-            row: Err(what),
+            what,
+            about,
+        }) => Ok(Some(FileRow {
+            source,
+            line,
+            row: Err((what, *about)),
         })),
         Ok(entry) if entry.status == LedgerStatus::Excluded => Ok(None),
         Ok(entry) => {

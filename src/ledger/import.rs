@@ -46,8 +46,7 @@ pub fn import(store: &Store, job: &Job, ledger: &Ledger, folder: &Path, as_of: I
     // Old entries are read beside the transaction that changes them.
     let old = store.lend()?;
     store.write(|tx| {
-        let sealed = merge(tx, &old, &job.name, &spool)?;
-        seal(tx, &job.name, as_of, &sources.join(", "), &sealed)?;
+        let content = merge(tx, &old, &job.name, &spool)?;
         put_aside(tx, &job.name, as_of, &spool)?;
         let taken = Taken {
             job: &job.name,
@@ -58,7 +57,9 @@ pub fn import(store: &Store, job: &Job, ledger: &Ledger, folder: &Path, as_of: I
             newest_booked_at: spool.newest.binds(),
             sources: &sources,
         };
-        Last::remember(tx, &taken)
+        let mut seals = audit::Seals::default();
+        seals.line(audit::Sealed::Ledger, &job.name, &content);
+        Last::remember(tx, &taken, seals)
     })?;
     Ok(spool.import)
 }
@@ -150,8 +151,8 @@ impl Last {
         }
     }
 
-    /// Remembers a reading that was taken.
-    pub(super) fn remember(tx: &Transaction<'_>, taken: &Taken<'_>) -> Result<(), Failure> {
+    /// Remembers a reading that was taken, and writes it into the audit trail with the seals of what was read.
+    pub(super) fn remember(tx: &Transaction<'_>, taken: &Taken<'_>, mut seals: audit::Seals) -> Result<(), Failure> {
         let sources = serde_json::to_string(taken.sources)
             .map_err(|_| Failure::new(Class::Internal, "names of the ledger's files cannot be written as JSON"))?;
         let sql = "INSERT INTO ledger_imports
@@ -168,7 +169,15 @@ impl Last {
             taken.newest_booked_at,
             sources
         ])?;
-        Ok(())
+        seals.row(tx, audit::Sealed::Import, &tx.last_insert_rowid().to_string())?;
+        let entry = audit::Entry {
+            at: taken.as_of,
+            actor: "run",
+            act: audit::Act::LedgerRead,
+            job: taken.job,
+            subject: &taken.sources.join(", "),
+        };
+        audit::append(tx, &entry, &seals).map(drop)
     }
 }
 
@@ -211,20 +220,6 @@ pub(super) fn guard_not_empty(import: &Import, first: Option<&PutAside>, what: &
             import.unreadable, row.source, row.what.place, row.what.reason
         ),
     }))
-}
-
-/// Writes into the audit trail what the entries are from now on.
-fn seal(tx: &Transaction<'_>, job: &str, as_of: Instant, sources: &str, digest: &str) -> Result<(), Failure> {
-    let mut seals = audit::Seals::default();
-    seals.line(audit::Sealed::Ledger, job, digest);
-    let entry = audit::Entry {
-        at: as_of,
-        actor: "run",
-        act: audit::Act::LedgerRead,
-        job,
-        subject: sources,
-    };
-    audit::append(tx, &entry, &seals).map(drop)
 }
 
 /// Walks old and new entries side by side in the same order. Entries with equal keys keep their row. Gives the digest over
@@ -282,15 +277,16 @@ fn put_aside(tx: &Transaction<'_>, job: &str, as_of: Instant, spool: &Spool) -> 
     )?
     .execute(params![job, as_of])?;
     let mut again = tx.prepare_cached(
-        "UPDATE unreadable_rows SET gone_at = NULL, reason = ?4
+        "UPDATE unreadable_rows SET gone_at = NULL, reason = ?4, reference = ?5, provider_id = ?6, direction = ?7
          WHERE job = ?1 AND page_id IS NULL AND source = ?2 AND place = ?3 AND feed = ''",
     )?;
     let mut insert = tx.prepare_cached(
-        "INSERT INTO unreadable_rows (job, feed, source, place, reason, seen_at) VALUES (?1, '', ?2, ?3, ?4, ?5)",
+        "INSERT INTO unreadable_rows (job, feed, source, place, reason, reference, provider_id, direction, seen_at)
+         VALUES (?1, '', ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    spool.aside(&mut |[source, place, reason]| {
-        if again.execute(params![job, source, place, reason])? == 0 {
-            insert.execute(params![job, source, place, reason, as_of])?;
+    spool.aside(&mut |[source, place, reason, reference, id, direction]| {
+        if again.execute(params![job, source, place, reason, reference, id, direction])? == 0 {
+            insert.execute(params![job, source, place, reason, reference, id, direction, as_of])?;
         }
         Ok(())
     })

@@ -10,7 +10,7 @@ use super::{PutAside, Refusal, Sink};
 use crate::config::{Encoding, Ledger, LedgerColumn};
 use crate::failure::Class;
 use crate::money::{Currency, Unit};
-use crate::record::{Direction, LedgerEntry, LedgerStatus, Unreadable};
+use crate::record::{About, Direction, LedgerEntry, LedgerStatus, Unreadable};
 
 /// One place for each of our columns.
 pub(super) const COLUMNS: usize = LedgerColumn::ALL.len();
@@ -85,8 +85,8 @@ impl<'l> Mapping<'l> {
 
     /// A digest that begins with the settings: another mapping makes another ledger of the same files.
     pub(super) fn digest(&self) -> Digested {
-        // The 1 counts changes of the reader itself that give other rows for the same bytes.
-        Digested::new(&format!("1 {:?} {:?}", self.ledger, self.zone))
+        // The 2 counts changes of the reader itself that give other rows for the same bytes.
+        Digested::new(&format!("2 {:?} {:?}", self.ledger, self.zone))
     }
 
     /// Finds our columns among the names seen.
@@ -144,29 +144,33 @@ impl<'l> Mapping<'l> {
         word: &str,
         sink: Sink<'_>,
     ) -> Result<(), Refusal> {
-        let entry = self.entry(cells, source, line);
-        self.hand_on(entry, source, line, word, sink)
+        match self.entry(cells, source, line) {
+            Ok(entry) => sink(Ok(entry)),
+            Err(fault) => self.refuse(fault, cells, source, line, word, sink),
+        }
     }
 
-    pub(super) fn hand_on(
+    /// Hands on that a row is no entry, with what its cells say all the same.
+    pub(super) fn refuse(
         &self,
-        entry: Result<LedgerEntry, RowFault>,
+        fault: RowFault,
+        cells: &Cells<'_>,
         source: &str,
         line: u64,
         word: &str,
         sink: Sink<'_>,
     ) -> Result<(), Refusal> {
-        match entry {
-            Ok(entry) => sink(Ok(entry)),
-            Err(RowFault::Aside { column, reason }) => sink(Err(PutAside {
+        match fault {
+            RowFault::Aside { column, reason } => sink(Err(PutAside {
                 source: source.to_owned(),
                 line,
                 what: Unreadable {
                     place: format!("{word} {line}, column {}", self.theirs(column)),
                     reason,
                 },
+                about: Box::new(self.about(cells)),
             })),
-            Err(RowFault::Foreign) => Err(Refusal::NotReconciled(format!(
+            RowFault::Foreign => Err(Refusal::NotReconciled(format!(
                 "the ledger belongs to another account: {source}, {word} {line}, column {} is not the expected_account {:?}; nothing was taken",
                 self.theirs(LedgerColumn::Account),
                 self.ledger.expected_account.as_deref().unwrap_or_default()
@@ -229,6 +233,39 @@ impl<'l> Mapping<'l> {
             source: source.to_owned(),
             source_line: line,
         })
+    }
+
+    /// Which payment a row is about that is no entry. A row that is no part of the money flow is about none.
+    fn about(&self, cells: &Cells<'_>) -> About {
+        if self.status(cells[LedgerColumn::Status as usize]) == LedgerStatus::Excluded {
+            return About::default();
+        }
+        let key = |column: LedgerColumn| cells[column as usize].and_then(|text| cell::key(text).ok());
+        About {
+            reference: key(LedgerColumn::Reference).map(str::to_owned),
+            provider_id: key(LedgerColumn::ProviderId).map(str::to_owned),
+            direction: self.direction(cells),
+        }
+    }
+
+    /// Which way the money went, where that can be read though the row cannot.
+    fn direction(&self, cells: &Cells<'_>) -> Option<Direction> {
+        let cell = |column: LedgerColumn| cells[column as usize];
+        let ledger = self.ledger;
+        if !ledger.directions.is_empty() {
+            return ledger.directions.get(cell(LedgerColumn::Direction)?).copied();
+        }
+        let currency = self
+            .currency(cell(LedgerColumn::Currency).filter(|text| !text.is_empty()))
+            .ok()?;
+        let amount = cell::amount(
+            cell(LedgerColumn::Amount)?,
+            currency,
+            ledger.amount_unit,
+            ledger.decimal,
+        )
+        .ok()?;
+        self.signed(None, amount).ok().map(|(direction, _)| direction)
     }
 
     fn currency(&self, text: Option<&str>) -> Result<Currency, String> {

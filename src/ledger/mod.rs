@@ -24,7 +24,7 @@ use chrono_tz::Tz;
 use crate::config::Ledger;
 use crate::erase::mask::Subjects;
 use crate::failure::{Class, Failure};
-use crate::record::{LedgerEntry, Unreadable};
+use crate::record::{About, LedgerEntry, Unreadable};
 
 mod cell;
 mod csv;
@@ -99,6 +99,8 @@ pub struct PutAside {
     pub line: u64,
     /// `line 12, column amount` and the reason, without the value.
     pub what: Unreadable,
+    /// What the row says all the same.
+    pub about: Box<About>,
 }
 
 /// What a reading gives: an entry, or a row that was put aside.
@@ -180,10 +182,17 @@ impl<'l> Reader<'l> {
             return self.rows_as_they_are(sink);
         };
         self.rows_as_they_are(&mut |row| {
-            sink(row.map(|mut entry| {
-                mask(erased, &mut entry);
-                entry
-            }))
+            sink(match row {
+                Ok(mut entry) => {
+                    mask(erased, &mut entry);
+                    Ok(entry)
+                }
+                Err(mut aside) => {
+                    let texts = [&mut aside.about.reference, &mut aside.about.provider_id];
+                    texts.into_iter().flatten().for_each(|text| erased.mask(text));
+                    Err(aside)
+                }
+            })
         })
     }
 

@@ -9,7 +9,7 @@ use super::import::whole;
 use super::{Import, PutAside, Reader, Refusal};
 use crate::day::{Instant, format_instant};
 use crate::failure::Failure;
-use crate::record::LedgerStatus;
+use crate::record::{Direction, LedgerStatus};
 use crate::store::audit::Content;
 
 /// Columns of an entry: first the ones of the index by which the comparison reads them, then the rest. Literals, so that
@@ -89,7 +89,8 @@ impl Spool {
             "CREATE TABLE entries (direction TEXT, reference TEXT, amount_minor INTEGER, currency TEXT, status TEXT,
                provider_id TEXT, ledger_id TEXT, account TEXT, fee_minor INTEGER, ledger_status TEXT, booked_at TEXT,
                x_external_id TEXT, reference_no TEXT, source TEXT, source_line INTEGER) STRICT;
-             CREATE TABLE aside (source TEXT, place TEXT, reason TEXT) STRICT;",
+             CREATE TABLE aside (source TEXT, place TEXT, reason TEXT, reference TEXT, provider_id TEXT, direction TEXT)
+               STRICT;",
         )?;
         let mut spool = Self {
             connection,
@@ -109,9 +110,9 @@ impl Spool {
             columns!(),
             ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
         ))?;
-        let mut aside = self
-            .connection
-            .prepare("INSERT INTO aside (source, place, reason) VALUES (?1, ?2, ?3)")?;
+        let mut aside = self.connection.prepare(
+            "INSERT INTO aside (source, place, reason, reference, provider_id, direction) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
         for row in rows {
             match row {
                 Ok(entry) => {
@@ -138,7 +139,14 @@ impl Spool {
                 }
                 Err(row) => {
                     self.import.unreadable += 1;
-                    aside.execute([&row.source, &row.what.place, &row.what.reason])?;
+                    aside.execute(params![
+                        row.source,
+                        row.what.place,
+                        row.what.reason,
+                        row.about.reference,
+                        row.about.provider_id,
+                        row.about.direction.map(Direction::as_str)
+                    ])?;
                     self.first.get_or_insert(row);
                 }
             }
@@ -183,14 +191,22 @@ impl Spool {
         Ok(())
     }
 
-    /// Source, place and reason of every row put aside, in their order.
-    pub(super) fn aside(&self, each: &mut dyn FnMut([String; 3]) -> Result<(), Failure>) -> Result<(), Failure> {
+    /// Source, place and reason of every row put aside, and what it is about: reference, provider_id, direction. In their
+    /// order.
+    pub(super) fn aside(
+        &self,
+        each: &mut dyn FnMut([Option<String>; 6]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let mut statement = self
             .connection
-            .prepare("SELECT source, place, reason FROM aside ORDER BY rowid")?;
+            .prepare("SELECT source, place, reason, reference, provider_id, direction FROM aside ORDER BY rowid")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            each([row.get(0)?, row.get(1)?, row.get(2)?])?;
+            let mut texts = [const { None }; 6];
+            for (at, text) in texts.iter_mut().enumerate() {
+                *text = row.get(at)?;
+            }
+            each(texts)?;
         }
         Ok(())
     }

@@ -94,8 +94,8 @@ impl Query {
     pub(super) fn rows(&self, mapping: &Mapping<'_>, sink: Sink<'_>) -> Result<String, Refusal> {
         let mut digits: [String; COLUMNS] = Default::default();
         self.walk(mapping, &mut |number, values| match cells(values, &mut digits) {
-            Ok(cells) => mapping.row(&cells, &self.name, number, "row", sink),
-            Err(fault) => mapping.hand_on(Err(fault), &self.name, number, "row", sink),
+            (cells, None) => mapping.row(&cells, &self.name, number, "row", sink),
+            (cells, Some(fault)) => mapping.refuse(fault, &cells, &self.name, number, "row", sink),
         })
     }
 
@@ -147,33 +147,42 @@ impl Query {
 type Values<'r> = [Option<ValueRef<'r>>; COLUMNS];
 type Each<'e> = &'e mut dyn FnMut(u64, &Values<'_>) -> Result<(), Refusal>;
 
-/// Values as the text that the mapping reads; whole numbers are written into `digits`.
-fn cells<'r>(values: &Values<'r>, digits: &'r mut [String; COLUMNS]) -> Result<Cells<'r>, RowFault> {
-    use std::fmt::Write;
+/// Values as the text that the mapping reads, and the first that is none; whole numbers are written into `digits`.
+fn cells<'r>(values: &Values<'r>, digits: &'r mut [String; COLUMNS]) -> (Cells<'r>, Option<RowFault>) {
     let mut cells: Cells<'r> = [None; COLUMNS];
+    let mut fault = None;
     for (digits, (value, column)) in digits.iter_mut().zip(values.iter().zip(LedgerColumn::ALL)) {
-        let aside = |reason: &str| RowFault::Aside {
-            column: *column,
-            reason: reason.to_owned(),
-        };
-        cells[*column as usize] = match value {
-            None | Some(ValueRef::Null) => None,
-            Some(ValueRef::Integer(number)) => {
-                digits.clear();
-                let _ = write!(digits, "{number}");
-                Some(digits.as_str())
+        match value.map_or(Ok(None), |value| cell(value, digits)) {
+            Ok(text) => cells[*column as usize] = text,
+            Err(reason) => {
+                fault.get_or_insert(RowFault::Aside {
+                    column: *column,
+                    reason: reason.to_owned(),
+                });
             }
-            Some(ValueRef::Text(text)) => {
-                let text = std::str::from_utf8(text).map_err(|_| aside("is text that is not UTF-8"))?;
-                if text.contains('\0') {
-                    return Err(aside("holds a NUL character"));
-                }
-                Some(text)
-            }
-            Some(ValueRef::Real(_) | ValueRef::Blob(_)) => return Err(aside("holds binary data instead of text")),
-        };
+        }
     }
-    Ok(cells)
+    (cells, fault)
+}
+
+fn cell<'r>(value: ValueRef<'r>, digits: &'r mut String) -> Result<Option<&'r str>, &'static str> {
+    use std::fmt::Write;
+    match value {
+        ValueRef::Null => Ok(None),
+        ValueRef::Integer(number) => {
+            digits.clear();
+            let _ = write!(digits, "{number}");
+            Ok(Some(digits))
+        }
+        ValueRef::Text(text) => {
+            let text = std::str::from_utf8(text).map_err(|_| "is text that is not UTF-8")?;
+            if text.contains('\0') {
+                return Err("holds a NUL character");
+            }
+            Ok(Some(text))
+        }
+        ValueRef::Real(_) | ValueRef::Blob(_) => Err("holds binary data instead of text"),
+    }
 }
 
 /// Type and content, so that `1` and `'1'` differ and no two rows run together.

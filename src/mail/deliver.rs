@@ -21,7 +21,7 @@ use secrecy::ExposeSecret;
 use super::compose;
 use super::smtp::{self, End, Reply, Server};
 use crate::config::{Http, Mail, SecretOrPlain, SmtpTls, Transport};
-use crate::day::{Instant, format_instant};
+use crate::day::Instant;
 use crate::failure::{Class, Failure};
 use crate::report::files;
 use crate::store::Store;
@@ -308,14 +308,7 @@ fn refused_by(reply: &Reply) -> Failure {
 
 /// Mails that failed for the login alone wait again: the fault was not theirs.
 fn revive_refused_logins(store: &Store, now: Instant) -> Result<(), Failure> {
-    let since = format_instant(now - GIVE_UP_AFTER);
-    store.write(|tx| {
-        tx.execute(
-            "UPDATE mails SET state = 'pending' WHERE state = 'failed' AND last_reply LIKE ?1 || '%' AND queued_at > ?2",
-            [LOGIN_REFUSED, &since],
-        )?;
-        Ok(())
-    })
+    outbox::revive(store, LOGIN_REFUSED, now - GIVE_UP_AFTER, now)
 }
 
 fn queued_at(store: &Store, mail_id: i64) -> Result<Instant, Failure> {

@@ -18,7 +18,7 @@ use crate::providers::Shape;
 use crate::record::Verdict;
 use crate::report::view::{View, picture_nights, view};
 use crate::report::{Facts, Night, Produced, facts, in_locale, index, locale_of};
-use crate::store::{Store, files, outbox};
+use crate::store::{Store, audit, files, outbox};
 
 mod alert;
 mod compose;
@@ -86,8 +86,9 @@ pub fn queue(store: &Store, letter: &Letter<'_>, now: Instant) -> Result<Vec<Str
     };
     drop(snapshot);
     store.write(|tx| {
+        let mut written = Vec::new();
         for file in letter.files.iter().chain(&part) {
-            files::put_file(
+            let new = files::put_file(
                 tx,
                 &letter.job.name,
                 letter.business_day,
@@ -95,7 +96,12 @@ pub fn queue(store: &Store, letter: &Letter<'_>, now: Instant) -> Result<Vec<Str
                 &file.name,
                 &file.bytes,
             )?;
+            if new {
+                written.push((audit::Sealed::File, format!("{}/{day}/{}", letter.job.name, file.name)));
+            }
         }
+        let about = (letter.job.name.as_str(), day.as_str());
+        audit::note(tx, letter.as_of, audit::Act::Reported, about, &written)?;
         let mut queued = Vec::new();
         for mail in &mails {
             if outbox::queue(tx, now, mail)? {

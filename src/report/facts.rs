@@ -13,6 +13,7 @@ use super::reading::{self, Unread};
 use super::tally::Tally;
 use crate::day::{BusinessDay, Instant, format_instant};
 use crate::failure::{Class, Failure};
+use crate::money::joined_halves;
 use crate::record::Verdict;
 
 /// Rows of one group that are held for a body; the CSV has all of them.
@@ -62,7 +63,7 @@ pub struct SummaryLine {
     pub kind: String,
     pub count: i64,
     /// Sum of differences; for matched and pending the sum of the provider's amounts. Minor units.
-    pub sum_minor: i64,
+    pub sum_minor: Option<i64>,
     pub new: i64,
     pub reopened: i64,
     pub resolved: i64,
@@ -118,7 +119,7 @@ pub struct Pending {
     pub becomes_day: String,
     pub currency: String,
     pub count: i64,
-    pub sum_minor: i64,
+    pub sum_minor: Option<i64>,
 }
 
 /// How far one feed was read.
@@ -356,7 +357,8 @@ fn count(lines: &[SummaryLine], groups: &BTreeMap<String, Group>) -> Counts {
 
 fn pending(conn: &Connection, job: &str) -> Result<Vec<Pending>, Failure> {
     let mut statement = conn.prepare(
-        "SELECT becomes_kind, becomes_day, currency, count(*), sum(amount_minor) FROM pending_items
+        "SELECT becomes_kind, becomes_day, currency, count(*), sum(amount_minor >> 32), sum(amount_minor & 4294967295)
+           FROM pending_items
           WHERE job = ?1 GROUP BY becomes_day, becomes_kind, currency ORDER BY becomes_day, becomes_kind, currency LIMIT 100",
     )?;
     let rows = statement.query_map([job], |row| {
@@ -365,7 +367,7 @@ fn pending(conn: &Connection, job: &str) -> Result<Vec<Pending>, Failure> {
             becomes_day: row.get(1)?,
             currency: row.get(2)?,
             count: row.get(3)?,
-            sum_minor: row.get(4)?,
+            sum_minor: i64::try_from(joined_halves(row.get(4)?, row.get(5)?)).ok(),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

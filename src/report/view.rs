@@ -310,13 +310,20 @@ pub(super) fn tone(verdict: Verdict) -> &'static str {
     }
 }
 
+/// A sum of amounts; None where it is beyond what 64 bits hold.
+fn total(minor: Option<i64>, currency: &str, locale: Locale) -> String {
+    minor.map_or_else(
+        || "too large to add up".to_owned(),
+        |minor| words::money(minor, currency, locale),
+    )
+}
+
 fn sums(facts: &Facts, locale: Locale) -> Vec<SumsView> {
     let sum = |sum: Sum, currency: &str| SumView {
         count: sum.count,
-        sum: match i64::try_from(sum.minor) {
-            Ok(minor) if sum.valued > 0 => words::money(minor, currency, locale),
-            Ok(_) => String::new(),
-            Err(_) => "too large to add up".to_owned(),
+        sum: match sum.valued {
+            0 => String::new(),
+            _ => total(i64::try_from(sum.minor).ok(), currency, locale),
         },
     };
     let view = |(currency, sums): (&String, &CurrencySums)| SumsView {
@@ -359,7 +366,7 @@ fn lines(facts: &Facts, locale: Locale) -> Vec<LineView> {
         count: line.count,
         sum: match (line.kind.as_str(), line.currency.as_str()) {
             ("excluded" | "currency_mismatch", _) | (_, "") => String::new(),
-            (_, currency) => words::money(line.sum_minor, currency, locale),
+            (_, currency) => total(line.sum_minor, currency, locale),
         },
         new: line.new,
         reopened: line.reopened,
@@ -486,7 +493,7 @@ fn pending(facts: &Facts, locale: Locale) -> Vec<PendingView> {
         becomes_day: pending.becomes_day.clone(),
         currency: words::shown(&pending.currency),
         count: pending.count,
-        sum: words::money(pending.sum_minor, &pending.currency, locale),
+        sum: total(pending.sum_minor, &pending.currency, locale),
     };
     facts.pending.iter().map(view).collect()
 }

@@ -9,6 +9,7 @@ use crate::failure::{Class, Failure};
 use crate::mail;
 use crate::report;
 use crate::store::backup;
+use crate::store::runs::correct_end;
 
 impl House<'_> {
     /// CSVs into the out folder and, with the mails, frozen into the database.
@@ -110,14 +111,9 @@ impl House<'_> {
     /// Writes what happened after the reports (mail, published copy) into the run rows too.
     fn close_runs(&self, outcomes: &[JobOutcome]) {
         for outcome in outcomes.iter().filter(|o| o.class.is_some()) {
-            let updated = self.store.write(|tx| {
-                tx.execute(
-                    "UPDATE runs SET exit_code = ?1, message = ?2 WHERE run_id = ?3 AND finished_at IS NOT NULL",
-                    (i64::from(outcome.exit_code()), &outcome.message, outcome.run_id),
-                )?;
-                Ok(())
-            });
-            if let Err(failure) = updated {
+            let Some(run_id) = outcome.run_id else { continue };
+            let message = outcome.message.as_deref();
+            if let Err(failure) = correct_end(self.store, run_id, outcome.exit_code(), message) {
                 tracing::error!(job = outcome.job, "the run's end could not be recorded: {failure}");
             }
         }

@@ -3,14 +3,16 @@
 //! Writers call [`append`] inside their own transaction with the rows they wrote; [`verify`] walks the chain and works out
 //! every seal again. What is sealed, and what the chain cannot show, stands above `audit_trail` in `schema.sql`.
 //!
-//! Does not know what the rows mean: who may decide what, and which state follows, is the desk's business.
+//! [`super::sealed`] says which columns a seal holds. Does not know what the rows mean: who may decide what, and which state follows, is the desk's business.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
+use super::sealed::{self, content, selects};
+pub use super::sealed::{Content, Sealed, digest};
 use super::verify::Finding;
 use crate::day::{Instant, format_instant};
 use crate::failure::{Class, Failure};
@@ -20,21 +22,14 @@ words! {
     /// `audit_trail.act`.
     Act {
         Compared = "compared", LedgerRead = "ledger_read", Decided = "decided", Closed = "closed",
+        /// The files of a night were frozen.
+        Reported = "reported",
+        /// A mail was queued, left, was given up, or waits again.
+        Mailed = "mailed",
+        /// A run came to its end.
+        Ended = "ended",
         /// Rows were removed or masked on purpose (`prune`, `erase`).
         Resealed = "resealed",
-    }
-}
-
-words! {
-    /// What a seal is about.
-    Sealed {
-        Discrepancy = "discrepancy", Event = "event", Decision = "decision", Returned = "returned", Close = "close",
-        /// A frozen file of a closed day; key `job/day/name`.
-        File = "file",
-        /// The statement of a closed day without what was added late; key `job/day`.
-        Statement = "statement",
-        /// All entries of a job's ledger; key is the job.
-        Ledger = "ledger",
     }
 }
 
@@ -64,62 +59,6 @@ pub struct Head {
 impl std::fmt::Display for Head {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.entries, self.chain)
-    }
-}
-
-/// A digest over typed values: no two rows of values give the same bytes.
-pub struct Content(Sha256);
-
-impl Content {
-    /// Over nothing yet.
-    #[allow(clippy::new_without_default)] // There is no meaningful default digest.
-    pub fn new() -> Self {
-        Self(Sha256::new())
-    }
-
-    /// Adds one text; None is NULL.
-    pub fn text(&mut self, value: Option<&str>) {
-        match value {
-            None => self.0.update([0]),
-            Some(text) => {
-                let mut head = [1; 9];
-                head[1..].copy_from_slice(&(text.len() as u64).to_be_bytes());
-                self.0.update(head);
-                self.0.update(text);
-            }
-        }
-    }
-
-    /// Adds one whole number; None is NULL.
-    pub fn whole(&mut self, value: Option<i64>) {
-        match value {
-            None => self.0.update([0]),
-            Some(number) => {
-                let mut bytes = [2; 9];
-                bytes[1..].copy_from_slice(&number.to_be_bytes());
-                self.0.update(bytes);
-            }
-        }
-    }
-
-    fn row(&mut self, row: &Row<'_>, from: usize, width: usize) -> Result<(), Failure> {
-        for column in from..width {
-            match row.get_ref(column)? {
-                ValueRef::Null => self.text(None),
-                ValueRef::Integer(number) => self.whole(Some(number)),
-                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-                    self.text(Some(&String::from_utf8_lossy(bytes)));
-                }
-                // No sealed column is one; whoever put it there changed the row.
-                ValueRef::Real(_) => self.text(Some("floating point")),
-            }
-        }
-        Ok(())
-    }
-
-    /// The first half of the SHA-256, as 32 hex digits.
-    pub fn finish(self) -> String {
-        hex::encode(&self.0.finalize()[..16])
     }
 }
 
@@ -158,121 +97,6 @@ impl Seals {
     }
 }
 
-/// Columns of `ledger_entries` in the order in which the import digests them, and the order of its rows.
-macro_rules! ledger {
-    () => {
-        "SELECT direction, reference, amount_minor, currency, status, provider_id, ledger_id, account, fee_minor,
-                ledger_status, booked_at, x_external_id, reference_no, source, source_line
-           FROM ledger_entries WHERE job = ?1
-          ORDER BY direction, reference, amount_minor, currency, status, provider_id, entry_id"
-    };
-}
-
-macro_rules! discrepancy {
-    ($rest:literal) => {
-        concat!(
-            "SELECT discrepancy_id, job, identity, kind, provider, account, direction, reference, provider_id, ledger_id,
-                    currency, provider_amount_minor, ledger_amount_minor, difference_minor, provider_status, ledger_status,
-                    occurred_at, booked_at, business_day, first_seen_day, what_differs, detail, evidence, suggested_match,
-                    closed_day
-               FROM discrepancies ",
-            $rest
-        )
-    };
-}
-macro_rules! event {
-    ($rest:literal) => {
-        concat!(
-            "SELECT event_id, discrepancy_id, at, business_day, event, actor, note, from_kind, to_kind
-               FROM discrepancy_events ",
-            $rest
-        )
-    };
-}
-macro_rules! decision {
-    ($rest:literal) => {
-        concat!(
-            "SELECT decision_id, discrepancy_id, version, decision, owner, note, actor, at, business_day, source, source_row,
-                    return_id, event_id, kind, currency, difference_minor, what_differs
-               FROM decisions ",
-            $rest
-        )
-    };
-}
-macro_rules! returned {
-    ($rest:literal) => {
-        concat!(
-            "SELECT return_id, name, sha256, content_sha256, actor, at, applied, unchanged, refused FROM returned_files ",
-            $rest
-        )
-    };
-}
-macro_rules! close {
-    ($rest:literal) => {
-        concat!(
-            "SELECT close_id, job, from_day, through_day, actor, at, as_of, note, carried, acknowledged FROM period_closes ",
-            $rest
-        )
-    };
-}
-
-/// The SELECT of one row by its key, and that of all rows; the key is the first column. None for what is no single row.
-fn selects(what: Sealed) -> Option<(&'static str, &'static str)> {
-    Some(match what {
-        Sealed::Discrepancy => (discrepancy!("WHERE discrepancy_id = ?1"), discrepancy!("")),
-        Sealed::Event => (event!("WHERE event_id = CAST(?1 AS INTEGER)"), event!("")),
-        Sealed::Decision => (decision!("WHERE decision_id = CAST(?1 AS INTEGER)"), decision!("")),
-        Sealed::Returned => (returned!("WHERE return_id = CAST(?1 AS INTEGER)"), returned!("")),
-        Sealed::Close => (close!("WHERE close_id = CAST(?1 AS INTEGER)"), close!("")),
-        Sealed::File | Sealed::Statement | Sealed::Ledger => return None,
-    })
-}
-
-/// What stands in the books under a key now; None: nothing.
-fn content(conn: &Connection, what: Sealed, key: &str) -> Result<Option<String>, Failure> {
-    match what {
-        Sealed::Ledger => rows(conn, ledger!(), &[key]),
-        Sealed::Statement => {
-            let (job, day) = key.rsplit_once('/').unwrap_or((key, ""));
-            let sql = "SELECT account, currency, position, line, amount_minor, source FROM statement_lines
-                        WHERE job = ?1 AND business_day = ?2 AND line NOT LIKE 'late change %'
-                        ORDER BY account, currency, position";
-            rows(conn, sql, &[job, day])
-        }
-        Sealed::File => {
-            let mut parts = key.splitn(3, '/');
-            let part = [parts.next(), parts.next(), parts.next()].map(Option::unwrap_or_default);
-            let sql = "SELECT as_of, sha256 FROM files WHERE job = ?1 AND business_day = ?2 AND name = ?3";
-            rows(conn, sql, &part)
-        }
-        single => match selects(single) {
-            Some((one, _)) => rows(conn, one, &[key]),
-            None => Ok(None),
-        },
-    }
-}
-
-/// What a seal of the row would say now; None: it is not there.
-///
-/// # Errors
-/// What SQLite refuses.
-pub fn digest(conn: &Connection, what: Sealed, key: &str) -> Result<Option<String>, Failure> {
-    content(conn, what, key)
-}
-
-/// The digest over all rows of a SELECT; None when there is none.
-fn rows(conn: &Connection, sql: &str, keys: &[&str]) -> Result<Option<String>, Failure> {
-    let mut statement = conn.prepare_cached(sql)?;
-    let width = statement.column_count();
-    let mut rows = statement.query(rusqlite::params_from_iter(keys))?;
-    let (mut digest, mut any) = (Content::new(), false);
-    while let Some(row) = rows.next()? {
-        digest.row(row, 0, width)?;
-        any = true;
-    }
-    Ok(any.then(|| digest.finish()))
-}
-
 /// Writes an act down behind the last one; gives the new head. Without seals nothing is written.
 ///
 /// # Errors
@@ -308,6 +132,31 @@ pub fn append(tx: &Connection, entry: &Entry<'_>, seals: &Seals) -> Result<Head,
         chain
     ])?;
     Ok(Head { entries: number, chain })
+}
+
+/// Writes down what a run did to rows, sealed as they stand now.
+///
+/// # Errors
+/// What SQLite refuses. Call it inside the transaction that wrote the rows.
+pub fn note(
+    tx: &Connection,
+    at: Instant,
+    act: Act,
+    (job, subject): (&str, &str),
+    written: &[(Sealed, String)],
+) -> Result<(), Failure> {
+    let mut seals = Seals::default();
+    for (what, key) in written {
+        seals.row(tx, *what, key)?;
+    }
+    let entry = Entry {
+        at,
+        actor: "run",
+        act,
+        job,
+        subject,
+    };
+    append(tx, &entry, &seals).map(drop)
 }
 
 /// The end of the chain.
@@ -369,13 +218,10 @@ pub fn verify(conn: &Connection) -> Result<Vec<Finding>, Failure> {
     let mut findings = Vec::new();
     let known = walk(conn, &mut findings)?;
     for &what in Sealed::ALL {
-        findings.extend(differences(conn, &known, what)?.into_iter().map(|(key, seen)| {
-            let (place, what) = told(what, &key, seen);
-            Finding {
-                check: "audit",
-                place,
-                what,
-            }
+        findings.extend(differences(conn, &known, what)?.into_iter().map(|(key, seen)| Finding {
+            check: "audit",
+            place: sealed::place(what, &key),
+            what: told(what, seen).to_owned(),
         }));
     }
     Ok(findings)
@@ -545,26 +391,14 @@ fn differences(conn: &Connection, known: &Known, what: Sealed) -> Result<Vec<(St
     Ok(found)
 }
 
-/// Place and sentence of a difference.
-fn told(what: Sealed, key: &str, seen: Seen) -> (String, String) {
-    let place = match what {
-        Sealed::Discrepancy => format!("discrepancies {key}"),
-        Sealed::Event => format!("discrepancy_events {key}"),
-        Sealed::Decision => format!("decisions {key}"),
-        Sealed::Returned => format!("returned_files {key}"),
-        Sealed::Close => format!("period_closes {key}"),
-        Sealed::File => format!("files {key}"),
-        Sealed::Statement => format!("statement_lines {key}"),
-        Sealed::Ledger => format!("ledger_entries of {key}"),
-    };
-    let what = match (what, seen) {
-        (Sealed::Ledger, _) => {
-            "they are not the ones that were read from the ledger: a row was changed, added or removed; the next reading of a \
-             changed ledger writes them anew, or restore a backup"
+fn told(what: Sealed, seen: Seen) -> &'static str {
+    match (what, seen) {
+        (Sealed::Ledger | Sealed::Export, _) => {
+            "they are not the ones that were read from its files: a row was changed, added or removed; the next reading of \
+             changed files writes them anew, or restore a backup"
         }
         (_, Seen::Changed) => "it was changed by somebody after it was written; restore a backup",
         (_, Seen::Gone) => "it was removed by somebody; restore a backup",
         (_, Seen::Foreign) => "no act of this program wrote it; somebody put it there: restore a backup",
-    };
-    (place, what.to_owned())
+    }
 }

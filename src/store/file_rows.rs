@@ -9,7 +9,7 @@ use super::rows::{Became, Expect, Origin, Records, Row};
 use super::{number, vanish};
 use crate::day::{Days, Instant, format_instant};
 use crate::failure::Failure;
-use crate::record::{self, Unreadable};
+use crate::record::{self, About, Direction, Unreadable};
 use crate::window::Window;
 
 /// Where rows of an export belong.
@@ -32,7 +32,7 @@ pub struct FileRow {
     pub source: String,
     /// From 1, header included.
     pub line: u64,
-    pub row: Result<record::Transaction, Unreadable>,
+    pub row: Result<record::Transaction, (Unreadable, About)>,
 }
 
 /// Stores the rows of exports, with one sealed window over their span. To be called inside [`super::Store::write`]; the first
@@ -62,9 +62,9 @@ pub fn apply_file_rows(
         let FileRow { source, line, row } = row?;
         sealed.rows += 1;
         match row {
-            Err(unreadable) => {
+            Err((unreadable, about)) => {
                 sealed.unreadable += 1;
-                put_aside(tx, place, &source, &unreadable, &as_of)?;
+                put_aside(tx, place, &source, &unreadable, &about, &as_of)?;
             }
             Ok(transaction) => {
                 let row = Row::new(transaction, number(line), place.window, &mut days);
@@ -121,6 +121,7 @@ fn put_aside(
     place: &FilePlace<'_>,
     source: &str,
     unreadable: &Unreadable,
+    about: &About,
     as_of: &str,
 ) -> Result<(), Failure> {
     let known: Option<i64> = tx
@@ -132,13 +133,24 @@ fn put_aside(
             row.get(0)
         })
         .optional()?;
+    let direction = about.direction.map(Direction::as_str);
     match known {
         Some(unreadable_id) => tx
-            .prepare_cached("UPDATE unreadable_rows SET gone_at = NULL, reason = ?2 WHERE unreadable_id = ?1")?
-            .execute(params![unreadable_id, unreadable.reason])?,
+            .prepare_cached(
+                "UPDATE unreadable_rows SET gone_at = NULL, reason = ?2, reference = ?3, provider_id = ?4, direction = ?5
+                  WHERE unreadable_id = ?1",
+            )?
+            .execute(params![
+                unreadable_id,
+                unreadable.reason,
+                about.reference,
+                about.provider_id,
+                direction
+            ])?,
         None => tx
             .prepare_cached(
-                "INSERT INTO unreadable_rows (job, feed, source, place, reason, seen_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO unreadable_rows (job, feed, source, place, reason, reference, provider_id, direction, seen_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
                 place.job,
@@ -146,6 +158,9 @@ fn put_aside(
                 source,
                 unreadable.place,
                 unreadable.reason,
+                about.reference,
+                about.provider_id,
+                direction,
                 as_of
             ])?,
     };

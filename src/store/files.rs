@@ -7,7 +7,8 @@ use super::{Store, damaged};
 use crate::day::{BusinessDay, Instant, format_instant};
 use crate::failure::{Class, Failure};
 
-/// Freezes a produced file. Made again for the same day (another as-of), the newer bytes replace the former.
+/// Freezes a produced file. Made again for the same day (another as-of), the newer bytes replace the former; false when it stands
+/// so already.
 pub fn put_file(
     tx: &Transaction<'_>,
     job: &str,
@@ -15,17 +16,18 @@ pub fn put_file(
     as_of: Instant,
     name: &str,
     bytes: &[u8],
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     if super::periods::closed_through(tx, job)?.is_some_and(|closed| day <= closed) {
         return Err(Failure::new(
             Class::Internal,
             format!("{name}: {day} is closed, its files are never rewritten; nothing was written"),
         ));
     }
-    tx.execute(
+    let written = tx.execute(
         "INSERT INTO files (job, business_day, as_of, name, sha256, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (job, business_day, name)
-         DO UPDATE SET as_of = excluded.as_of, sha256 = excluded.sha256, bytes = excluded.bytes",
+         DO UPDATE SET as_of = excluded.as_of, sha256 = excluded.sha256, bytes = excluded.bytes
+          WHERE as_of <> excluded.as_of OR sha256 <> excluded.sha256 OR bytes <> excluded.bytes",
         params![
             job,
             day.to_string(),
@@ -35,7 +37,7 @@ pub fn put_file(
             compress(bytes)?
         ],
     )?;
-    Ok(())
+    Ok(written == 1)
 }
 
 /// The frozen files of a job's day, by name.

@@ -33,6 +33,7 @@ pub mod replay;
 mod rows;
 pub mod runs;
 mod schema;
+mod sealed;
 pub mod upgrade;
 mod vanish;
 pub mod verify;

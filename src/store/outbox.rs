@@ -2,6 +2,7 @@
 
 use rusqlite::{Transaction, params};
 
+use super::audit::{self, Act, Sealed};
 use super::pages::{compress, decompress, sha256};
 use super::{Store, damaged, stored_instant};
 use crate::day::{BusinessDay, Instant, format_instant};
@@ -55,6 +56,9 @@ pub fn queue(tx: &Transaction<'_>, queued_at: Instant, mail: &NewMail) -> Result
             compress(&mail.message)?,
         ],
     )?;
+    if new == 1 {
+        seal(tx, tx.last_insert_rowid(), queued_at)?;
+    }
     Ok(new == 1)
 }
 
@@ -99,8 +103,33 @@ pub fn record(
               WHERE mail_id = ?1 AND state <> 'sent'",
             params![mail_id, state.as_str(), reply, not_before.map(format_instant), sent_at],
         )?;
-        Ok(())
+        match state {
+            MailState::Pending => Ok(()),
+            MailState::Sent | MailState::Failed => seal(tx, mail_id, now),
+        }
     })
+}
+
+/// Mails that failed with a reply that begins so wait again, if they were queued after `since`.
+pub fn revive(store: &Store, reply: &str, since: Instant, now: Instant) -> Result<(), Failure> {
+    store.write(|tx| {
+        let mut revived = tx.prepare_cached(
+            "UPDATE mails SET state = 'pending' WHERE state = 'failed' AND last_reply LIKE ?1 || '%' AND queued_at > ?2
+             RETURNING mail_id",
+        )?;
+        let revived = revived.query_map([reply, &format_instant(since)], |row| row.get(0))?;
+        let revived = revived.collect::<Result<Vec<i64>, _>>()?;
+        revived.into_iter().try_for_each(|mail_id| seal(tx, mail_id, now))
+    })
+}
+
+/// Writes what became of a mail into the audit trail.
+fn seal(tx: &Transaction<'_>, mail_id: i64, now: Instant) -> Result<(), Failure> {
+    let (job, day): (String, String) = tx
+        .prepare_cached("SELECT job, business_day FROM mails WHERE mail_id = ?1")?
+        .query_row([mail_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let written = [(Sealed::Mail, mail_id.to_string())];
+    audit::note(tx, now, Act::Mailed, (&job, &day), &written)
 }
 
 /// When the next pending mail may be sent; None when nothing waits.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::audit::{self, Act, Sealed};
 use super::{Store, number, stored_instant};
 use crate::day::{BusinessDay, Instant, format_instant};
 use crate::failure::{Class, Failure};
@@ -46,12 +47,15 @@ pub struct RunEnd {
 pub fn begin_run(store: &Store, start: &RunStart<'_>) -> Result<i64, Failure> {
     let started_at = format_instant(start.started_at);
     store.write(|tx| {
-        tx.execute(
+        let mut cut = tx.prepare_cached(
             "UPDATE runs SET finished_at = ?2, verdict = 'failed', exit_code = 75,
                     message = 'the run was cut off before its end; the next run went on from where it stopped'
-              WHERE job = ?1 AND finished_at IS NULL",
-            params![start.job, started_at],
+              WHERE job = ?1 AND finished_at IS NULL RETURNING run_id",
         )?;
+        let cut = cut.query_map(params![start.job, started_at], |row| row.get(0))?;
+        for run_id in cut.collect::<Result<Vec<i64>, _>>()? {
+            seal(tx, run_id)?;
+        }
         tx.execute(
             "INSERT INTO runs (job, as_of, business_day, started_at) VALUES (?1, ?2, ?3, ?4)",
             params![
@@ -92,12 +96,33 @@ pub fn finish_run(store: &Store, run_id: i64, end: &RunEnd) -> Result<(), Failur
                 number(end.open)
             ],
         )?;
-        if written == 1 {
-            Ok(())
-        } else {
-            Err(Failure::new(Class::Internal, format!("run {run_id} was never begun")))
+        match (written, end.finished_at) {
+            (1, Some(_)) => seal(tx, run_id),
+            (1, None) => Ok(()),
+            _ => Err(Failure::new(Class::Internal, format!("run {run_id} was never begun"))),
         }
     })
+}
+
+/// Writes what happened after the reports (mail, published copy) into the row of a run that came to its end.
+pub fn correct_end(store: &Store, run_id: i64, exit_code: u8, message: Option<&str>) -> Result<(), Failure> {
+    store.write(|tx| {
+        let written = tx.execute(
+            "UPDATE runs SET exit_code = ?2, message = ?3
+              WHERE run_id = ?1 AND finished_at IS NOT NULL AND (exit_code <> ?2 OR message IS NOT ?3)",
+            params![run_id, exit_code, message],
+        )?;
+        if written == 0 { Ok(()) } else { seal(tx, run_id) }
+    })
+}
+
+/// Writes the end of a run into the audit trail.
+fn seal(tx: &Transaction<'_>, run_id: i64) -> Result<(), Failure> {
+    let (job, as_of, day): (String, String, String) = tx
+        .prepare_cached("SELECT job, as_of, business_day FROM runs WHERE run_id = ?1")?
+        .query_row([run_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let written = [(Sealed::Run, run_id.to_string())];
+    audit::note(tx, stored_instant(&as_of)?, Act::Ended, (&job, &day), &written)
 }
 
 /// `as_of`, or the earliest as-of of this job's runs for the same business day since its last run that read everything

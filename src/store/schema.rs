@@ -10,7 +10,7 @@ use crate::failure::{Class, Failure};
 /// The newest schema in full.
 pub(super) const SCHEMA: &str = include_str!("../../schema.sql");
 /// `PRAGMA user_version` of [`SCHEMA`].
-pub(super) const NEWEST: i64 = 1;
+pub(super) const NEWEST: i64 = 2;
 /// `PRAGMA application_id` of [`SCHEMA`]: `recn`.
 pub(super) const APPLICATION_ID: u32 = 1_919_247_214;
 
@@ -122,7 +122,7 @@ fn plain(sql: &str) -> String {
         let code = line.split_once("--").map_or(line, |(code, _)| code);
         words.extend(code.split_whitespace());
     }
-    words.join(" ").replace("( ", "(").replace(" )", ")")
+    words.join(" ").replace("( ", "(").replace(" )", ")").replace(" ,", ",")
 }
 
 #[cfg(test)]

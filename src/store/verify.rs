@@ -1,5 +1,5 @@
-//! Every proof the database offers: SQLite's own checks, the schema, every page against its hash, the chain of pages, the
-//! audit trail, the frozen files and mails against theirs, and the rows against the pages.
+//! Every proof the database offers: SQLite's own checks, the schema, every page against its hash, the chain of pages, every
+//! window against its last complete reading, the audit trail, the frozen files and mails against theirs, and the rows against the pages.
 
 use rusqlite::Connection;
 
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 /// Something wrong with the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// `integrity`, `references`, `schema`, `page`, `chain`, `audit`, `frozen`, `replay`.
+    /// `integrity`, `references`, `schema`, `page`, `chain`, `window`, `audit`, `frozen`, `replay`.
     pub check: &'static str,
     /// Page, table or row.
     pub place: String,
@@ -40,6 +40,7 @@ pub fn verify(store: &Store, jobs: &[Job]) -> Result<Vec<Finding>, Failure> {
             findings.push(Finding::new("schema", "sqlite_schema", failure.message));
         }
         findings.extend(pages(books)?);
+        findings.extend(windows(books)?);
         findings.extend(super::audit::verify(books)?);
         findings.extend(frozen(books)?);
         Ok(findings)
@@ -156,6 +157,44 @@ fn pages(books: &Connection) -> Result<Vec<Finding>, Failure> {
         }
         // From here on the chain as it stands: one finding per break, not one for every page after it.
         before = chain;
+    }
+    Ok(findings)
+}
+
+/// Every window against its last complete reading: it counts as read, or not, as that reading left it. One without a page of its
+/// own (the span of an export, which the audit trail seals, or of a ledger whose keys were all asked about) has none.
+fn windows(books: &Connection) -> Result<Vec<Finding>, Failure> {
+    let mut statement = books.prepare(
+        "SELECT w.window_id, w.job, w.feed, w.subject, w.from_at, w.state
+           FROM windows AS w
+           LEFT JOIN seals AS s ON s.seal_id = (SELECT max(x.seal_id) FROM seals AS x WHERE x.window_id = w.window_id)
+          WHERE CASE w.state
+                WHEN 'open' THEN s.reading >= w.reading
+                ELSE (w.shape <> '' OR EXISTS (SELECT 1 FROM readings AS r WHERE r.window_id = w.window_id))
+                     AND NOT (s.reading IS w.reading AND s.state IS w.state AND s.as_of IS w.sealed_at
+                              AND s.from_at IS w.from_at AND s.until_at IS w.until_at
+                              AND w.pages = (SELECT count(*) FROM readings AS r
+                                              WHERE r.window_id = s.window_id AND r.reading = s.reading AND r.pass = s.pass
+                                                AND r.confirms = 0))
+                END
+          ORDER BY w.window_id",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut findings = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = |at: usize| row.get::<_, String>(at);
+        let (id, subject): (i64, String) = (row.get(0)?, text(3)?);
+        let place = format!(
+            "windows {id} ({} {} {})",
+            text(1)?,
+            text(2)?,
+            [subject, text(4)?].join(" ").trim()
+        );
+        let what = format!(
+            "it stands as {} and its last complete reading says otherwise; somebody changed it: restore a backup",
+            text(5)?
+        );
+        findings.push(Finding::new("window", place, what));
     }
     Ok(findings)
 }

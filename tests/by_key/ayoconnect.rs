@@ -433,10 +433,14 @@ async fn every_status_settlement_and_refund_of_section_6_is_compared_in_both_gen
         };
         say("settled", "paid", settled("settled", "SETTLED"));
         say("back", "paid", settled("back", "REFUNDED"));
-        say("part", "paid", settled("part", "PARTIALLY REFUNDED"));
+        for name in ["part", "all", "unbooked"] {
+            say(name, "paid", settled(name, "PARTIALLY REFUNDED"));
+        }
         say("only", "paid", settled("only", "SETTLED"));
         lines.push("back-refund paid refund 150000.00 back".into());
         lines.push("part-refund paid refund 50000.00 part".into());
+        // All of it is no part.
+        lines.push("all-refund paid refund 150000.00 all".into());
         lines.push("only-refund paid refund 150000.00 only".into());
         room.ledger(&lines);
         let night = room.house.night(NIGHT);
@@ -444,13 +448,16 @@ async fn every_status_settlement_and_refund_of_section_6_is_compared_in_both_gen
         assert_eq!(
             room.house.matched(),
             [
+                "all",
                 "back",
                 "back-refund",
                 "mock",
                 "only",
                 "paid",
                 "part",
+                "part-refund",
                 "settled",
+                "unbooked",
                 "whole"
             ],
             "{api:?}"
@@ -465,7 +472,8 @@ async fn every_status_settlement_and_refund_of_section_6_is_compared_in_both_gen
                 "late status_mismatch",
                 "short amount_mismatch",
                 "only-refund missing_in_provider",
-                "part-refund unclassified",
+                "all-refund unclassified",
+                "- unclassified",
                 "- unreadable",
                 "- unreadable",
             ]

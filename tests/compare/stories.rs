@@ -128,6 +128,41 @@ fn a_pending_item_becomes_a_discrepancy_on_the_day_it_said() {
 }
 
 #[test]
+fn sums_beyond_64_bits_end_no_night_and_stand_as_nothing() {
+    let huge = i64::MAX - 7;
+    let rec = |id: &str, amount| Rec::new(id, id, amount);
+    let young = |id: &str| Rec {
+        hours_ago: 2,
+        ..rec(id, huge)
+    };
+    let mut world = World::with(
+        &[
+            rec("m1", huge),
+            rec("m2", huge),
+            rec("n1", -huge),
+            rec("n2", -huge),
+            rec("n3", -1),
+            young("p1"),
+            young("p2"),
+        ],
+        &[Ent::new("m1", "m1", huge), Ent::new("m2", "m2", huge)],
+    );
+    let outcome = world.night().expect("a night");
+    assert_eq!((outcome.matched, outcome.pending, outcome.open), (2, 2, 3));
+    assert_eq!(
+        world.texts(
+            "SELECT kind || ' ' || count || ' ' || coalesce(difference_minor, 'NULL') FROM run_counts ORDER BY 1"
+        ),
+        ["matched 2 NULL", "missing_in_ledger 3 NULL", "pending 2 NULL"]
+    );
+    // Whatever fits is exact to the last unit.
+    world.add_record(&rec("n4", huge));
+    world.night_at(night(1)).expect("a night");
+    let sum = "SELECT difference_minor FROM run_counts WHERE kind = 'missing_in_ledger' ORDER BY run_id DESC LIMIT 1";
+    assert_eq!(world.number(sum), huge - 1);
+}
+
+#[test]
 fn two_missing_rows_that_turn_out_to_be_one_keep_the_records_id_and_resolve_the_other() {
     let late = Ent {
         hours_ago: Some(60),
@@ -389,6 +424,73 @@ fn an_entry_that_a_row_put_aside_names_is_not_missing_at_the_provider() {
 }
 
 #[test]
+fn a_record_that_a_line_put_aside_names_is_not_missing_in_the_ledger() {
+    let of = |id: &str, reference: &str, amount| Rec::new(id, reference, amount);
+    let mut world = World::with(
+        &[
+            of("1", "A", 100),
+            of("2", "A", -100),
+            of("3", "B", 100),
+            of("4", "C", 100),
+            of("5", "D", -100),
+            of("6", "E", 100),
+        ],
+        &[],
+    );
+    let outcome = world.night().expect("a night");
+    assert_eq!((outcome.open, outcome.pending), (6, 0));
+    // Reference, provider_id and direction, as far as the line says them: an id alone counts where there is one.
+    world.sql(
+        "INSERT INTO unreadable_rows (job, source, place, reason, seen_at, reference, provider_id, direction) VALUES
+         ('shop', 'ledger.csv', 'line 2, column amount', 'is empty', 't', 'A', NULL, 'in'),
+         ('shop', 'ledger.csv', 'line 3, column amount', 'is empty', 't', 'C', '3', 'in'),
+         ('shop', 'ledger.csv', 'line 4, column kind', 'is no word', 't', 'D', NULL, NULL),
+         ('shop', 'ledger.csv', 'line 5, column reference', 'is empty', 't', NULL, NULL, 'in')",
+    );
+    let missing = |world: &World| {
+        world.texts(
+            "SELECT provider_id FROM discrepancies WHERE kind = 'missing_in_ledger' AND state = 'open' ORDER BY 1",
+        )
+    };
+    let outcome = world.night_at(night(1)).expect("a night");
+    assert_eq!(missing(&world), ["2", "4", "6"]);
+    assert_eq!((outcome.pending, outcome.resolved), (3, 3));
+
+    world.sql("UPDATE unreadable_rows SET gone_at = 't'");
+    world.night_at(night(2)).expect("a night");
+    assert_eq!(missing(&world), ["1", "2", "3", "4", "5", "6"]);
+}
+
+#[test]
+fn an_entry_that_a_line_of_an_export_put_aside_names_is_not_missing_at_the_provider() {
+    let entry = |id: &str, provider_id: Option<&str>, amount| Ent {
+        provider_id: provider_id.map(Into::into),
+        ..Ent::new(id, id, amount)
+    };
+    let mut world = World::with(
+        &[],
+        &[
+            entry("A", None, 100),
+            entry("B", None, -100),
+            entry("C", Some("17"), 100),
+            entry("D", Some("D"), 100),
+            entry("E", None, 100),
+        ],
+    );
+    world.sql(
+        "INSERT INTO unreadable_rows (job, feed, source, place, reason, seen_at, reference, provider_id, direction) VALUES
+         ('shop', 'deposits', 'export.csv', 'line 2, column amount', 'is empty', 't', 'A', NULL, 'in'),
+         ('shop', 'deposits', 'export.csv', 'line 3, column amount', 'is empty', 't', 'B', NULL, 'in'),
+         ('shop', 'deposits', 'export.csv', 'line 4, column amount', 'is empty', 't', 'X', '17', 'in'),
+         ('shop', 'deposits', 'export.csv', 'line 5, column amount', 'is empty', 't', 'D', NULL, 'in')",
+    );
+    let outcome = world.night().expect("a night");
+    let missing = world
+        .texts("SELECT reference FROM discrepancies WHERE kind = 'missing_in_provider' AND state = 'open' ORDER BY 1");
+    assert_eq!((missing, outcome.pending), (vec!["B".to_owned(), "E".to_owned()], 3));
+}
+
+#[test]
 fn evidence_names_feed_day_page_and_row_and_file_and_line() {
     let mut world = World::with(
         &[Rec::new("p1", "A", 9000)],
@@ -446,7 +548,16 @@ fn a_reference_settled_at_two_providers_is_found_by_a_job_across() {
     let row =
         world.text("SELECT kind || ' ' || provider || ' ' || provider_id || ' ' || difference FROM discrepancies");
     assert_eq!(row, "cross_provider_duplicate payvyne x1 90.00");
-    world.sql("UPDATE transactions SET status = 'failed' WHERE provider_id = 'x1'");
+    // Two accounts at one provider are told apart by their jobs.
+    world.sql("UPDATE transactions SET provider = 'tupay', provider_id = 'p1' WHERE provider_id = 'x1'");
+    world.night().expect("a night");
+    let row = world.text("SELECT detail || ' | ' || evidence FROM discrepancies WHERE state = 'open'");
+    assert_eq!(
+        row,
+        "one reference was settled 2 times: 90.00 PEN at tupay (`p1` of a), 90.00 PEN at tupay (`p1` of b) | \
+         a: deposits 2026-03-18; b: deposits 2026-03-18"
+    );
+    world.sql("UPDATE transactions SET status = 'failed' WHERE job = 'b'");
     assert_eq!(world.night_at(night(1)).expect("a night").resolved, 1);
 }
 

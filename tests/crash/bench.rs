@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reconciled::day::format_instant;
+use reconciled::day::{format_instant, parse_instant};
 use reconciled::sandbox::world::payvyne;
 use reconciled::sandbox::{self, Fault, World, plant};
+use reconciled::store::audit;
 
 use super::oracle::{self, Books, Files};
 use super::smtp::{Received, Script, Sink};
@@ -34,6 +35,8 @@ pub struct Story {
     pub read_before: bool,
     /// PayVyne prints fees as debits, against its document: the night learns it and derives its rows anew.
     pub fees_signed: bool,
+    /// What was written before the night stands in a database of the first version.
+    pub aged: bool,
 }
 
 /// What a history comes to.
@@ -124,6 +127,9 @@ impl Bench {
         if self.story.read_before {
             let ended = self.run(&["--no-mail"], Harm::None);
             assert_eq!(ended.code, Some(0), "{}", ended.said);
+        }
+        if self.story.aged {
+            age(&night.join("reconciled.db"));
         }
         copy(&night, &self.place.join("prepared"));
     }
@@ -245,6 +251,63 @@ fn edit(path: &Path, changes: &[(&str, &str)]) {
         text = text.replace(from, to);
     }
     std::fs::write(path, text).unwrap();
+}
+
+/// Writes a database anew as the first version had it.
+fn age(database: &Path) {
+    let aged = database.with_extension("aged");
+    let conn = rusqlite::Connection::open(&aged).unwrap();
+    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA foreign_keys = OFF")
+        .unwrap();
+    conn.execute_batch(include_str!("../../src/store/version_1.sql"))
+        .unwrap();
+    conn.execute("ATTACH ?1 AS newer", [database.to_str()]).unwrap();
+    let column =
+        "SELECT group_concat(c.name) FROM sqlite_schema AS t, pragma_table_info(t.name) AS c WHERE t.name = ?1";
+    let tables =
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'audit_trail'";
+    let mut tables = conn.prepare(tables).unwrap();
+    for table in tables.query_map([], |row| row.get::<_, String>(0)).unwrap() {
+        let table = table.unwrap();
+        let columns: String = conn.query_row(column, [&table], |row| row.get(0)).unwrap();
+        let rows = format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}");
+        conn.execute(&rows, []).unwrap();
+    }
+    drop(tables);
+    age_trail(&conn);
+    conn.execute_batch("DETACH newer").unwrap();
+    conn.close().unwrap();
+    std::fs::set_permissions(&aged, std::fs::metadata(database).unwrap().permissions()).unwrap();
+    for beside in ["reconciled.db-wal", "reconciled.db-shm"] {
+        let _ = std::fs::remove_file(database.with_file_name(beside));
+    }
+    std::fs::rename(aged, database).unwrap();
+}
+
+/// The first version sealed fewer acts, and fewer rows in each.
+fn age_trail(conn: &rusqlite::Connection) {
+    let acts = "SELECT at, act, job, subject, sealed FROM newer.audit_trail WHERE act IN ('compared', 'ledger_read') ORDER BY entry_id";
+    let mut acts = conn.prepare(acts).unwrap();
+    let mut rows = acts.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let text = |at| row.get::<_, String>(at).unwrap();
+        let mut seals = audit::Seals::default();
+        for line in text(4).lines() {
+            let (what, rest) = line.split_once(' ').unwrap();
+            let (key, digest) = rest.rsplit_once(' ').unwrap();
+            if !matches!(what, "import" | "export") {
+                seals.line(what.parse().unwrap(), key, digest);
+            }
+        }
+        let entry = audit::Entry {
+            at: parse_instant(&text(0)).unwrap(),
+            actor: "run",
+            act: text(1).parse().unwrap(),
+            job: &text(2),
+            subject: &text(3),
+        };
+        audit::append(conn, &entry, &seals).unwrap();
+    }
 }
 
 /// Copies a folder with its modes.

@@ -40,7 +40,7 @@ pub const RECORDS: Sample = Sample {
     kinds: false,
     turns: 1,
     ends: 3,
-    spread: 5,
+    spread: 9,
 };
 /// The archive is proved after one in so many histories; the books are compared after each.
 const PROVED: usize = 6;

@@ -199,6 +199,27 @@ fn a_ledger_is_imported_once_and_only_what_changed_is_written_again() {
 }
 
 #[test]
+fn a_row_put_aside_keeps_what_it_says_all_the_same() {
+    let desk = Desk::new();
+    let rows = "1,A1,P1,1.00,PEN,,paid,m\n2,A2,P2,,PEN,,paid,m\n3,A3,,-2.00,PEN,soon,paid,m\n4,\" A4\",P4,2.00,PEN,soon,paid,m\n\
+                5,A5,P5,,PEN,,test,m\n";
+    let about = "SELECT reference, provider_id, direction FROM unreadable_rows WHERE feed = '' ORDER BY unreadable_id";
+    desk.file("ledger.csv", rows);
+    desk.import("2026-03-05").unwrap();
+    // Amounts carry the direction here. A line that is no part of the money flow is about no payment.
+    assert_eq!(desk.rows(about), ["A2 P2 -", "A3 - out", "- P4 in", "- - -"]);
+    // The same line, about another payment.
+    desk.file("ledger.csv", &rows.replace("A2,P2", "A7,P7"));
+    desk.import("2026-03-06").unwrap();
+    assert_eq!(desk.rows(about)[0], "A7 P7 -");
+    desk.feed("2026-03-06").unwrap();
+    assert_eq!(
+        desk.rows(&about.replace("feed = ''", "feed = 'bank'")),
+        ["A7 P7 -", "A3 - out", "- P4 in", "- - -"]
+    );
+}
+
+#[test]
 fn a_row_put_aside_is_remembered_until_it_is_mended() {
     let desk = Desk::new();
     let sql = "SELECT feed, source, place, reason, seen_at, gone_at FROM unreadable_rows ORDER BY unreadable_id";

@@ -276,6 +276,18 @@ async fn a_flood_is_shown_with_what_its_items_have_in_common() {
 }
 
 #[tokio::test]
+async fn a_sum_beyond_64_bits_is_said_plainly_and_not_as_a_number() {
+    let desk = full();
+    desk.sql(
+        "UPDATE run_counts SET difference_minor = NULL WHERE run_id = 7 AND kind = 'matched';
+         UPDATE pending_items SET amount_minor = 9223372036854775807",
+    );
+    for body in both(&told(desk, |_| ()).await) {
+        assert_eq!(body.matches("too large to add up").count(), 3, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn the_flood_says_how_many_rows_the_books_brought() {
     let desk = full();
     desk.sql(

@@ -287,7 +287,9 @@ impl Page<'_, '_> {
         match word.to_ascii_uppercase().replace('_', " ").as_str() {
             "REFUNDED" => Ok(Some(RefundState::Whole)),
             "PARTIALLY REFUNDED" => {
-                self.warn("a payment was refunded in part; the amount is not stated and cannot be compared");
+                self.warn(
+                    "a payment was refunded in part; the amount is not stated, what the ledger books is taken for it",
+                );
                 Ok(Some(RefundState::Part))
             }
             "SETTLED" => Ok(None),
@@ -355,7 +357,8 @@ impl RefundState {
     }
 
     /// The refund that the payment's status tells of. A whole one is exact; of a part the amount is not known: its record says
-    /// so by its status and carries no money, so that it is listed and nothing is guessed.
+    /// so by its status and carries no money, so that nothing is guessed. It is listed until the ledger books a refund of less than
+    /// the payment: that entry says how much it was.
     fn record(self, payment: &Transaction) -> Transaction {
         let whole = matches!(self, Self::Whole);
         Transaction {
