@@ -1,9 +1,8 @@
-import polars as pl, resource
+import polars as pl
 p, l = pl.read_csv("provider.csv"), pl.read_csv("ledger-side.csv")
 m = p.join(l, on="reference", how="full", suffix="_l")
 diff = m.filter(pl.col("amount").is_not_null() & pl.col("amount_l").is_not_null() & ((pl.col("amount") != pl.col("amount_l")) | (pl.col("status") != pl.col("status_l"))))
 missing = m.filter(pl.col("amount").is_null() | pl.col("amount_l").is_null())
 dup = p.filter(pl.col("reference").is_duplicated()), l.filter(pl.col("reference").is_duplicated())
 diff.write_csv("polars-diff.csv"), missing.write_csv("polars-missing.csv")
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
+found = []
