@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::{Measured, Ratio, Scores, books, contest, median, pages, path, peers, say};
 
 /// Rounds of what is short; the median counts.
-const ROUNDS: usize = 3;
+pub const ROUNDS: usize = 3;
 
 pub fn run(rows: u64, wanted: &dyn Fn(&str) -> bool, scores: &mut Scores) {
     let any = |goals: &[&str]| goals.iter().any(|goal| wanted(goal));
