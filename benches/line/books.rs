@@ -13,7 +13,7 @@ fn store(dir: &Path) -> Store {
 }
 
 /// `rows` records and `rows` entries of one job, of which two in a hundred differ: one in its amount, one in two hundred is
-/// missing on each side.
+/// missing on each side; one in ten thousand each differs in its status or currency or stands twice on either side.
 pub fn fill(dir: &Path, rows: u64) -> Took {
     let watch = Stopwatch::start();
     subject::job(dir, "http://127.0.0.1:9");
@@ -45,7 +45,7 @@ fn add(store: &Store, first: u64, rows: u64) {
             )?;
             let mut entry = tx.prepare(
                 "INSERT INTO ledger_entries (job, reference, direction, currency, amount_minor, status, booked_at, source, source_line)
-                 VALUES ('bench', ?1, 'in', 'THB', ?2, 'settled', '2026-01-14T11:00:00.000Z', 'ledger.csv', ?3)",
+                 VALUES ('bench', ?1, 'in', ?4, ?2, ?5, '2026-01-14T11:00:00.000Z', 'ledger.csv', ?3)",
             )?;
             for row in first..first + rows {
                 let amount = (10_000 + random(row) % 900_000) as i64;
@@ -53,9 +53,16 @@ fn add(store: &Store, first: u64, rows: u64) {
                 if row % 200 != 1 {
                     record.execute(params![key(row), reference, amount])?;
                 }
+                if row % 10_000 == 13 {
+                    record.execute(params![key(!row), reference, amount])?;
+                }
                 if row % 200 != 102 {
                     let booked = if row % 100 == 3 { amount + 1 } else { amount };
-                    entry.execute(params![reference, booked, row as i64 + 2])?;
+                    let status = if row % 10_000 == 7 { "failed" } else { "settled" };
+                    let currency = if row % 10_000 == 11 { "USD" } else { "THB" };
+                    for _ in 0..if row % 10_000 == 17 { 2 } else { 1 } {
+                        entry.execute(params![reference, booked, row as i64 + 2, currency, status])?;
+                    }
                 }
             }
             Ok(())

@@ -1,9 +1,0 @@
-import pandas as pd, resource
-p, l = pd.read_csv("provider.csv"), pd.read_csv("ledger-side.csv")
-m = p.merge(l, on="reference", how="outer", suffixes=("_p", "_l"), indicator=True)
-both = m[m._merge == "both"]
-diff = both[(both.amount_p != both.amount_l) | (both.status_p != both.status_l)]
-dup = p[p.duplicated("reference", keep=False)], l[l.duplicated("reference", keep=False)]
-m[m._merge != "both"].to_csv("pandas-missing.csv"), diff.to_csv("pandas-diff.csv")
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
