@@ -38,7 +38,9 @@ CREATE TABLE runs (
   opened       INTEGER NOT NULL DEFAULT 0,    -- discrepancies new in this run, reopened ones included
   reopened     INTEGER NOT NULL DEFAULT 0,    -- found again after they were resolved
   resolved     INTEGER NOT NULL DEFAULT 0,    -- gone in this run
-  open         INTEGER NOT NULL DEFAULT 0     -- open after this run, acknowledged ones included
+  open         INTEGER NOT NULL DEFAULT 0,    -- open after this run, acknowledged ones included
+  compared     INTEGER NOT NULL DEFAULT 0,    -- 1: compared, and the outcome is stored; what follows are reports and mails
+  stopped      INTEGER NOT NULL DEFAULT 0     -- 1: somebody asked it to stop before its end
 ) STRICT;
 CREATE INDEX runs_by_job ON runs (job, business_day, run_id);
 -- What a night asks of all runs must not cost more because there are many.

@@ -99,6 +99,9 @@ impl Class {
     }
 }
 
+/// How a sentence about a full disk begins.
+const FULL_DISK: &str = "the disk is full";
+
 /// One failure: class and sentence. The sentence carries no secret, no personal data, no library text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -112,6 +115,11 @@ impl Failure {
             class,
             message: message.into(),
         }
+    }
+
+    /// Whether nothing is wrong but room.
+    pub fn is_full_disk(&self) -> bool {
+        self.message.contains(FULL_DISK)
     }
 
     /// The same failure with the place put before its sentence: `tupay-pe: deposits 2026-03-04: …`.
@@ -147,7 +155,9 @@ impl From<rusqlite::Error> for Failure {
             ),
             Some(Code::DiskFull) => Self::new(
                 Class::LocalIo,
-                "the disk is full: the transaction was rolled back and nothing is lost; free space, the next run goes on",
+                format!(
+                    "{FULL_DISK}: the transaction was rolled back and nothing is lost; free space, the next run goes on"
+                ),
             ),
             Some(Code::DatabaseCorrupt | Code::NotADatabase) => Self::new(
                 Class::LocalIo,

@@ -151,6 +151,13 @@ pub fn joined_halves(high: i64, low: i64) -> i128 {
     (i128::from(high) << 32) + i128::from(low)
 }
 
+/// An exact sum as 64 bits hold it; one that does not fit stops at the end of the range. No stated figure lies there, so it
+/// agrees with none.
+#[must_use]
+pub fn fitted(exact: i128) -> i64 {
+    i64::try_from(exact).unwrap_or(if exact < 0 { i64::MIN } else { i64::MAX })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

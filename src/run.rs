@@ -30,6 +30,7 @@ use crate::store::{InstanceLock, Store};
 mod end;
 mod legs;
 mod reading;
+mod untold;
 
 use reading::Reading;
 
@@ -77,6 +78,8 @@ pub struct JobOutcome {
     pub warnings: Vec<String>,
     /// Its row in `runs`; None: it never began.
     run_id: Option<i64>,
+    /// Somebody asked it to stop before its end.
+    stopped: bool,
 }
 
 /// How the windows of the night ended.
@@ -113,6 +116,7 @@ impl JobOutcome {
             mails: Vec::new(),
             warnings: Vec::new(),
             run_id: None,
+            stopped: false,
         }
     }
 
@@ -166,7 +170,8 @@ pub async fn run_jobs(
     run_due(settings, &due, options, progress).await
 }
 
-/// Runs each job for its own night.
+/// Runs each job for its own night. A night before it that was compared and could not be reported comes first; its outcome is
+/// one more of that job.
 ///
 /// # Errors
 /// As [`run_jobs`].
@@ -192,6 +197,7 @@ pub async fn run_due(
         progress,
     };
     let mut outcomes = Vec::new();
+    let due = &untold::with_untold(&store, due)?;
     for stage in stages(due) {
         let lanes = stage.into_values().map(|lane| house.run_lane(lane));
         outcomes.extend(join_all(lanes).await.into_iter().flatten());
@@ -318,6 +324,7 @@ impl House<'_> {
                 let stopped = failure.class == Class::Partial && self.options.stop.is_cancelled();
                 // After a broken invariant no mail goes out: nobody knows what it would say.
                 told = stopped || failure.class == Class::Internal;
+                outcome.stopped = stopped;
                 outcome.verdict = if stopped { Verdict::Incomplete } else { Verdict::Failed };
                 outcome.fail(&failure);
             }
@@ -517,6 +524,7 @@ fn run_end(outcome: &JobOutcome, finished_at: Option<Instant>) -> RunEnd {
         finished_at,
         verdict: outcome.verdict,
         exit_code: outcome.exit_code(),
+        stopped: outcome.stopped,
         message: outcome.message.clone(),
         requests: outcome.requests,
         pages: outcome.pages,

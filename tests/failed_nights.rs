@@ -64,14 +64,18 @@ impl House {
     }
 
     async fn run(&self, stop: CancellationToken) -> JobOutcome {
+        self.nights("2026-03-05T08:00:00Z", stop).await.pop().unwrap()
+    }
+
+    /// Every night that was run, for one that was asked for.
+    async fn nights(&self, as_of: &str, stop: CancellationToken) -> Vec<JobOutcome> {
         let (settings, jobs) = self.load();
         let options = Options {
-            as_of: parse_instant("2026-03-05T08:00:00Z"),
+            as_of: parse_instant(as_of),
             mail: true,
             stop,
         };
-        let mut outcomes = run_jobs(&settings, &jobs, &options, &Quiet).await.unwrap();
-        outcomes.pop().unwrap()
+        run_jobs(&settings, &jobs, &options, &Quiet).await.unwrap()
     }
 
     /// Subjects of the mails in the folder.
@@ -111,6 +115,42 @@ async fn a_night_that_fails_before_its_reports_is_mailed_as_failed_and_told_agai
     assert!(!house.subjects().iter().all(|subject| subject.contains("FAILED")));
     assert_eq!(house.run(CancellationToken::new()).await.mails.len(), 0);
     assert_eq!(house.subjects().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_whose_reports_could_not_be_written_gets_them_before_the_next_night() {
+    let days = |outcomes: &[JobOutcome]| -> Vec<(String, u8)> {
+        let told = |outcome: &JobOutcome| (outcome.business_day.to_string(), outcome.exit_code());
+        outcomes.iter().map(told).collect()
+    };
+    let day = |day: &str, code: u8| (day.to_owned(), code);
+    let house = House::new();
+    let written = |day: &str| {
+        let file = house.path().join(format!("out/{day}/bank/{day}_bank_summary.csv"));
+        std::fs::read(file).ok()
+    };
+    // Something lies where the night's folder should be.
+    house.write("out/2026-03-04", "in the way");
+    let failed = house.nights("2026-03-05T08:00:00Z", CancellationToken::new()).await;
+    assert_eq!(days(&failed), [day("2026-03-04", 74)]);
+
+    let still = house.nights("2026-03-05T08:00:00Z", CancellationToken::new()).await;
+    assert_eq!(
+        days(&still),
+        [day("2026-03-04", 74)],
+        "the same night again is one night"
+    );
+
+    std::fs::remove_file(house.path().join("out/2026-03-04")).unwrap();
+    let both = house.nights("2026-03-06T08:00:00Z", CancellationToken::new()).await;
+    assert_eq!(days(&both), [day("2026-03-04", 0), day("2026-03-05", 0)]);
+    assert!(written("2026-03-04").is_some() && written("2026-03-05").is_some());
+    let subjects = house.subjects();
+    let about = |day: &str| subjects.iter().filter(|subject| subject.contains(day)).count();
+    assert_eq!((about("2026-03-04"), about("2026-03-05")), (2, 1), "{subjects:?}");
+
+    let next = house.nights("2026-03-07T08:00:00Z", CancellationToken::new()).await;
+    assert_eq!(days(&next), [day("2026-03-06", 0)], "nothing is told twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

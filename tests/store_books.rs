@@ -28,6 +28,7 @@ fn begin(world: &World, as_of: Instant, business_day: BusinessDay) -> i64 {
 
 fn finish(world: &World, run_id: i64, exit_code: u8) {
     let end = RunEnd {
+        stopped: false,
         finished_at: Some(night(9)),
         verdict: Verdict::Reconciled,
         exit_code,

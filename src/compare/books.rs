@@ -12,7 +12,7 @@ use super::scope;
 use crate::config::{Job, JobSource};
 use crate::day::{BusinessDay, Instant, day_of, next_day, parse_instant, start_of_day};
 use crate::failure::Failure;
-use crate::money::Currency;
+use crate::money::{Currency, fitted, joined_halves};
 use crate::providers::{Books, Provider, Related, Shape, Total};
 use crate::record::{Balance, Status, TransactionKind};
 use crate::window::Window;
@@ -188,11 +188,8 @@ fn totals(conn: &Connection, job: &str, zone: Tz) -> Result<Vec<Total>, Failure>
     if let Some((key, sum)) = last {
         add(&mut sums, key, sum);
     }
-    sums.into_iter()
-        .collect::<BTreeMap<_, _>>()
-        .into_iter()
-        .map(total)
-        .collect()
+    let sums: BTreeMap<_, _> = sums.into_iter().collect();
+    sums.into_iter().map(total).collect()
 }
 
 fn same(row: &Row<'_>, key: &Key) -> Result<bool, Failure> {
@@ -213,7 +210,6 @@ fn add(sums: &mut HashMap<Key, (i64, i128, i128)>, key: Key, sum: (i64, i128, i1
 }
 
 fn total((key, (count, amount, fee)): (Key, (i64, i128, i128))) -> Result<Total, Failure> {
-    let too_large = |_| damaged("a sum of transactions.amount_minor");
     Ok(Total {
         account: key.0,
         feed: key.1,
@@ -223,8 +219,8 @@ fn total((key, (count, amount, fee)): (Key, (i64, i128, i128))) -> Result<Total,
         currency: Currency::from_str(&key.5).map_err(|_| damaged("transactions.currency"))?,
         changed_day: key.6,
         count,
-        amount_minor: i64::try_from(amount).map_err(too_large)?,
-        fee_minor: i64::try_from(fee).map_err(too_large)?,
+        amount_minor: fitted(amount),
+        fee_minor: fitted(fee),
     })
 }
 
@@ -261,7 +257,8 @@ impl Days {
 fn related(conn: &Connection, job: &str) -> Result<Vec<Related>, Failure> {
     let places = places(conn, job)?;
     let mut statement = conn.prepare(
-        "SELECT account, related_id, kind, currency, sum(amount_minor), max(occurred_at), min(reference)
+        "SELECT account, related_id, kind, currency, sum(amount_minor >> 32), max(occurred_at), min(reference),
+                sum(amount_minor & 4294967295)
            FROM transactions
           WHERE job = ?1 AND related_id IS NOT NULL AND vanished_at IS NULL
           GROUP BY account, related_id, kind, currency ORDER BY account, related_id, kind, currency",
@@ -286,7 +283,7 @@ fn related(conn: &Connection, job: &str) -> Result<Vec<Related>, Failure> {
                 reference: named.get::<_, Option<String>>(2)?.or(row.get(6)?),
                 kind: word(row, 2, "transactions.kind").unwrap_or(TransactionKind::Unknown),
                 currency: word(row, 3, "transactions.currency")?,
-                amount_minor: row.get(4)?,
+                amount_minor: fitted(joined_halves(row.get(4)?, row.get(7)?)),
                 related_amount_minor: named.get(0)?,
                 related_currency: word(named, 1, "transactions.currency")?,
                 at: optional_instant(row, 5, "transactions.occurred_at")?,

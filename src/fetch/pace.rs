@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use governor::clock::MonotonicClock;
@@ -21,6 +21,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::client::monotonic_now;
+use super::page::stopped;
+use crate::failure::Failure;
 
 /// Limits are per minute.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -41,6 +43,10 @@ pub(super) struct Pace {
     in_flight: Semaphore,
     minute: Mutex<LastMinute>,
     closed_until: Mutex<Option<Instant>>,
+    /// Cancelled when nobody may ask any more in this run.
+    shut: CancellationToken,
+    /// Why, once it is.
+    shut_because: OnceLock<Failure>,
 }
 
 /// Leave to send one request; dropped when its answer is read.
@@ -67,16 +73,29 @@ impl Pace {
             in_flight: Semaphore::new(in_flight.max(1) as usize),
             minute: Mutex::new(LastMinute::new(per_minute.max(1) as usize)),
             closed_until: Mutex::new(None),
+            shut: CancellationToken::new(),
+            shut_because: OnceLock::new(),
         }
     }
 
-    /// Waits for leave to send one request. None: asked to stop while waiting.
-    pub(super) async fn leave(&self, stop: &CancellationToken) -> Option<Leave<'_>> {
+    /// Waits for leave to send one request.
+    ///
+    /// # Errors
+    /// PARTIAL: asked to stop while waiting, or the lane was shut.
+    pub(super) async fn leave(&self, stop: &CancellationToken) -> Result<Leave<'_>, Failure> {
         tokio::select! {
             biased;
-            () = stop.cancelled() => None,
-            leave = self.turn() => Some(leave),
+            () = stop.cancelled() => Err(stopped()),
+            () = self.shut.cancelled() => Err(self.shut_because.get().cloned().unwrap_or_else(stopped)),
+            leave = self.turn() => Ok(leave),
         }
+    }
+
+    /// No request of this run leaves any more, those that wait for their turn included: the provider wants more time than a
+    /// run may wait.
+    pub(super) fn shut(&self, because: &Failure) {
+        let _ = self.shut_because.set(because.clone());
+        self.shut.cancel();
     }
 
     async fn turn(&self) -> Leave<'_> {
@@ -197,6 +216,7 @@ impl LastMinute {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Class;
     use proptest::prelude::*;
 
     #[test]
@@ -251,11 +271,31 @@ mod tests {
         pace.close_for(Duration::from_secs(1));
         let stop = CancellationToken::new();
         let (one, other) = tokio::join!(pace.leave(&stop), pace.leave(&stop));
-        assert!(one.is_some() && other.is_some());
+        assert!(one.is_ok() && other.is_ok());
         assert!(begun.elapsed() >= Duration::from_secs(30));
 
         pace.close_for(Duration::from_secs(30));
         stop.cancel();
-        assert!(pace.leave(&stop).await.is_none());
+        assert_eq!(pace.leave(&stop).await.err(), Some(stopped()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_that_is_shut_sends_those_away_who_wait_at_its_gate() {
+        let pace = Pace::new(6_000_000, 4);
+        let (begun, stop) = (Instant::now(), CancellationToken::new());
+        pace.close_for(Duration::from_secs(60));
+        let why = Failure::new(Class::Partial, "wants an hour");
+        let shutting = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            pace.shut(&why);
+        };
+        let (waiting, ()) = tokio::join!(pace.leave(&stop), shutting);
+        assert_eq!(waiting.err().as_ref(), Some(&why));
+        assert_eq!(
+            pace.leave(&stop).await.err().as_ref(),
+            Some(&why),
+            "nor does a later one"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(2));
     }
 }

@@ -149,9 +149,7 @@ pub(super) async fn send(talk: &Talk<'_>, mut request: Request) -> Result<(Ticke
     let client = talk.client;
     loop {
         let ticket = client.sessions.ticket(talk).await?;
-        let Some(leave) = client.pace.leave(talk.stop).await else {
-            return Err(stopped());
-        };
+        let leave = client.pace.leave(talk.stop).await?;
         if !client.sessions.still_holds(&ticket).await {
             continue;
         }
@@ -348,16 +346,17 @@ impl Talk<'_> {
                 Ok(())
             }
             Next::TooLong(wait) => {
-                self.client.pace.close_for(wait.min(LONGEST_PAUSE));
                 let until = self.remember(wait, why)?;
-                Err(Failure::new(
+                let failure = Failure::new(
                     Class::Partial,
                     format!(
                         "{why}: the provider asks to be left alone until {} (longer than this run may wait); what was \
                          read is kept, runs after that go on",
                         format_instant(until)
                     ),
-                ))
+                );
+                self.client.pace.shut(&failure);
+                Err(failure)
             }
             Next::GiveUp { tries, after } => Err(self.gave_up(why, status, tries, after)),
         }

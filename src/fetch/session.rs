@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use tokio::time::Instant as Monotonic;
 
 use super::client::{Client, monotonic_now, wall_now};
-use super::page::{Talk, stopped};
+use super::page::Talk;
 use super::retry::Patience;
 use crate::day::Instant;
 use crate::failure::{Class, Failure};
@@ -234,9 +234,7 @@ async fn log_in(talk: &Talk<'_>) -> Result<Option<Session>, Failure> {
         let Some(request) = client.provider.login(&client.keys(), now) else {
             return Ok(None);
         };
-        let Some(leave) = client.pace.leave(talk.stop).await else {
-            return Err(stopped());
-        };
+        let leave = client.pace.leave(talk.stop).await?;
         let answer = client.send(&request).await;
         drop(leave);
         let reply = match answer {

@@ -217,7 +217,7 @@ fn done_of(books: &Connection, job: &str) -> Result<Option<Instant>, Failure> {
             "SELECT max(as_of) FROM runs
               WHERE job = ?1 AND finished_at IS NOT NULL
                 AND (exit_code <> 75 OR verdict NOT IN ('failed', 'incomplete')
-                     OR as_of IN (SELECT as_of FROM runs WHERE job = ?1 AND exit_code = 75
+                     OR as_of IN (SELECT as_of FROM runs WHERE job = ?1 AND exit_code = 75 AND NOT stopped
                                    GROUP BY as_of HAVING count(*) >= ?2))",
         )?
         .query_row((job, TRIES), |row| row.get(0))?;
@@ -231,10 +231,11 @@ fn done_of(books: &Connection, job: &str) -> Result<Option<Instant>, Failure> {
 pub fn resting(store: &Store, now: Instant) -> Result<Vec<String>, Failure> {
     let at = crate::day::format_instant;
     store.read(|books| {
-        // A run that a kill left without an end is ended by the next one, at whose start: it does not rest.
+        // A run that a kill left without an end is ended by the next one, at whose start: it does not rest. Neither does one
+        // that somebody asked to stop: a restart goes on with it.
         let mut statement = books.prepare_cached(
             "SELECT job FROM runs AS r
-              WHERE run_id = (SELECT max(run_id) FROM runs WHERE job = r.job) AND exit_code = 75
+              WHERE run_id = (SELECT max(run_id) FROM runs WHERE job = r.job) AND exit_code = 75 AND NOT stopped
                 AND verdict IN ('failed', 'incomplete') AND finished_at BETWEEN ?1 AND ?2",
         )?;
         let jobs = statement.query_map([at(now - TRY_AGAIN_AFTER), at(now)], |row| row.get(0))?;

@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 
 use super::{Books, StatementItem, StatementLine, Total};
 use crate::day::Instant;
-use crate::money::{Currency, format_minor};
+use crate::money::{Currency, fitted, format_minor};
 use crate::record::Status;
 
 /// Figures by item.
@@ -31,10 +31,6 @@ pub fn off_by(residual: i64, currency: Currency) -> String {
 /// An exact sum; one that does not fit stops at the end of the range, which no account reaches.
 pub fn sum(amounts: impl IntoIterator<Item = i64>) -> i64 {
     fitted(amounts.into_iter().map(i128::from).sum())
-}
-
-fn fitted(exact: i128) -> i64 {
-    i64::try_from(exact).unwrap_or(if exact < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// Settled movements by day, looked through once: every day of the books asks for its own, and going over all totals for

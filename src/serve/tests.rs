@@ -275,7 +275,7 @@ async fn a_night_that_ended_early_rests_is_tried_again_before_the_next_one_and_i
     let place = Place::new(&["bank"]);
     let house = place.house();
     let store = Store::open(&house.settings.database).unwrap();
-    let cut = |finished: &str| {
+    let cut = |finished: &str, stopped: bool| {
         let (finished_at, as_of) = (at(finished), at("2026-02-03T02:30:00Z"));
         let start = RunStart {
             job: "bank",
@@ -286,8 +286,9 @@ async fn a_night_that_ended_early_rests_is_tried_again_before_the_next_one_and_i
         crate::store::begin_run(&store, &start).unwrap();
         store
             .write(|tx| {
-                let sql = "UPDATE runs SET finished_at = ?1, exit_code = 75, verdict = 'incomplete' WHERE finished_at IS NULL";
-                tx.execute(sql, [format_instant(finished_at)])?;
+                let sql = "UPDATE runs SET finished_at = ?1, exit_code = 75, verdict = 'incomplete', stopped = ?2
+                            WHERE finished_at IS NULL";
+                tx.execute(sql, (format_instant(finished_at), stopped))?;
                 Ok(())
             })
             .unwrap();
@@ -297,7 +298,15 @@ async fn a_night_that_ended_early_rests_is_tried_again_before_the_next_one_and_i
         due.iter().map(|due| due.business_day.to_string()).collect()
     };
     catch_up(&house, "2026-02-02T03:00:00Z").await;
-    cut("2026-02-03T02:40:00Z");
+    for _ in 0..9 {
+        cut("2026-02-03T02:40:00Z", true);
+        assert_eq!(
+            due("2026-02-03T02:41:00Z"),
+            ["2026-02-02"],
+            "one that was asked to stop goes on at once"
+        );
+    }
+    cut("2026-02-03T02:40:00Z", false);
     assert!(due("2026-02-03T02:54:00Z").is_empty(), "it rests");
     assert_eq!(due("2026-02-03T02:56:00Z"), ["2026-02-02"]);
     assert_eq!(
@@ -306,7 +315,7 @@ async fn a_night_that_ended_early_rests_is_tried_again_before_the_next_one_and_i
         "oldest first"
     );
     for _ in 1..8 {
-        cut("2026-02-03T02:40:00Z");
+        cut("2026-02-03T02:40:00Z", false);
     }
     assert_eq!(due("2026-02-04T02:56:00Z"), ["2026-02-03"], "given up");
 }

@@ -240,7 +240,7 @@ impl Store {
 
     /// Puts the file's name before what went wrong with it.
     fn named(&self, mut failure: Failure) -> Failure {
-        if failure.message.starts_with("the disk is full") {
+        if failure.is_full_disk() {
             let free = crate::monitor::disk::free_bytes(&self.path)
                 .map_or("an unknown number of bytes".to_owned(), |free| {
                     crate::monitor::disk::bytes(free)

@@ -28,6 +28,8 @@ pub struct RunEnd {
     pub finished_at: Option<Instant>,
     pub verdict: Verdict,
     pub exit_code: u8,
+    /// Somebody asked it to stop before its end.
+    pub stopped: bool,
     pub message: Option<String>,
     pub requests: u64,
     pub pages: u64,
@@ -75,7 +77,7 @@ pub fn finish_run(store: &Store, run_id: i64, end: &RunEnd) -> Result<(), Failur
         let written = tx.execute(
             "UPDATE runs SET finished_at = ?2, verdict = ?3, exit_code = ?4, message = ?5, requests = ?6, pages = ?7, rows = ?8,
                     unreadable = ?9, matched = ?10, pending = ?11, excluded = ?12, opened = ?13, reopened = ?14,
-                    resolved = ?15, open = ?16
+                    resolved = ?15, open = ?16, compared = max(compared, ?17), stopped = ?18
               WHERE run_id = ?1",
             params![
                 run_id,
@@ -93,7 +95,9 @@ pub fn finish_run(store: &Store, run_id: i64, end: &RunEnd) -> Result<(), Failur
                 number(end.opened),
                 number(end.reopened),
                 number(end.resolved),
-                number(end.open)
+                number(end.open),
+                end.finished_at.is_none(),
+                end.stopped
             ],
         )?;
         match (written, end.finished_at) {
@@ -156,6 +160,22 @@ pub fn ended_well(store: &Store, job: &str, as_of: Instant) -> Result<bool, Fail
             )?
             .exists([job, &format_instant(as_of)])?)
     })
+}
+
+/// The as-of of a job's last run when it was compared, and was killed or failed before its reports were written.
+pub fn untold_night(store: &Store, job: &str) -> Result<Option<Instant>, Failure> {
+    let found: Option<String> = store.read(|connection| {
+        Ok(connection
+            .query_row(
+                "SELECT as_of FROM runs
+                  WHERE run_id = (SELECT run_id FROM runs NOT INDEXED WHERE job = ?1 ORDER BY run_id DESC LIMIT 1)
+                    AND compared AND (finished_at IS NULL OR verdict = 'failed')",
+                [job],
+                |row| row.get(0),
+            )
+            .optional()?)
+    })?;
+    found.as_deref().map(stored_instant).transpose()
 }
 
 /// The last night of a job.

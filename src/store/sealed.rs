@@ -176,7 +176,8 @@ pub(super) fn content(conn: &Connection, what: Sealed, key: &str) -> Result<Opti
         }
         Sealed::Run => {
             let run = "SELECT job, as_of, business_day, started_at, finished_at, verdict, exit_code, message, requests, pages,
-                              rows, unreadable, matched, pending, excluded, opened, reopened, resolved, open
+                              rows, unreadable, matched, pending, excluded, opened, reopened, resolved, open,
+                              compared, stopped
                          FROM runs WHERE run_id = CAST(?1 AS INTEGER)";
             let counts = "SELECT currency, kind, count, difference_minor, previous_open, new, reopened, resolved
                             FROM run_counts WHERE run_id = CAST(?1 AS INTEGER) ORDER BY currency, kind";

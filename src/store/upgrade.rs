@@ -21,7 +21,9 @@ pub(super) struct Step {
 const STEPS: &[Step] = &[Step {
     to: 2,
     // Filled by the next reading of the files: the reader's digest is another one, too.
-    sql: "ALTER TABLE unreadable_rows ADD COLUMN reference TEXT;
+    sql: "ALTER TABLE runs ADD COLUMN compared INTEGER NOT NULL DEFAULT 0;
+          ALTER TABLE runs ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
+          ALTER TABLE unreadable_rows ADD COLUMN reference TEXT;
           ALTER TABLE unreadable_rows ADD COLUMN provider_id TEXT;
           ALTER TABLE unreadable_rows ADD COLUMN direction TEXT;
           ALTER TABLE run_counts RENAME TO run_counts_before;

@@ -54,6 +54,8 @@ pub fn verify(store: &Store, jobs: &[Job]) -> Result<Vec<Finding>, Failure> {
                     difference.what,
                 )
             })),
+            // Nothing can be proved without room, and nothing is damaged.
+            Err(failure) if failure.is_full_disk() => return Err(failure),
             Err(failure) => findings.push(Finding::new("replay", job.name.as_str(), failure.message)),
         }
     }

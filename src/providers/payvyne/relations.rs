@@ -24,6 +24,14 @@ pub(super) struct Sweep<'b> {
     pub figures: Figures<'b>,
 }
 
+/// Begins the items of a sweep's summary.
+const SUMMARY_PREFIX: &str = "summary_";
+
+/// The kind an item of the summary is about.
+fn kind_name(item: &str) -> &str {
+    item.trim_start_matches(SUMMARY_PREFIX)
+}
+
 /// What was listed under a sweep, per kind: count and signed sum of effects.
 type Members = BTreeMap<TransactionKind, (i64, i64)>;
 
@@ -49,24 +57,22 @@ impl Sweep<'_> {
             )
         });
         let mut effects = Vec::from(known);
-        let is_unknown = |item: &str| {
-            item.starts_with("summary_")
-                && !item.ends_with("_count")
-                && SUMMARY.iter().all(|(_, known, ..)| *known != item)
-        };
-        let unknown: Vec<(&str, i64)> = self
-            .figures
-            .iter()
-            .filter(|(item, _)| is_unknown(item))
-            .map(|(item, value)| (*item, *value))
-            .collect();
-        if let [(item, value)] = unknown.as_slice() {
+        if let [item] = self.other_kinds().as_slice() {
             let left = self.get("closing_balance").saturating_sub(self.closing_by(&effects));
-            if left.saturating_abs() == value.saturating_abs() {
-                effects.push(((*item).trim_start_matches("summary_").to_owned(), left));
+            if left.saturating_abs() == self.get(item).saturating_abs() {
+                effects.push((kind_name(item).to_owned(), left));
             }
         }
         effects
+    }
+
+    /// Items of the summary's kinds that the document does not name.
+    fn other_kinds(&self) -> Vec<&str> {
+        let items = self.figures.keys().copied();
+        items
+            .filter(|item| item.starts_with(SUMMARY_PREFIX) && !item.ends_with("_count"))
+            .filter(|item| SUMMARY.iter().all(|(_, known, ..)| known != item))
+            .collect()
     }
 
     /// Opening, plus effects, less what was transferred.
@@ -241,6 +247,7 @@ pub(super) fn all(payvyne: &PayVyne, books: &Books) -> Vec<Relation> {
         }
         if let Some(members) = members.get(sweep.id) {
             relations.extend(SUMMARY.map(|kind| kind_sum(books, sweep, members, kind)));
+            relations.extend(other_kinds(books, sweep, members));
             relations.extend(listed_transfer(books, sweep, members));
             relations.push(members_close(books, sweep, members));
         }
@@ -323,6 +330,25 @@ fn kind_sum(
         sense: Some(sense),
         ..sweep.relation(books, "R3", key, stated, computed, detail)
     }
+}
+
+/// R3 for kinds that the document does not name: their transactions have a type nobody named either. Which of several kinds
+/// one of these belongs to is not known, so that of several only the numbers are compared.
+fn other_kinds(books: &Books, sweep: &Sweep<'_>, members: &Members) -> Option<Relation> {
+    let kinds = sweep.other_kinds();
+    let (listed, amount) = members.get(&TransactionKind::Unknown).copied().unwrap_or_default();
+    if let [item] = kinds.as_slice() {
+        let kind = (kind_name(item), *item, TransactionKind::Unknown, amount > 0);
+        return Some(kind_sum(books, sweep, members, kind));
+    }
+    let names: Vec<&str> = kinds.iter().map(|item| kind_name(item)).collect();
+    let stated = sum(kinds.iter().map(|item| sweep.get(&format!("{item}_count"))));
+    let detail = format!(
+        "the summary counts {stated} of {}, {listed} of a type that nobody named are listed",
+        names.join(" and ")
+    );
+    let counts = sweep.relation(books, "R3", "other kinds", stated, listed, detail);
+    (!kinds.is_empty()).then_some(Relation { sense: None, ..counts })
 }
 
 /// Whether the transfer is listed is not documented; where it is, it must be the amount that left.

@@ -320,13 +320,55 @@ fn a_transaction_in_two_sweeps_and_a_refund_above_its_payment_are_found() {
 }
 
 #[test]
+fn kinds_that_nobody_named_are_compared_with_the_transactions_that_nobody_named() {
+    let with = |kinds: &[(&str, i64, i64)], listed: (i64, i64)| {
+        let mut world = world();
+        let (count, amount) = listed;
+        if count > 0 {
+            world.members.push(("s1", TransactionKind::Unknown, count, amount));
+        }
+        let mut books = world.books();
+        for (kind, value, count) in kinds {
+            for (item, amount_minor) in [
+                (format!("summary_{kind}"), *value),
+                (format!("summary_{kind}_count"), *count),
+            ] {
+                let like = books.balances[0].clone();
+                books.balances.push(Balance {
+                    item,
+                    amount_minor,
+                    ..like
+                });
+            }
+        }
+        let broken = broken("", &books);
+        broken.into_iter().filter(|(name, ..)| name == "R3").collect::<Vec<_>>()
+    };
+    assert_eq!(with(&[("holds", 0, 0)], (0, 0)), []);
+    assert_eq!(with(&[("holds", 300, 1)], (1, -300)), []);
+    assert_eq!(with(&[("holds", 300, 1)], (1, -200)), [found("R3", "s1/holds", 100)]);
+    assert_eq!(
+        with(&[("holds", 300, 2)], (1, 300)),
+        [found("R3", "s1/holds", 1)],
+        "counts"
+    );
+    let two = [("holds", 300, 1), ("releases", 200, 1)];
+    assert_eq!(with(&two, (2, -100)), []);
+    assert_eq!(with(&two, (1, -300)), [found("R3", "s1/other kinds", 1)]);
+}
+
+#[test]
 fn a_kind_that_nobody_named_counts_with_the_sign_that_closes_the_sweep() {
     let mut books = world().books();
     let mut extra = books.balances[0].clone();
     extra.item = "summary_charge_backs".into();
     extra.amount_minor = 300;
     books.balances.push(extra);
-    assert_eq!(broken("", &books), [], "a sweep that closes without it leaves it out");
+    assert_eq!(
+        broken("", &books),
+        [found("R3", "s1/charge_backs", 300)],
+        "a sweep that closes without it leaves it out, and says that its transactions are not listed"
+    );
     for (closing, residual) in [(10_300, 0), (9700, 0), (9800, -200)] {
         books
             .balances
