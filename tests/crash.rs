@@ -97,8 +97,9 @@ fn mails_of_a_killed_night_arrive_and_only_a_kill_between_acceptance_and_record_
         sweep::kills(reference, sweep::RECORDS)
     });
     assert!(swept.mails_again > 0, "no kill fell between acceptance and record");
+    // Half of the kills fall into the sending of one mail; that a kill repeats no more than one is asked of each history.
     assert!(
-        swept.mails_again < swept.struck / 4,
+        swept.mails_again < swept.struck / 2,
         "{} mails were repeated",
         swept.mails_again
     );

@@ -13,7 +13,7 @@ use reconciled::{erase as erasing, retention};
 use super::args::Args;
 use super::{choose, database, load, say};
 
-/// `reconciled report JOB [--day D]`.
+/// `reconciled report JOB [--day D]`: the frozen files of a job's day, and the day's page.
 pub fn report(args: &Args, job: &str, day: Option<NaiveDate>) -> Result<u8, Failure> {
     let (settings, jobs) = load(args)?;
     choose(jobs, &[job.to_owned()])?;
@@ -39,7 +39,9 @@ pub fn report(args: &Args, job: &str, day: Option<NaiveDate>) -> Result<u8, Fail
         };
         return Err(Failure::new(Class::Usage, why));
     }
-    for path in reports::write_files(&settings.out, day, job, &files)? {
+    let mut written = reports::write_files(&settings.out, day, job, &files)?;
+    written.push(reports::write_index(&store, &settings.out, day)?);
+    for path in written {
         say(&format!("{}\n", path.display()));
     }
     Ok(0)

@@ -19,6 +19,8 @@ pub struct Sample {
     pub ends: usize,
     /// Calls spread over the night.
     pub spread: usize,
+    /// How many mails leave behind the copy for analysts: of the calls around one of them every other. 0: none of these.
+    pub mails: usize,
 }
 
 /// Every kind of call, and little more.
@@ -27,6 +29,7 @@ pub const KINDS: Sample = Sample {
     turns: 1,
     ends: 1,
     spread: 1,
+    mails: 0,
 };
 /// Places of a night whose kinds of calls [`KINDS`] covers already.
 pub const PLACES: Sample = Sample {
@@ -34,13 +37,15 @@ pub const PLACES: Sample = Sample {
     turns: 1,
     ends: 1,
     spread: 2,
+    mails: 0,
 };
-/// A night of mails: most of its calls record one.
+/// A night of mails, one for each job.
 pub const RECORDS: Sample = Sample {
     kinds: false,
     turns: 1,
-    ends: 3,
-    spread: 9,
+    ends: 1,
+    spread: 3,
+    mails: super::JOBS,
 };
 /// The archive is proved after one in so many histories; the books are compared after each.
 const PROVED: usize = 6;
@@ -452,6 +457,19 @@ pub fn points(calls: &[Call], sample: Sample) -> Vec<usize> {
     chosen.extend(spread(turns.len(), sample.turns).map(|at| turns[at - 1] + 1));
     chosen.extend(spread(end, sample.ends).map(|at| calls.len() + 1 - at));
     chosen.extend(spread(calls.len(), sample.spread));
+    if sample.mails > 0 {
+        let copied = kinds
+            .iter()
+            .rposition(|kind| kind.1 == "published")
+            .map_or(0, |at| at + 1);
+        let each = (calls.len() - copied) / sample.mails;
+        chosen.extend(
+            (copied + each * (sample.mails / 2)..)
+                .take(each)
+                .step_by(2)
+                .map(|at| at + 1),
+        );
+    }
     if sample.kinds {
         let last: BTreeMap<Kind<'_>, usize> = kinds.iter().enumerate().map(|(at, kind)| (*kind, at + 1)).collect();
         chosen.extend(last.into_values());
