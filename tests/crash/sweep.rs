@@ -457,18 +457,11 @@ pub fn points(calls: &[Call], sample: Sample) -> Vec<usize> {
     chosen.extend(spread(turns.len(), sample.turns).map(|at| turns[at - 1] + 1));
     chosen.extend(spread(end, sample.ends).map(|at| calls.len() + 1 - at));
     chosen.extend(spread(calls.len(), sample.spread));
-    if sample.mails > 0 {
-        let copied = kinds
-            .iter()
-            .rposition(|kind| kind.1 == "published")
-            .map_or(0, |at| at + 1);
-        let each = (calls.len() - copied) / sample.mails;
-        chosen.extend(
-            (copied + each * (sample.mails / 2)..)
-                .take(each)
-                .step_by(2)
-                .map(|at| at + 1),
-        );
+    let copied = kinds.iter().rposition(|kind| kind.1 == "published");
+    let copied = copied.map_or(0, |at| at + 1);
+    if let Some(each) = (calls.len() - copied).checked_div(sample.mails) {
+        let first = copied + 1 + each * (sample.mails / 2);
+        chosen.extend((first..first + each).step_by(2));
     }
     if sample.kinds {
         let last: BTreeMap<Kind<'_>, usize> = kinds.iter().enumerate().map(|(at, kind)| (*kind, at + 1)).collect();
