@@ -79,7 +79,7 @@ impl Solver<'_> {
         Groups { rest: rich }.try_for_each(|ids| take(self.solve(&mut rows, ids)?))
     }
 
-    /// Three of five batches are solved by a second thread, never more than a few ahead: this one takes them all, besides.
+    /// Every other batch is solved by a second thread, never more than a few ahead.
     fn each_by_two(
         self,
         conn: &Connection,
@@ -87,7 +87,7 @@ impl Solver<'_> {
         rich: &[i64],
         mut take: impl FnMut(Solved) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let is_mine = |nth: usize| nth / BATCH % 5 % 2 == 1;
+        let is_mine = |nth: usize| (nth / BATCH).is_multiple_of(2);
         let numbered = Groups { rest: rich }.enumerate();
         let (theirs, mut all) = (numbered.clone().filter(|(nth, _)| !is_mine(*nth)), numbered);
         std::thread::scope(|scope| {
