@@ -135,7 +135,7 @@ async fn a_flood_is_withheld_with_its_reason_on_top_while_the_csv_has_it_all() {
             "{body}"
         );
         assert!(
-            body.contains("Usual: at most 1 new in one night over the last 2 nights"),
+            body.contains("Usual: at most 1 new in one night over the last 2 nights."),
             "{body}"
         );
         assert!(!body.contains("ORD-1") && !body.contains("HYPERLINK"), "{body}");

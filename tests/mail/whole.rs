@@ -307,6 +307,20 @@ async fn the_flood_says_how_many_rows_the_books_brought() {
 }
 
 #[tokio::test]
+async fn the_flood_of_a_first_night_says_that_nothing_is_usual_yet() {
+    let desk = full();
+    desk.sql("DELETE FROM run_counts WHERE run_id <> 7; DELETE FROM runs WHERE run_id <> 7 AND job = 'tupay-pe'");
+    let bytes = told(desk, |office| office.job.report.flood_limit = 1).await;
+    let [plain, html] = both(&bytes);
+    let sentence = "What is usual is not known yet: this is the first night.";
+    assert!(
+        plain.lines().any(|line| line.trim() == sentence),
+        "a line of its own in\n{plain}"
+    );
+    assert!(html.contains(sentence), "{html}");
+}
+
+#[tokio::test]
 async fn however_long_the_list_the_html_stays_below_what_mail_programs_show() {
     let desk = full();
     flood(
