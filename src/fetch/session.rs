@@ -197,16 +197,18 @@ impl Sessions {
         };
         let never = tokio_util::sync::CancellationToken::new();
         let goodbye = async {
-            let _leave = client.pace.leave(&never).await;
+            // A provider that wants to be left alone is left alone: the session ends by itself.
+            let _leave = client.pace.leave(&never).await.ok()?;
             let now = wall_now() + self.skew();
             client
                 .provider
                 .sign(&mut request, Some(&open.session), &client.keys(), now);
-            client.send(&request).await
+            Some(client.send(&request).await)
         };
         match tokio::time::timeout(LOGOUT_TIMEOUT, goodbye).await {
-            Ok(Ok(reply)) => tracing::debug!(status = reply.status, "logged out"),
-            Ok(Err(trouble)) => tracing::debug!(why = trouble.why, "logout failed"),
+            Ok(Some(Ok(reply))) => tracing::debug!(status = reply.status, "logged out"),
+            Ok(Some(Err(trouble))) => tracing::debug!(why = trouble.why, "logout failed"),
+            Ok(None) => tracing::debug!("not logged out: nobody may ask any more"),
             Err(_) => tracing::debug!("logout took too long"),
         }
     }

@@ -54,6 +54,19 @@ async fn a_session_is_opened_used_and_closed() {
 }
 
 #[tokio::test]
+async fn a_provider_that_wants_to_be_left_alone_gets_no_goodbye() {
+    let server = Server::start(|seen| match (seen.method.as_str(), seen.path()) {
+        ("POST", "/login") => json(r#"{"token":"token-1"}"#),
+        _ => with(status(429, "{}"), "retry-after", "86400"),
+    })
+    .await;
+    let failure = Bench::new(with_login(), server.url()).check().await.unwrap_err();
+    assert!(failure.message.contains("left alone until"), "{failure}");
+    let methods: Vec<_> = server.seen().iter().map(|s| s.method.clone()).collect();
+    assert_eq!(methods, ["POST", "GET"]);
+}
+
+#[tokio::test]
 async fn a_refused_session_is_renewed_once_and_the_request_repeated() {
     let server = server(|_, session| session < 2).await;
     assert!(Bench::new(with_login(), server.url()).check().await.is_ok());
