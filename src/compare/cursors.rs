@@ -5,9 +5,10 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering as AtomicOrdering};
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, Rows, params_from_iter};
+use rusqlite::{Connection, Row, Rows};
 
 use crate::failure::Failure;
 use crate::record::Direction;
@@ -182,60 +183,103 @@ fn select_entries(setup: &Setup<'_>, filter: &str) -> String {
 /// A further read-only connection to the same database.
 pub type Open<'a> = dyn Fn() -> Result<Connection, Failure> + Sync + 'a;
 
-/// References that one merge walks.
-#[derive(Clone, Copy)]
-enum Range<'a> {
-    All,
-    /// None at all, and those before this one.
-    Below(&'a str),
-    From(&'a str),
+/// References that one walk goes over.
+#[derive(Clone, Copy, Default)]
+struct Range<'a> {
+    /// The first of them; None: the walk begins with what has no reference.
+    from: Option<&'a str>,
+    /// The first of the next walk; None: to the end.
+    below: Option<&'a str>,
 }
 
-/// Merges both sides of a job, direction by direction; where more connections may be opened and it pays, the lower and the
-/// upper half of the references side by side. What comes out does not depend on that.
-pub fn merge(conn: &Connection, open: Option<&Open<'_>>, setup: &Setup<'_>) -> Result<Merged, Failure> {
-    let middle = match open {
-        Some(_) => middle(conn, setup.job)?,
-        None => None,
-    };
-    match (open, middle) {
-        (Some(open), Some(middle)) => merge_halves(conn, open, &middle, setup),
-        _ => merge_ranges(conn, setup, Range::All).map(Merged::joined),
+impl<'a> Range<'a> {
+    /// The ranges between these references, which rise.
+    fn between(cuts: &'a [String]) -> Vec<Self> {
+        let ends = || cuts.iter().map(|cut| Some(cut.as_str()));
+        let (starts, ends) = (std::iter::once(None).chain(ends()), ends().chain([None]));
+        starts.zip(ends).map(|(from, below)| Self { from, below }).collect()
+    }
+
+    /// What its rows are selected by, in the order in which they are walked.
+    fn filters(&self) -> &'static [&'static str] {
+        match (self.from, self.below) {
+            (None, None) => &["AND reference IS NULL", "AND reference >= ''"],
+            (None, Some(_)) => &["AND reference IS NULL", "AND reference < ?4"],
+            (Some(_), None) => &["AND reference >= ?3"],
+            (Some(_), Some(_)) => &["AND reference >= ?3 AND reference < ?4"],
+        }
     }
 }
 
-fn merge_halves(conn: &Connection, open: &Open<'_>, middle: &str, setup: &Setup<'_>) -> Result<Merged, Failure> {
-    std::thread::scope(|scope| {
-        let upper = scope.spawn(|| merge_ranges(&open()?, setup, Range::From(middle)));
-        let lower = merge_ranges(conn, setup, Range::Below(middle));
-        let upper = upper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // In the order of one walk: a direction's lower half, its upper half, the next direction.
-        let halves = lower?.into_iter().zip(upper?);
-        Ok(Merged::joined(halves.flat_map(|(lower, upper)| [lower, upper])))
-    })
+/// Merges both sides of a job, direction by direction; where more connections may be opened and it pays, several ranges of the
+/// references on two threads. What comes out does not depend on that.
+pub fn merge(conn: &Connection, open: Option<&Open<'_>>, setup: &Setup<'_>) -> Result<Merged, Failure> {
+    match open {
+        Some(open) => merge_between(conn, open, &cuts(conn, setup.job)?, setup),
+        None => merge_range(conn, setup, Range::default()).map(Merged::joined),
+    }
 }
 
-/// Fewer rows are merged before a second thread has begun.
-const WORTH_TWO: i64 = 50_000;
+/// Each thread takes the next range when it is done with one: they end together, however unequal the ranges are.
+fn merge_between(conn: &Connection, open: &Open<'_>, cuts: &[String], setup: &Setup<'_>) -> Result<Merged, Failure> {
+    let ranges = Range::between(cuts);
+    let next = AtomicUsize::new(0);
+    let walk = |conn: &Connection| -> Result<Vec<(usize, Vec<Merged>)>, Failure> {
+        let mut walked = Vec::new();
+        loop {
+            let nth = next.fetch_add(1, AtomicOrdering::Relaxed);
+            let Some(range) = ranges.get(nth) else {
+                return Ok(walked);
+            };
+            walked.push((nth, merge_range(conn, setup, *range)?));
+        }
+    };
+    let mut walked = std::thread::scope(|scope| {
+        let second = (ranges.len() > 1).then(|| scope.spawn(|| walk(&open()?)));
+        let mut walked = walk(conn)?;
+        if let Some(second) = second {
+            walked.extend(second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok::<_, Failure>(walked)
+    })?;
+    walked.sort_unstable_by_key(|(nth, _)| *nth);
+    // In the order of one walk: a direction's ranges, then the next direction's.
+    let mut ranges: Vec<_> = walked
+        .into_iter()
+        .map(|(_, by_direction)| by_direction.into_iter())
+        .collect();
+    let mut joined = Merged::default();
+    for _ in Direction::ALL {
+        ranges
+            .iter_mut()
+            .filter_map(Iterator::next)
+            .for_each(|range| joined.append(range));
+    }
+    Ok(joined)
+}
 
-/// A reference around the middle, from a few rows spread over the table; None where halves would not pay.
-fn middle(conn: &Connection, job: &str) -> Result<Option<String>, Failure> {
-    const SAMPLES: i64 = 63;
+/// References that cut those of a job into ranges of about one size, from a few rows spread over the table; none where a second
+/// thread would not pay.
+fn cuts(conn: &Connection, job: &str) -> Result<Vec<String>, Failure> {
+    const RANGES: usize = 8;
+    const SAMPLES: i64 = 127;
+    /// Fewer rows are merged before a second thread has begun.
+    const WORTH_TWO: i64 = 50_000;
     // One look each: both in one SELECT would read the whole table.
     let sql = "SELECT coalesce((SELECT min(transaction_id) FROM transactions), 0),
                       coalesce((SELECT max(transaction_id) FROM transactions), 0)";
     let (first, last): (i64, i64) = conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let step = last.saturating_sub(first) / SAMPLES;
-    if step < WORTH_TWO / SAMPLES {
-        return Ok(None);
+    let rows = last.saturating_sub(first);
+    if rows < WORTH_TWO {
+        return Ok(Vec::new());
     }
     let mut near = conn.prepare(
         "SELECT job, reference FROM transactions WHERE transaction_id >= ?1 ORDER BY transaction_id LIMIT 1",
     )?;
     let mut found = Vec::new();
     for n in 0..SAMPLES {
-        let mut rows = near.query([first + n * step])?;
-        if let Some(row) = rows.next()?
+        let mut row = near.query([first + n * (rows / SAMPLES)])?;
+        if let Some(row) = row.next()?
             && row.get_ref(0)?.as_str() == Ok(job)
             && let Some(reference) = row.get::<_, Option<String>>(1)?.filter(|r| !r.is_empty())
         {
@@ -243,33 +287,35 @@ fn middle(conn: &Connection, job: &str) -> Result<Option<String>, Failure> {
         }
     }
     found.sort_unstable();
-    Ok(found.get(found.len() / 2).cloned())
+    let mut cuts: Vec<String> = (1..RANGES)
+        .filter_map(|n| found.get(n * found.len() / RANGES).cloned())
+        .collect();
+    cuts.dedup();
+    Ok(cuts)
 }
 
 /// What one range of references holds, direction by direction.
-fn merge_ranges(conn: &Connection, setup: &Setup<'_>, range: Range<'_>) -> Result<Vec<Merged>, Failure> {
+fn merge_range(conn: &Connection, setup: &Setup<'_>, range: Range<'_>) -> Result<Vec<Merged>, Failure> {
     let vanished = "SELECT EXISTS (SELECT 1 FROM transactions INDEXED BY transactions_vanished
                                    WHERE job = ?1 AND vanished_at IS NOT NULL)";
     let vanished: bool = conn.query_row(vanished, [setup.job], |row| row.get(0))?;
     let listed = if vanished { "AND vanished_at IS NULL" } else { "" };
-    let passes: &[(&str, &str)] = match range {
-        Range::All => &[("AND reference IS NULL", ""), ("AND reference >= ''", "")],
-        Range::Below(middle) => &[("AND reference IS NULL", ""), ("AND reference < ?3", middle)],
-        Range::From(middle) => &[("AND reference >= ?3", middle)],
-    };
     let mut all = Vec::new();
     for direction in Direction::ALL {
         let mut merged = Merged::default();
-        for (filter, bound) in passes {
-            let mut left = conn.prepare(&select_records(setup, &format!("{filter} {listed} ORDER BY reference")))?;
-            let mut right = conn.prepare(&select_entries(setup, &format!("{filter} ORDER BY reference")))?;
-            let bound = Some(bound).filter(|b| !b.is_empty());
-            let key = |job| [job, direction.as_str()].into_iter().chain(bound.copied());
+        for filter in range.filters() {
+            let mut left =
+                conn.prepare_cached(&select_records(setup, &format!("{filter} {listed} ORDER BY reference")))?;
+            let mut right = conn.prepare_cached(&select_entries(setup, &format!("{filter} ORDER BY reference")))?;
             // Without a ledger its side is empty from the start: no job has an empty name.
             let ledger = if setup.ledger { setup.job } else { "" };
-            let records = left.query(params_from_iter(key(setup.job)))?;
-            let entries = right.query(params_from_iter(key(ledger)))?;
-            walk(records, entries, setup, &mut merged)?;
+            for (side, job) in [(&mut left, setup.job), (&mut right, ledger)] {
+                let values = [Some(job), Some(direction.as_str()), range.from, range.below];
+                for (at, value) in (1..=side.parameter_count()).zip(values) {
+                    side.raw_bind_parameter(at, value)?;
+                }
+            }
+            walk(left.raw_query(), right.raw_query(), setup, &mut merged)?;
         }
         all.push(merged);
     }

@@ -1,4 +1,4 @@
-//! Two walks side by side find what one walk finds, wherever they are cut.
+//! Ranges walked side by side give what one walk gives, wherever they are cut.
 
 use std::collections::BTreeSet;
 
@@ -73,7 +73,7 @@ fn books(path: &std::path::Path, rows: u64) -> Connection {
 }
 
 #[test]
-fn two_walks_give_what_one_walk_gives_wherever_they_are_cut() {
+fn ranges_give_what_one_walk_gives_wherever_they_are_cut() {
     let folder = tempfile::tempdir().unwrap();
     let two_accounts: BTreeSet<String> = ["one".into(), "two".into()].into();
     let (mut plain, mut rich) = (0, 0);
@@ -98,10 +98,13 @@ fn two_walks_give_what_one_walk_gives_wherever_they_are_cut() {
                 fees: ledger,
                 accounts,
             };
-            let one = Merged::joined(merge_ranges(&conn, &setup, Range::All).unwrap());
-            for middle in REFERENCES.iter().skip(1).chain(&["0", "cc", "zz"]) {
-                let two = merge_halves(&conn, &open, middle, &setup).unwrap();
-                assert_eq!(two, one, "{rows} rows cut at {middle:?}");
+            let one = Merged::joined(merge_range(&conn, &setup, Range::default()).unwrap());
+            let places: Vec<&str> = ["0"].iter().chain(&REFERENCES[1..]).chain(&["zz"]).copied().collect();
+            let apart = |n: usize| places.iter().step_by(n).map(|cut| (*cut).to_owned()).collect();
+            let once = places.iter().map(|cut| vec![(*cut).to_owned()]);
+            for cuts in once.chain([apart(1), apart(2), apart(5), vec!["cc".to_owned(), "cd".to_owned()]]) {
+                let cut = merge_between(&conn, &open, &cuts, &setup).unwrap();
+                assert_eq!(cut, one, "{rows} rows cut at {cuts:?}");
             }
             plain += one.matched.values().map(|sum| sum.0).sum::<u64>();
             rich += one.rich.len();

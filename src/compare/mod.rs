@@ -152,7 +152,13 @@ pub fn compare_over(night: &Night<'_>, books: Option<&Books>) -> Result<Outcome,
         ledger: night.ledger.clone(),
         reading_complete: night.reading_complete,
     };
-    let findings = look_wide(&|| night.store.reader(), &case, books)?;
+    // Each connection sees one state of the books from its first look on, and thousands of look-ups take one read lock.
+    let open = || {
+        let reader = night.store.reader()?;
+        reader.execute_batch("BEGIN")?;
+        Ok(reader)
+    };
+    let findings = look_wide(&open, &case, books)?;
     night.store.write(|tx| record(tx, &case, findings))
 }
 
