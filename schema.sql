@@ -340,14 +340,15 @@ CREATE TABLE unreadable_rows (
 ) STRICT;
 CREATE UNIQUE INDEX unreadable_by_place ON unreadable_rows (job, page_id, source, place);
 
--- Pairs whose match is not plain from their keys (several equal rows under one key, or a difference within tolerance).
+-- Pairs whose match is not plain from their keys (several equal rows under one key, a difference within tolerance, or refunds
+-- that agree in their sum: each part beside the one row of the other side).
 -- Plain pairs are not stored: the view `matches` finds them.
 CREATE TABLE chosen_pairs (
   job            TEXT    NOT NULL,            -- name of the job file
   transaction_id INTEGER NOT NULL,            -- the provider's side
   entry_id       INTEGER NOT NULL,            -- the ledger's side
   difference_minor INTEGER NOT NULL,          -- provider - ledger, within tolerance
-  PRIMARY KEY (job, transaction_id)
+  PRIMARY KEY (job, transaction_id, entry_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Items that are no match and no discrepancy yet: inside their grace, or open on both sides.

@@ -41,6 +41,7 @@ mod loss;
 mod pair;
 mod places;
 mod proofs;
+mod refunds;
 mod rows;
 mod scope;
 mod solve;

@@ -216,6 +216,30 @@ fn acknowledge(world: &World, n: i64) {
 }
 
 #[test]
+fn a_refund_that_names_its_payment_says_how_much_may_be_given_back() {
+    let records = [
+        Rec::new("pay", "BASKET-1", 9000),
+        Rec {
+            kind: "refund",
+            ..Rec::new("r1", "RETURN-1", -3000)
+        },
+    ];
+    let entries = [
+        Ent::new("l0", "BASKET-1", 9000),
+        Ent::new("l1", "RETURN-1", -3000),
+        Ent::new("l2", "RETURN-1", -4000),
+        Ent::new("l3", "RETURN-1", -2500),
+    ];
+    let mut world = World::with(&records, &entries);
+    // In another sweep than the refund.
+    world.sql("UPDATE transactions SET subject = 'sweep-1' WHERE provider_id = 'pay'");
+    world.sql("UPDATE transactions SET subject = 'sweep-2', related_id = 'pay' WHERE provider_id = 'r1'");
+    world.night().expect("a night");
+    let kinds = world.texts("SELECT kind || ' ' || ledger_id FROM discrepancies ORDER BY 1");
+    assert_eq!(kinds, ["duplicate_in_ledger l3", "missing_in_provider l2"]);
+}
+
+#[test]
 fn a_change_after_final_shows_both_versions_and_stays_until_acknowledged() {
     let mut world = World::with(&[Rec::new("p1", "A", 9000)], &[Ent::new("l1", "A", 9000)]);
     world.add_version("p1", 1, "settled", 10000, None, true);
