@@ -336,7 +336,13 @@ CREATE TABLE unreadable_rows (
   reference     TEXT,                         -- what a file's row says all the same: its reference; NULL for a row of a page,
                                               -- where it stands in the page
   provider_id   TEXT,                         -- likewise the provider's id
-  direction     TEXT                          -- likewise `in`, `out`
+  direction     TEXT,                         -- likewise `in`, `out`
+  x_external_id TEXT,                         -- likewise the keys that Ayoconnect asks for
+  reference_no  TEXT,                         -- the other one
+  status        TEXT,                         -- likewise settled, open, failed, excluded
+  currency      TEXT,                         -- likewise, ISO 4217
+  amount_minor  INTEGER,                      -- likewise, minor units, signed from the merchant's side
+  booked_at     TEXT                          -- likewise
 ) STRICT;
 CREATE UNIQUE INDEX unreadable_by_place ON unreadable_rows (job, page_id, source, place);
 

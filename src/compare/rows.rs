@@ -237,7 +237,8 @@ pub fn word<T: FromStr>(row: &Row<'_>, column: usize, place: &str) -> Result<T, 
         .ok_or_else(|| damaged(place))
 }
 
-fn optional_word<T: FromStr>(row: &Row<'_>, column: usize, place: &str) -> Result<Option<T>, Failure> {
+/// The same, where there may be none.
+pub fn optional_word<T: FromStr>(row: &Row<'_>, column: usize, place: &str) -> Result<Option<T>, Failure> {
     match row.get_ref(column)? {
         rusqlite::types::ValueRef::Null => Ok(None),
         _ => word(row, column, place).map(Some),

@@ -27,6 +27,12 @@ const STEPS: &[Step] = &[Step {
           ALTER TABLE unreadable_rows ADD COLUMN reference TEXT;
           ALTER TABLE unreadable_rows ADD COLUMN provider_id TEXT;
           ALTER TABLE unreadable_rows ADD COLUMN direction TEXT;
+          ALTER TABLE unreadable_rows ADD COLUMN x_external_id TEXT;
+          ALTER TABLE unreadable_rows ADD COLUMN reference_no TEXT;
+          ALTER TABLE unreadable_rows ADD COLUMN status TEXT;
+          ALTER TABLE unreadable_rows ADD COLUMN currency TEXT;
+          ALTER TABLE unreadable_rows ADD COLUMN amount_minor INTEGER;
+          ALTER TABLE unreadable_rows ADD COLUMN booked_at TEXT;
           ALTER TABLE run_counts RENAME TO run_counts_before;
           CREATE TABLE run_counts (
             run_id        INTEGER NOT NULL REFERENCES runs (run_id),

@@ -12,7 +12,7 @@ use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256, Sha512};
 
-use crate::house::{House, NIGHT, rsa_key};
+use crate::house::{House, NEXT_NIGHT, NIGHT, rsa_key};
 use crate::http::{self, Answer, Seen, Server, status, with};
 
 const CLIENT: &str = "0123456789abcdef0123456789abcdef";
@@ -554,6 +554,42 @@ async fn several_refunds_of_one_payment_are_no_duplicates_of_each_other() {
         let again = room.house.night(NIGHT);
         assert_eq!(again.code, 0, "{api:?}: {}", again.stderr);
         assert_eq!(room.house.found().len(), 4, "{api:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_whose_line_cannot_be_read_any_more_is_recognised_by_its_key() {
+    for api in BOTH {
+        let room = Room::new(api, agreed(api)).await;
+        let paid = if api == Api::V3 { "00" } else { "SUCCESS" };
+        let names = ["stays", "known", "gone"];
+        for name in names {
+            room.knows(name, vec![room.payment(name, paid, |_| ())]);
+        }
+        let ledger = |rows: &[(&str, String)]| {
+            let head = "id,reference,amount,kind,state,booked_at,flow,payment\n".to_owned();
+            let rows = rows.iter().map(|(name, reference)| {
+                let (flow, payment) = (id(name, "flow"), id(name, "payment"));
+                format!("{name},{reference},150000.00,payment,paid,2026-02-20T10:00:00Z,{flow},{payment}\n")
+            });
+            room.house.ledger(&(head + &rows.collect::<String>()));
+        };
+        ledger(&names.map(|name| (name, id(name, "reference"))));
+        let first = room.house.night(NIGHT);
+        assert_eq!(first.code, 0, "{api:?}: {}", first.stderr);
+        assert_eq!(room.house.matched(), ["gone", "known", "stays"], "{api:?}");
+        ledger(&[("stays", id("stays", "reference")), ("known", String::new())]);
+        let second = room.house.night(NEXT_NIGHT);
+        assert_eq!(second.code, 0, "{api:?}: {}", second.stderr);
+        let missing = room
+            .house
+            .texts("SELECT provider_id FROM discrepancies WHERE kind = 'missing_in_ledger'");
+        assert_eq!(missing, [id("gone", "payment")], "{api:?}");
+        assert_eq!(
+            room.house.texts("SELECT becomes_kind FROM pending_items"),
+            ["missing_in_ledger"],
+            "{api:?}"
+        );
     }
 }
 

@@ -634,6 +634,79 @@ fn a_payout_that_no_credit_answers_within_its_lag_is_missing_in_the_bank() {
 }
 
 #[test]
+fn a_transfer_that_a_line_put_aside_may_be_is_not_missing_in_the_bank() {
+    let mut world = World::new();
+    let due = |sweep: &str, day: &str, amount: i64| {
+        format!(
+            "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at)
+             VALUES ('vyne', 'GBP3', 'sweeps', '{sweep}', '{day}T22:59:00.000Z', 'PEN', 'transferred_amount', {amount}, 't');"
+        )
+    };
+    world.sql(
+        &[
+            due("s1", "2026-03-05", 500),
+            due("s2", "2026-03-08", 600),
+            due("s3", "2026-03-11", 700),
+            due("s4", "2026-03-14", 800),
+            due("s5", "2026-02-10", 900),
+        ]
+        .concat(),
+    );
+    world.ledger = LedgerLeg::Absent;
+    world.job.source = JobSource::File(FileFeed {
+        feed: "deposits".into(),
+        provider: "bank".into(),
+        table: table(),
+        bank: true,
+    });
+    let line = |n: i64, says: [&str; 5]| {
+        let [status, direction, currency, amount, booked_at] = says;
+        format!(
+            "INSERT INTO unreadable_rows (job, feed, source, place, reason, seen_at, status, direction, currency, amount_minor,
+               booked_at)
+             VALUES ('shop', 'deposits', 'bank.csv', 'line {n}', 'why', 't', {status}, {direction}, {currency}, {amount}, {booked_at});"
+        )
+    };
+    let on = |day: &str| format!("'{day}T12:00:00.000Z'");
+    world.sql(
+        &[
+            // An amount that cannot be read, two days after the transfer of the 5th.
+            line(2, ["'settled'", "'in'", "'PEN'", "NULL", &on("2026-03-07")]),
+            // A day that cannot be read, the amount of the 8th; and of the 11th in another currency or direction, or as no money.
+            line(3, ["NULL", "NULL", "NULL", "600", "NULL"]),
+            line(4, ["'settled'", "'in'", "'USD'", "700", "NULL"]),
+            line(5, ["'settled'", "'out'", "'PEN'", "NULL", &on("2026-03-12")]),
+            line(6, ["'excluded'", "NULL", "NULL", "NULL", &on("2026-03-12")]),
+            // Too late for the 14th.
+            line(7, ["'settled'", "'in'", "'PEN'", "NULL", &on("2026-03-18")]),
+        ]
+        .concat(),
+    );
+    let first = world.night().expect("a night");
+    let missing = |world: &World| {
+        world.texts("SELECT reference FROM discrepancies WHERE kind = 'missing_in_bank' AND state = 'open' ORDER BY 1")
+    };
+    assert_eq!(missing(&world), ["s3", "s4", "s5"]);
+    assert_eq!(first.pending, 2);
+    assert_eq!(
+        world.texts("SELECT becomes_day || ' ' || amount_minor FROM pending_items ORDER BY 1"),
+        ["2026-03-20 500", "2026-03-20 600"]
+    );
+    // A line of which nothing can be read may be any of them: nothing is closed, nothing is opened.
+    world.sql(&line(8, ["NULL"; 5]));
+    world.sql("UPDATE unreadable_rows SET gone_at = 't' WHERE place <> 'line 8'");
+    world.sql(&due("s6", "2026-03-02", 1_000));
+    let second = world.night_at(night(1)).expect("a night");
+    assert_eq!(
+        (missing(&world), second.pending),
+        (vec!["s3".into(), "s4".into(), "s5".into()], 3)
+    );
+    world.sql("UPDATE unreadable_rows SET gone_at = 't'");
+    world.night_at(night(2)).expect("a night");
+    assert_eq!(missing(&world), ["s1", "s2", "s3", "s4", "s5", "s6"]);
+}
+
+#[test]
 fn a_statement_that_has_not_come_to_a_transfer_leaves_it_pending() {
     let mut world = World::new();
     world.sql(
