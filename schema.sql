@@ -34,7 +34,7 @@ CREATE TABLE runs (
   unreadable   INTEGER NOT NULL DEFAULT 0,    -- rows put aside and still unreadable
   matched      INTEGER NOT NULL DEFAULT 0,    -- pairs found equal or within tolerance
   pending      INTEGER NOT NULL DEFAULT 0,    -- timing differences inside their grace
-  excluded     INTEGER NOT NULL DEFAULT 0,    -- entries and records that are no part of the money flow
+  excluded     INTEGER NOT NULL DEFAULT 0,    -- no part of the money flow, or outside the span of what was read
   opened       INTEGER NOT NULL DEFAULT 0,    -- discrepancies new in this run, reopened ones included
   reopened     INTEGER NOT NULL DEFAULT 0,    -- found again after they were resolved
   resolved     INTEGER NOT NULL DEFAULT 0,    -- gone in this run

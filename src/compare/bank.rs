@@ -4,16 +4,18 @@
 //! arrived when the statement holds a settled credit of exactly that amount and currency, booked from one day before to
 //! [`LAG_DAYS`] days after the day of the transfer. Each credit serves one transfer, the older transfer first. Before the lag is
 //! over, and until the statement reaches its end, a transfer is pending; so is one that a line of the statement which could not be
-//! read may be. Of days before the statement nothing is said.
+//! read may be. One of a day that the statement does not hold, though it has come further, is counted as excluded: nobody can look
+//! for it there, and an alarm every night would help nobody.
 
 use std::collections::HashSet;
 
 use rusqlite::{Connection, named_params};
 
 use super::Case;
+use super::cursors::Sums;
 use super::discrepancy::Discrepancy;
 use super::identity;
-use super::items::Pending;
+use super::items::{self, Pending};
 use super::rows::{damaged, day, optional_instant, optional_word, word};
 use super::scope;
 use crate::config::FileFeed;
@@ -51,6 +53,8 @@ pub struct Bank {
     pub unseen: HashSet<u64>,
     /// Those of them whose credit may still come, or stand where the statement has not come to.
     pub waiting: Vec<Pending>,
+    /// Those whose days are outside the statement.
+    pub outside: Sums,
 }
 
 /// Looks every transfer up in the statement.
@@ -87,7 +91,10 @@ pub fn find(conn: &Connection, case: &Case<'_>, file: &FileFeed) -> Result<Bank,
             let id = identity::number(&case.job.name, &discrepancy.identity);
             bank.unseen.insert(id);
             let may_still_come = read.last().is_none_or(|reached| reached.until < span.until);
-            if (may_still_come || may_stand_there) && !is_open.exists([identity::hex(id)])? {
+            if is_open.exists([identity::hex(id)])? {
+                continue;
+            }
+            if may_still_come || may_stand_there {
                 bank.waiting.push(Pending {
                     identity: discrepancy.identity.into(),
                     record: None,
@@ -98,6 +105,8 @@ pub fn find(conn: &Connection, case: &Case<'_>, file: &FileFeed) -> Result<Bank,
                     amount: due.amount,
                     spot: None,
                 });
+            } else {
+                items::add(&mut bank.outside, due.currency, due.amount);
             }
         }
     }
@@ -130,7 +139,7 @@ fn dues(conn: &Connection, case: &Case<'_>) -> Result<Vec<Due>, Failure> {
             provider: row.get(8)?,
         });
     }
-    // A transfer from before the statement's first day has its credit elsewhere.
+    // Nobody asked for a statement of days before the job's first one.
     all.retain(|due| due.on >= case.job.fetch.start);
     Ok(all)
 }

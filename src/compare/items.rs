@@ -439,7 +439,8 @@ impl Work<'_, '_> {
     }
 }
 
-fn add(sums: &mut Sums, currency: Currency, amount: i64) {
+/// One more of that amount.
+pub(super) fn add(sums: &mut Sums, currency: Currency, amount: i64) {
     let mut code = [0; 3];
     code.copy_from_slice(currency.code().as_bytes());
     let slot = sums.entry(code).or_default();

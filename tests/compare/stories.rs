@@ -727,6 +727,49 @@ fn a_statement_that_has_not_come_to_a_transfer_leaves_it_pending() {
 }
 
 #[test]
+fn a_transfer_from_before_the_statement_is_counted_as_excluded_and_raises_no_alarm() {
+    let mut world = World::new();
+    let due = |sweep: &str, day: &str, amount: i64| {
+        format!(
+            "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at)
+             VALUES ('vyne', 'GBP3', 'sweeps', '{sweep}', '{day}T22:59:00.000Z', 'PEN', 'transferred_amount', {amount}, 't');"
+        )
+    };
+    // The last one is from before the first day ever wanted.
+    let dues = [
+        ("s1", "2026-03-01", 500),
+        ("s2", "2026-03-02", 700),
+        ("s3", "2025-12-20", 900),
+    ];
+    world.sql(&dues.map(|(sweep, day, amount)| due(sweep, day, amount)).concat());
+    // The credit of the second one is the statement's first row.
+    world.add_record(&Rec {
+        hours_ago: 370,
+        ..Rec::new("b1", "TRF", 700)
+    });
+    world.ledger = LedgerLeg::Absent;
+    world.job.source = JobSource::File(FileFeed {
+        feed: "deposits".into(),
+        provider: "bank".into(),
+        table: table(),
+        bank: true,
+    });
+    world.sql("DELETE FROM windows");
+    world.window(at("2026-03-04T05:00:00Z"), at("2026-03-20T05:00:00Z"), "sealed");
+    let outcome = world.night().expect("a night");
+    assert_eq!((outcome.new, outcome.pending, outcome.excluded), (0, 0, 1));
+    assert_eq!(outcome.verdict, Verdict::Reconciled);
+    assert_eq!(
+        world.texts("SELECT kind || ' ' || currency || ' ' || count || ' ' || difference_minor FROM run_counts"),
+        ["excluded PEN 1 500"]
+    );
+    // An older export is added: now the statement speaks of that day.
+    world.window(at("2026-02-20T05:00:00Z"), at("2026-03-20T05:00:00Z"), "sealed");
+    let later = world.night_at(night(1)).expect("a night");
+    assert_eq!((later.new, later.excluded), (1, 0));
+}
+
+#[test]
 fn a_days_settlement_is_due_from_the_day_on_its_label() {
     let mut world = World::new();
     world.sql(
