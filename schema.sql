@@ -680,6 +680,9 @@ CREATE VIEW v_coverage AS
 SELECT job, feed, subject, from_at, until_at, state, sealed_at, pages, rows, reading, reason
   FROM windows;
 
+-- The views below add up amounts in two halves, `>> 32` and the lower 32 bits: SQLite's own sum() fails beyond 64 bits. A sum that
+-- does not fit is NULL; every other one is exact.
+
 -- Money per job, day, direction, kind, status and currency.
 --   count           records
 --   fee_minor       their fees together, positive = cost
@@ -691,7 +694,10 @@ SELECT job, provider, account, business_day, direction, kind, status, currency, 
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END AS amount, fee_minor
   FROM (SELECT job, provider, account, business_day, direction, kind, status, currency, count(*) AS count,
-               sum(amount_minor) AS amount_minor, sum(coalesce(fee_minor, 0)) AS fee_minor
+               CASE WHEN (sum(amount_minor >> 32) + (sum(amount_minor & 4294967295) >> 32)) BETWEEN -2147483648 AND 2147483647
+                    THEN ((sum(amount_minor >> 32) + (sum(amount_minor & 4294967295) >> 32)) << 32) + (sum(amount_minor & 4294967295) & 4294967295) END AS amount_minor,
+               CASE WHEN (sum(coalesce(fee_minor, 0) >> 32) + (sum(coalesce(fee_minor, 0) & 4294967295) >> 32)) BETWEEN -2147483648 AND 2147483647
+                    THEN ((sum(coalesce(fee_minor, 0) >> 32) + (sum(coalesce(fee_minor, 0) & 4294967295) >> 32)) << 32) + (sum(coalesce(fee_minor, 0) & 4294967295) & 4294967295) END AS fee_minor
           FROM transactions
          WHERE vanished_at IS NULL
          GROUP BY job, provider, account, business_day, direction, kind, status, currency);
@@ -750,7 +756,8 @@ SELECT job, kind, currency, age_bucket, open, acknowledged, oldest_day, differen
                CASE WHEN age_days <= 1 THEN '0-1 days' WHEN age_days <= 7 THEN '2-7 days' WHEN age_days <= 30 THEN '8-30 days'
                     ELSE 'over 30 days' END AS age_bucket,
                sum(state = 'open') AS open, sum(state = 'acknowledged') AS acknowledged, min(first_seen_day) AS oldest_day,
-               sum(coalesce(difference_minor, 0)) AS difference_minor
+               CASE WHEN (sum(coalesce(difference_minor, 0) >> 32) + (sum(coalesce(difference_minor, 0) & 4294967295) >> 32)) BETWEEN -2147483648 AND 2147483647
+                    THEN ((sum(coalesce(difference_minor, 0) >> 32) + (sum(coalesce(difference_minor, 0) & 4294967295) >> 32)) << 32) + (sum(coalesce(difference_minor, 0) & 4294967295) & 4294967295) END AS difference_minor
           FROM discrepancies
          WHERE state <> 'resolved'
          GROUP BY job, kind, currency, 4);
@@ -789,7 +796,10 @@ SELECT job, provider, account, business_day, direction, kind, currency, records,
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 10000), abs(fee_minor % 10000))
       ELSE printf('%s%d.%02d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 100), abs(fee_minor % 100)) END AS fee
   FROM (SELECT job, provider, account, business_day, direction, kind, fee_currency AS currency, count(*) AS records,
-               iif(min(currency = fee_currency), sum(amount_minor), NULL) AS amount_minor, sum(fee_minor) AS fee_minor
+               iif(min(currency = fee_currency), CASE WHEN (sum(amount_minor >> 32) + (sum(amount_minor & 4294967295) >> 32)) BETWEEN -2147483648 AND 2147483647
+                    THEN ((sum(amount_minor >> 32) + (sum(amount_minor & 4294967295) >> 32)) << 32) + (sum(amount_minor & 4294967295) & 4294967295) END, NULL) AS amount_minor,
+               CASE WHEN (sum(fee_minor >> 32) + (sum(fee_minor & 4294967295) >> 32)) BETWEEN -2147483648 AND 2147483647
+                    THEN ((sum(fee_minor >> 32) + (sum(fee_minor & 4294967295) >> 32)) << 32) + (sum(fee_minor & 4294967295) & 4294967295) END AS fee_minor
           FROM transactions
          WHERE status = 'settled' AND vanished_at IS NULL AND fee_minor IS NOT NULL AND kind <> 'fee'
          GROUP BY job, provider, account, business_day, direction, kind, fee_currency);
@@ -804,7 +814,9 @@ SELECT job, provider, business_day, direction, status, currency, count, amount_m
       WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END AS amount
-  FROM (SELECT job, provider, business_day, direction, status, currency, count(*) AS count, sum(amount_minor) AS amount_minor
+  FROM (SELECT job, provider, business_day, direction, status, currency, count(*) AS count,
+               CASE WHEN (sum(amount_minor >> 32) + (sum(amount_minor & 4294967295) >> 32)) BETWEEN -2147483648 AND 2147483647
+                    THEN ((sum(amount_minor >> 32) + (sum(amount_minor & 4294967295) >> 32)) << 32) + (sum(amount_minor & 4294967295) & 4294967295) END AS amount_minor
           FROM transactions
          WHERE vanished_at IS NULL AND kind NOT IN ('fee', 'binding')
          GROUP BY job, provider, business_day, direction, status, currency);

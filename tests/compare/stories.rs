@@ -163,6 +163,46 @@ fn sums_beyond_64_bits_end_no_night_and_stand_as_nothing() {
 }
 
 #[test]
+fn the_views_have_no_sum_where_64_bits_do_not_hold_it_and_every_other_one_exactly() {
+    let huge = i64::MAX - 7;
+    let rec = |id: &str, amount, fee| Rec {
+        fee: Some(fee),
+        ..Rec::new(id, id, amount)
+    };
+    let mut world = World::with(
+        &[
+            rec("m1", huge, huge),
+            rec("m2", huge, huge),
+            rec("n1", -huge, -1),
+            rec("n2", -7, -huge),
+        ],
+        &[],
+    );
+    world.night().expect("a night");
+    let sums = |world: &World, what: &str| {
+        world.texts(&format!(
+            "SELECT coalesce(amount_minor, '-') || ' ' || coalesce(amount, '-') || {what} ORDER BY direction"
+        ))
+    };
+    let fees = |view: &str| format!("' ' || coalesce(fee_minor, '-') FROM {view}");
+    let low = [
+        "- - -",
+        "-9223372036854775807 -92233720368547758.07 -9223372036854775801",
+    ];
+    assert_eq!(sums(&world, &fees("v_daily_totals")), low);
+    assert_eq!(sums(&world, &fees("v_fees_by_day")), low);
+    assert_eq!(
+        sums(&world, "'' FROM v_volume_by_status"),
+        ["- -", "-9223372036854775807 -92233720368547758.07"]
+    );
+    // On the way to a sum that fits more than 64 bits may be needed.
+    let ageing = "SELECT difference_minor FROM v_ageing WHERE kind = 'missing_in_ledger'";
+    assert_eq!(world.number(ageing), huge - 7);
+    world.sql("UPDATE discrepancies SET difference_minor = 5 WHERE provider_id LIKE 'n%'");
+    assert_eq!(world.texts(ageing), [""]);
+}
+
+#[test]
 fn two_missing_rows_that_turn_out_to_be_one_keep_the_records_id_and_resolve_the_other() {
     let late = Ent {
         hours_ago: Some(60),
