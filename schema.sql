@@ -34,7 +34,7 @@ CREATE TABLE runs (
   unreadable   INTEGER NOT NULL DEFAULT 0,    -- rows put aside and still unreadable
   matched      INTEGER NOT NULL DEFAULT 0,    -- pairs found equal or within tolerance
   pending      INTEGER NOT NULL DEFAULT 0,    -- timing differences inside their grace
-  excluded     INTEGER NOT NULL DEFAULT 0,    -- entries and records that are no part of the money flow
+  excluded     INTEGER NOT NULL DEFAULT 0,    -- no part of the money flow, or outside the span of what was read
   opened       INTEGER NOT NULL DEFAULT 0,    -- discrepancies new in this run, reopened ones included
   reopened     INTEGER NOT NULL DEFAULT 0,    -- found again after they were resolved
   resolved     INTEGER NOT NULL DEFAULT 0,    -- gone in this run
@@ -336,18 +336,25 @@ CREATE TABLE unreadable_rows (
   reference     TEXT,                         -- what a file's row says all the same: its reference; NULL for a row of a page,
                                               -- where it stands in the page
   provider_id   TEXT,                         -- likewise the provider's id
-  direction     TEXT                          -- likewise `in`, `out`
+  direction     TEXT,                         -- likewise `in`, `out`
+  x_external_id TEXT,                         -- likewise the keys that Ayoconnect asks for
+  reference_no  TEXT,                         -- the other one
+  status        TEXT,                         -- likewise settled, open, failed, excluded
+  currency      TEXT,                         -- likewise, ISO 4217
+  amount_minor  INTEGER,                      -- likewise, minor units, signed from the merchant's side
+  booked_at     TEXT                          -- likewise
 ) STRICT;
 CREATE UNIQUE INDEX unreadable_by_place ON unreadable_rows (job, page_id, source, place);
 
--- Pairs whose match is not plain from their keys (several equal rows under one key, or a difference within tolerance).
+-- Pairs whose match is not plain from their keys (several equal rows under one key, a difference within tolerance, or refunds
+-- that agree in their sum: each part beside the one row of the other side).
 -- Plain pairs are not stored: the view `matches` finds them.
 CREATE TABLE chosen_pairs (
   job            TEXT    NOT NULL,            -- name of the job file
   transaction_id INTEGER NOT NULL,            -- the provider's side
   entry_id       INTEGER NOT NULL,            -- the ledger's side
   difference_minor INTEGER NOT NULL,          -- provider - ledger, within tolerance
-  PRIMARY KEY (job, transaction_id)
+  PRIMARY KEY (job, transaction_id, entry_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Items that are no match and no discrepancy yet: inside their grace, or open on both sides.
@@ -673,6 +680,9 @@ CREATE VIEW v_coverage AS
 SELECT job, feed, subject, from_at, until_at, state, sealed_at, pages, rows, reading, reason
   FROM windows;
 
+-- The views below add up amounts in two halves, `>> 32` and the lower 32 bits: SQLite's own sum() fails beyond 64 bits. A sum that
+-- does not fit is NULL; every other one is exact.
+
 -- Money per job, day, direction, kind, status and currency.
 --   count           records
 --   fee_minor       their fees together, positive = cost
@@ -684,7 +694,10 @@ SELECT job, provider, account, business_day, direction, kind, status, currency, 
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END AS amount, fee_minor
   FROM (SELECT job, provider, account, business_day, direction, kind, status, currency, count(*) AS count,
-               sum(amount_minor) AS amount_minor, sum(coalesce(fee_minor, 0)) AS fee_minor
+               CASE WHEN (sum(amount_minor >> 32) + (sum(amount_minor & 4294967295) >> 32)) BETWEEN -2147483648 AND 2147483647
+                    THEN ((sum(amount_minor >> 32) + (sum(amount_minor & 4294967295) >> 32)) << 32) + (sum(amount_minor & 4294967295) & 4294967295) END AS amount_minor,
+               CASE WHEN (sum(coalesce(fee_minor, 0) >> 32) + (sum(coalesce(fee_minor, 0) & 4294967295) >> 32)) BETWEEN -2147483648 AND 2147483647
+                    THEN ((sum(coalesce(fee_minor, 0) >> 32) + (sum(coalesce(fee_minor, 0) & 4294967295) >> 32)) << 32) + (sum(coalesce(fee_minor, 0) & 4294967295) & 4294967295) END AS fee_minor
           FROM transactions
          WHERE vanished_at IS NULL
          GROUP BY job, provider, account, business_day, direction, kind, status, currency);
@@ -743,7 +756,8 @@ SELECT job, kind, currency, age_bucket, open, acknowledged, oldest_day, differen
                CASE WHEN age_days <= 1 THEN '0-1 days' WHEN age_days <= 7 THEN '2-7 days' WHEN age_days <= 30 THEN '8-30 days'
                     ELSE 'over 30 days' END AS age_bucket,
                sum(state = 'open') AS open, sum(state = 'acknowledged') AS acknowledged, min(first_seen_day) AS oldest_day,
-               sum(coalesce(difference_minor, 0)) AS difference_minor
+               CASE WHEN (sum(coalesce(difference_minor, 0) >> 32) + (sum(coalesce(difference_minor, 0) & 4294967295) >> 32)) BETWEEN -2147483648 AND 2147483647
+                    THEN ((sum(coalesce(difference_minor, 0) >> 32) + (sum(coalesce(difference_minor, 0) & 4294967295) >> 32)) << 32) + (sum(coalesce(difference_minor, 0) & 4294967295) & 4294967295) END AS difference_minor
           FROM discrepancies
          WHERE state <> 'resolved'
          GROUP BY job, kind, currency, 4);
@@ -782,7 +796,10 @@ SELECT job, provider, account, business_day, direction, kind, currency, records,
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 10000), abs(fee_minor % 10000))
       ELSE printf('%s%d.%02d', iif(fee_minor < 0, '-', ''), abs(fee_minor / 100), abs(fee_minor % 100)) END AS fee
   FROM (SELECT job, provider, account, business_day, direction, kind, fee_currency AS currency, count(*) AS records,
-               iif(min(currency = fee_currency), sum(amount_minor), NULL) AS amount_minor, sum(fee_minor) AS fee_minor
+               iif(min(currency = fee_currency), CASE WHEN (sum(amount_minor >> 32) + (sum(amount_minor & 4294967295) >> 32)) BETWEEN -2147483648 AND 2147483647
+                    THEN ((sum(amount_minor >> 32) + (sum(amount_minor & 4294967295) >> 32)) << 32) + (sum(amount_minor & 4294967295) & 4294967295) END, NULL) AS amount_minor,
+               CASE WHEN (sum(fee_minor >> 32) + (sum(fee_minor & 4294967295) >> 32)) BETWEEN -2147483648 AND 2147483647
+                    THEN ((sum(fee_minor >> 32) + (sum(fee_minor & 4294967295) >> 32)) << 32) + (sum(fee_minor & 4294967295) & 4294967295) END AS fee_minor
           FROM transactions
          WHERE status = 'settled' AND vanished_at IS NULL AND fee_minor IS NOT NULL AND kind <> 'fee'
          GROUP BY job, provider, account, business_day, direction, kind, fee_currency);
@@ -797,7 +814,9 @@ SELECT job, provider, business_day, direction, status, currency, count, amount_m
       WHEN instr('BHD IQD JOD KWD LYD OMR TND', currency) THEN printf('%s%d.%03d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 1000), abs(amount_minor % 1000))
       WHEN currency IN ('CLF','UYW') THEN printf('%s%d.%04d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 10000), abs(amount_minor % 10000))
       ELSE printf('%s%d.%02d', iif(amount_minor < 0, '-', ''), abs(amount_minor / 100), abs(amount_minor % 100)) END AS amount
-  FROM (SELECT job, provider, business_day, direction, status, currency, count(*) AS count, sum(amount_minor) AS amount_minor
+  FROM (SELECT job, provider, business_day, direction, status, currency, count(*) AS count,
+               CASE WHEN (sum(amount_minor >> 32) + (sum(amount_minor & 4294967295) >> 32)) BETWEEN -2147483648 AND 2147483647
+                    THEN ((sum(amount_minor >> 32) + (sum(amount_minor & 4294967295) >> 32)) << 32) + (sum(amount_minor & 4294967295) & 4294967295) END AS amount_minor
           FROM transactions
          WHERE vanished_at IS NULL AND kind NOT IN ('fee', 'binding')
          GROUP BY job, provider, business_day, direction, status, currency);

@@ -148,6 +148,13 @@ pub struct About {
     pub reference: Option<String>,
     pub provider_id: Option<String>,
     pub direction: Option<Direction>,
+    pub x_external_id: Option<String>,
+    pub reference_no: Option<String>,
+    pub status: Option<LedgerStatus>,
+    pub currency: Option<Currency>,
+    /// Signed from the merchant's side.
+    pub amount_minor: Option<i64>,
+    pub booked_at: Option<Instant>,
 }
 
 /// One entry of the merchant's ledger.

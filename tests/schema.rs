@@ -70,6 +70,7 @@ fn every_table_is_strict_and_every_money_column_has_its_currency_and_its_text() 
         "run_counts.difference_minor",
         "chosen_pairs.difference_minor",
         "pending_items.amount_minor",
+        "unreadable_rows.amount_minor",
     ];
     for table in names(&connection, "SELECT name FROM sqlite_schema WHERE type = 'table'") {
         let columns: BTreeSet<String> = names(&connection, &format!("SELECT name FROM pragma_table_xinfo('{table}')"))

@@ -1,9 +1,10 @@
 //! A record without an entry, an entry without a record: missing, surplus, not yet due, or no money at all. Pure.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::grace;
 use super::group::{Piece, Rules};
+use super::refunds::{Booked, Refunds};
 use super::rows::{Entry, Record};
 use super::scope::Place;
 use crate::day::{BusinessDay, next_day};
@@ -12,31 +13,42 @@ use crate::record::{Direction, Kind, LedgerStatus, Status, TransactionKind};
 
 /// Settled rows already placed, to tell whether one more is the second of its identity.
 pub struct Twins<'a> {
+    refunds: &'a Refunds<'a>,
     rules: &'a Rules<'a>,
     accounts: HashSet<&'a str>,
     equal: HashSet<(&'a str, Currency, i64, TransactionKind)>,
-    entries: HashSet<(Direction, &'a str, Option<&'a str>)>,
+    entries: HashSet<Identity<'a>>,
+    /// Of the entries, those that are refunds.
+    refunded: HashMap<Identity<'a>, Booked>,
 }
 
+type Identity<'a> = (Direction, &'a str, Option<&'a str>);
+
 impl<'a> Twins<'a> {
-    pub fn of_records(placed: impl Iterator<Item = &'a Record>, rules: &'a Rules<'a>) -> Self {
-        let mut twins = Self::empty(rules);
+    pub fn of_records(
+        placed: impl Iterator<Item = &'a Record>,
+        refunds: &'a Refunds<'a>,
+        rules: &'a Rules<'a>,
+    ) -> Self {
+        let mut twins = Self::empty(refunds, rules);
         placed.for_each(|record| twins.add_record(record));
         twins
     }
 
-    pub fn of_entries(placed: impl Iterator<Item = &'a Entry>, rules: &'a Rules<'a>) -> Self {
-        let mut twins = Self::empty(rules);
-        placed.for_each(|entry| twins.add_entry(entry));
+    pub fn of_entries(placed: impl Iterator<Item = &'a Entry>, refunds: &'a Refunds<'a>, rules: &'a Rules<'a>) -> Self {
+        let mut twins = Self::empty(refunds, rules);
+        placed.for_each(|entry| twins.add_entry(entry, false));
         twins
     }
 
-    fn empty(rules: &'a Rules<'a>) -> Self {
+    fn empty(refunds: &'a Refunds<'a>, rules: &'a Rules<'a>) -> Self {
         Self {
+            refunds,
             rules,
             accounts: HashSet::new(),
             equal: HashSet::new(),
             entries: HashSet::new(),
+            refunded: HashMap::new(),
         }
     }
 
@@ -48,10 +60,14 @@ impl<'a> Twins<'a> {
         }
     }
 
-    pub fn add_entry(&mut self, entry: &'a Entry) {
+    /// `twin`: it is one itself.
+    pub fn add_entry(&mut self, entry: &'a Entry, twin: bool) {
         if entry.status == LedgerStatus::Settled {
-            self.entries
-                .insert((entry.direction, &entry.reference, self.account(entry)));
+            self.entries.insert(self.identity(entry));
+            // One booked twice is not given back twice.
+            if self.refunds.is_one(entry) && !twin {
+                self.refunded.entry(self.identity(entry)).or_default().add(entry);
+            }
         }
     }
 
@@ -70,10 +86,16 @@ impl<'a> Twins<'a> {
     }
 
     pub fn has_entry(&self, entry: &'a Entry) -> bool {
-        !entry.reference.is_empty()
-            && self
-                .entries
-                .contains(&(entry.direction, &entry.reference, self.account(entry)))
+        let identity = self.identity(entry);
+        if self.refunds.is_one(entry) {
+            let booked = self.refunded.get(&identity);
+            return booked.is_some_and(|booked| booked.is_twin(entry, self.refunds.payment(entry)));
+        }
+        !entry.reference.is_empty() && self.entries.contains(&identity)
+    }
+
+    fn identity(&self, entry: &'a Entry) -> Identity<'a> {
+        (entry.direction, &entry.reference, self.account(entry))
     }
 
     fn account(&self, entry: &'a Entry) -> Option<&'a str> {

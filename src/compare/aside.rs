@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::rows::{Entry, Record};
 use crate::failure::Failure;
+use crate::providers::LookupKey;
 use crate::record::Direction;
 use crate::store::pages::decompress;
 
@@ -27,7 +28,7 @@ impl Aside {
             ..Self::default()
         };
         let mut rows = conn.prepare(
-            "SELECT feed, reference, provider_id, direction FROM unreadable_rows
+            "SELECT feed, reference, provider_id, direction, x_external_id, reference_no FROM unreadable_rows
               WHERE job = ?1 AND gone_at IS NULL AND page_id IS NULL",
         )?;
         let mut rows = rows.query([job])?;
@@ -46,6 +47,10 @@ impl Aside {
                 .references
                 .extend(reference.filter(|_| !is_ledger || id.is_none()).map(|r| (r, direction)));
             lines.ids.extend(id);
+            for (column, key) in [(4, LookupKey::XExternalId), (5, LookupKey::ReferenceNo)] {
+                let value = row.get::<_, Option<String>>(column)?;
+                lines.keys.extend(value.map(|value| ((key, value), direction)));
+            }
         }
         Ok(aside)
     }
@@ -58,10 +63,12 @@ impl Aside {
         }
     }
 
-    /// Whether the ledger names this record.
-    pub fn names_record(&self, record: &Record) -> bool {
+    /// Whether the ledger names this record. `key`: what was asked about to find it.
+    pub fn names_record(&self, record: &Record, key: Option<LookupKey>) -> bool {
         let by_reference = |reference: &String| self.ledger.refer_to(reference, record.direction);
-        self.ledger.ids.contains(&record.provider_id) || record.reference.as_ref().is_some_and(by_reference)
+        self.ledger.ids.contains(&record.provider_id)
+            || record.reference.as_ref().is_some_and(by_reference)
+            || key.is_some_and(|key| self.ledger.asks_about(key, &record.subject, record.direction))
     }
 }
 
@@ -71,12 +78,19 @@ struct Lines {
     ids: HashSet<String>,
     /// Without a direction where that could not be read: then it may be either.
     references: HashSet<(String, Option<Direction>)>,
+    /// Likewise what the provider is asked about.
+    keys: HashSet<((LookupKey, String), Option<Direction>)>,
 }
 
 impl Lines {
     fn refer_to(&self, reference: &str, direction: Direction) -> bool {
         let mut either = [Some(direction), None].into_iter();
         !self.references.is_empty() && either.any(|d| self.references.contains(&(reference.to_owned(), d)))
+    }
+
+    fn asks_about(&self, key: LookupKey, subject: &str, direction: Direction) -> bool {
+        let mut either = [Some(direction), None].into_iter();
+        !self.keys.is_empty() && either.any(|d| self.keys.contains(&((key, subject.to_owned()), d)))
     }
 }
 

@@ -3,17 +3,20 @@
 //! The rule: a transfer that a provider stated (a PayVyne sweep's `transferred_amount`, a TuPay day's `settlement_total`) has
 //! arrived when the statement holds a settled credit of exactly that amount and currency, booked from one day before to
 //! [`LAG_DAYS`] days after the day of the transfer. Each credit serves one transfer, the older transfer first. Before the lag is
-//! over, and until the statement reaches its end, a transfer is pending; of days before the statement nothing is said.
+//! over, and until the statement reaches its end, a transfer is pending; so is one that a line of the statement which could not be
+//! read may be. One of a day that the statement does not hold, though it has come further, is counted as excluded: nobody can look
+//! for it there, and an alarm every night would help nobody.
 
 use std::collections::HashSet;
 
 use rusqlite::{Connection, named_params};
 
 use super::Case;
+use super::cursors::Sums;
 use super::discrepancy::Discrepancy;
 use super::identity;
-use super::items::Pending;
-use super::rows::{damaged, day, optional_instant, word};
+use super::items::{self, Pending};
+use super::rows::{damaged, day, optional_instant, optional_word, word};
 use super::scope;
 use crate::config::FileFeed;
 use crate::day::{BusinessDay, Instant, day_of, format_instant, next_day, start_of_day};
@@ -50,12 +53,15 @@ pub struct Bank {
     pub unseen: HashSet<u64>,
     /// Those of them whose credit may still come, or stand where the statement has not come to.
     pub waiting: Vec<Pending>,
+    /// Those whose days are outside the statement.
+    pub outside: Sums,
 }
 
 /// Looks every transfer up in the statement.
 pub fn find(conn: &Connection, case: &Case<'_>, file: &FileFeed) -> Result<Bank, Failure> {
     let dues = dues(conn, case)?;
     let credits = credits(conn, case)?;
+    let lines = lines(conn, case, file)?;
     let read = scope::sealed(conn, &case.job.name, &file.feed)?;
     let mut used = vec![false; credits.len()];
     let mut bank = Bank::default();
@@ -78,12 +84,17 @@ pub fn find(conn: &Connection, case: &Case<'_>, file: &FileFeed) -> Result<Bank,
             until: start_of_day(next_day(last), zone),
         };
         let discrepancy = missing(due);
-        if last <= case.business_day && scope::covers(&read, span) {
+        let may_stand_there = lines.iter().any(|line| line.may_be(due));
+        if last <= case.business_day && scope::covers(&read, span) && !may_stand_there {
             bank.found.push(discrepancy);
         } else {
             let id = identity::number(&case.job.name, &discrepancy.identity);
             bank.unseen.insert(id);
-            if read.last().is_none_or(|reached| reached.until < span.until) && !is_open.exists([identity::hex(id)])? {
+            let may_still_come = read.last().is_none_or(|reached| reached.until < span.until);
+            if is_open.exists([identity::hex(id)])? {
+                continue;
+            }
+            if may_still_come || may_stand_there {
                 bank.waiting.push(Pending {
                     identity: discrepancy.identity.into(),
                     record: None,
@@ -94,6 +105,8 @@ pub fn find(conn: &Connection, case: &Case<'_>, file: &FileFeed) -> Result<Bank,
                     amount: due.amount,
                     spot: None,
                 });
+            } else {
+                items::add(&mut bank.outside, due.currency, due.amount);
             }
         }
     }
@@ -126,7 +139,7 @@ fn dues(conn: &Connection, case: &Case<'_>) -> Result<Vec<Due>, Failure> {
             provider: row.get(8)?,
         });
     }
-    // A transfer from before the statement's first day has its credit elsewhere.
+    // Nobody asked for a statement of days before the job's first one.
     all.retain(|due| due.on >= case.job.fetch.start);
     Ok(all)
 }
@@ -147,6 +160,43 @@ fn credits(conn: &Connection, case: &Case<'_>) -> Result<Vec<(Currency, i64, Bus
         ));
     }
     all.sort_unstable();
+    Ok(all)
+}
+
+/// A line of the statement that could not be read, as far as it says what it is.
+struct Line {
+    currency: Option<Currency>,
+    amount: Option<i64>,
+    on: Option<BusinessDay>,
+}
+
+impl Line {
+    /// Whether it may be the credit of a transfer: nothing that it says speaks against it.
+    fn may_be(&self, due: &Due) -> bool {
+        let near = |on: BusinessDay| shift(due.on, -1) <= on && on <= shift(due.on, LAG_DAYS);
+        self.currency.is_none_or(|currency| currency == due.currency)
+            && self.amount.is_none_or(|amount| amount == due.amount)
+            && self.on.is_none_or(near)
+    }
+}
+
+/// The unreadable lines that may be settled credits.
+fn lines(conn: &Connection, case: &Case<'_>, file: &FileFeed) -> Result<Vec<Line>, Failure> {
+    let mut statement = conn.prepare(
+        "SELECT currency, amount_minor, booked_at FROM unreadable_rows
+          WHERE job = ?1 AND feed = ?2 AND page_id IS NULL AND gone_at IS NULL
+            AND coalesce(direction, 'in') = 'in' AND coalesce(status, 'settled') = 'settled'",
+    )?;
+    let mut rows = statement.query((&case.job.name, &file.feed))?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let at = optional_instant(row, 2, "unreadable_rows.booked_at")?;
+        all.push(Line {
+            currency: optional_word(row, 0, "unreadable_rows.currency")?,
+            amount: row.get(1)?,
+            on: at.map(|at| day_of(at, case.job.timezone)),
+        });
+    }
     Ok(all)
 }
 

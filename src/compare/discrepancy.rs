@@ -265,6 +265,7 @@ fn unbound(kind: Kind, rows: &Rows, keys: &Keys) -> Option<String> {
 
 /// `keyed`: the provider has no list and was asked about the key.
 fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Rows, keyed: bool) -> String {
+    let sum_of_entries = sum(rows.entries.iter().map(|e| (e.currency, e.amount)));
     let theirs = record.map_or_else(String::new, |r| {
         format!(
             "the provider shows {} as `{}`",
@@ -289,6 +290,11 @@ fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Row
             rows.records.len(),
             rows.entries.len()
         ),
+        Kind::AmountMismatch if rows.entries.len() > 1 => {
+            let sum = entry.zip(sum_of_entries).map(|(e, sum)| money(sum, e.currency));
+            let sum = sum.map_or_else(String::new, |sum| format!(" that come to {sum}"));
+            format!("{theirs}, the ledger has {} entries{sum}", rows.entries.len())
+        }
         Kind::Suggested => {
             format!("{theirs}, {ours}: the only ones of this amount around that day, under different references")
         }

@@ -1,7 +1,8 @@
 -- Which references stand more than once on one side, in one direction, as settled?
 -- Parameters: :job
 -- Columns: side, direction, reference, how often here, how often on the other side, currencies, sum of amounts
--- The comparison pairs as many as it can (equal ones first); what is left over is the duplicate.
+-- The comparison pairs as many as it can (equal ones first); what is left over is the duplicate, but for refunds in parts of
+-- different amounts.
 WITH sides AS (
   SELECT 'provider' AS side, t.direction, t.reference, t.currency, t.amount_minor
     FROM transactions AS t

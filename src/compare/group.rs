@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::alone::{self, Twins};
 use super::pair::{self, Judged, Tolerance};
+use super::refunds::{self, Booked, Paid, Refunds, Sum};
 use super::rows::{Entry, Record};
 use super::scope::Scope;
 use crate::compare::grace::Timing;
@@ -35,6 +36,12 @@ pub enum Piece {
         entry: usize,
         difference: i64,
     },
+    /// Refunds of one payment that agree in their sum: one on a side, all of the other.
+    InSum {
+        records: Vec<usize>,
+        entries: Vec<usize>,
+        difference: i64,
+    },
     Pending {
         record: Option<usize>,
         entry: Option<usize>,
@@ -58,8 +65,9 @@ pub enum Piece {
 }
 
 /// Sorts a group into pieces. Pairs come first, then rows that stand alone, both in order of time.
-pub fn solve(records: &[Record], entries: &[Entry], rules: &Rules<'_>) -> Vec<Piece> {
-    let mut table = Table::new(records, entries, rules);
+pub fn solve(records: &[Record], entries: &[Entry], paid: &Paid, rules: &Rules<'_>) -> Vec<Piece> {
+    let refunds = Refunds::of(records, paid);
+    let mut table = Table::new(records, entries, &refunds, rules);
     table.by_subject();
     table.by_id();
     for part in table.parts() {
@@ -74,6 +82,7 @@ pub fn solve(records: &[Record], entries: &[Entry], rules: &Rules<'_>) -> Vec<Pi
 struct Table<'a> {
     records: &'a [Record],
     entries: &'a [Entry],
+    refunds: &'a Refunds<'a>,
     rules: &'a Rules<'a>,
     /// Positions in order of time, so that "first" means the same every night.
     record_order: Vec<usize>,
@@ -92,7 +101,7 @@ struct Part {
 }
 
 impl<'a> Table<'a> {
-    fn new(records: &'a [Record], entries: &'a [Entry], rules: &'a Rules<'a>) -> Self {
+    fn new(records: &'a [Record], entries: &'a [Entry], refunds: &'a Refunds<'a>, rules: &'a Rules<'a>) -> Self {
         let mut record_order: Vec<usize> = (0..records.len()).collect();
         record_order.sort_by_key(|&i| (records[i].born(), &records[i].provider_id, records[i].id));
         let mut entry_order: Vec<usize> = (0..entries.len()).collect();
@@ -100,6 +109,7 @@ impl<'a> Table<'a> {
         Self {
             records,
             entries,
+            refunds,
             rules,
             record_order,
             entry_order,
@@ -163,13 +173,61 @@ impl<'a> Table<'a> {
             self.equal(&mut part, true);
             self.equal(&mut part, false);
             self.same_amount(&mut part, |_| true, |_| true);
+            self.parts_of_refund(&mut part);
             for (record, entry) in part.records.into_iter().zip(part.entries) {
                 self.pair(record, entry);
             }
-            for entry in claimants {
-                self.surplus[entry] = self.entry_free[entry];
-            }
+            let (mut left, placed): (Vec<_>, Vec<_>) = claimants.into_iter().partition(|&e| self.entry_free[e]);
+            let mut booked = Booked::default();
+            let entries = self.entries;
+            placed.into_iter().for_each(|e| booked.add(&entries[e]));
+            // One more part of a refund is for the provider to show; anything else came too late.
+            left.retain(|&e| {
+                let entry = &entries[e];
+                let is_part = self.refunds.is_one(entry) && !booked.is_twin(entry, self.refunds.payment(entry));
+                if is_part {
+                    booked.add(entry);
+                }
+                !is_part
+            });
+            left.into_iter().for_each(|e| self.surplus[e] = true);
         }
+    }
+
+    /// Holds the one refund of a payment against the entries about it, where the ledger books it in parts.
+    fn parts_of_refund(&mut self, part: &mut Part) {
+        let &[record] = &part.records[..] else { return };
+        if self.records[record].kind != TransactionKind::Refund || part.entries.len() < 2 {
+            return;
+        }
+        let booked: Vec<(usize, &Entry)> = part.entries.iter().map(|&e| (e, &self.entries[e])).collect();
+        let tolerance = self.rules.tolerance.minor(self.records[record].currency);
+        let piece = match refunds::sum(&self.records[record], &booked, tolerance) {
+            Sum::Nothing => return,
+            Sum::Agrees { entries, difference } => Piece::InSum {
+                records: vec![record],
+                entries,
+                difference,
+            },
+            Sum::Differs { entries, difference } => Piece::Differs {
+                kind: Kind::AmountMismatch,
+                records: vec![record],
+                entries,
+                difference: Some(difference),
+            },
+        };
+        self.settle(part, piece);
+    }
+
+    /// Takes the rows of a piece from the table, and from their part.
+    fn settle(&mut self, part: &mut Part, piece: Piece) {
+        if let Piece::InSum { records, entries, .. } | Piece::Differs { records, entries, .. } = &piece {
+            records.iter().for_each(|&r| self.record_free[r] = false);
+            entries.iter().for_each(|&e| self.entry_free[e] = false);
+        }
+        self.pieces.push(piece);
+        part.records.retain(|&r| self.record_free[r]);
+        part.entries.retain(|&e| self.entry_free[e]);
     }
 
     /// Entries that name a record of the group by its id.
@@ -395,22 +453,34 @@ impl<'a> Table<'a> {
     }
 
     /// One left on each side belong together; more cannot be told apart by their amounts.
-    fn one_against_one(&mut self, part: Part) {
-        match (&part.records[..], &part.entries[..]) {
-            ([], _) | (_, []) => {}
-            ([record], [entry]) => self.pair(*record, *entry),
-            _ => {
-                part.records.iter().for_each(|&r| self.record_free[r] = false);
-                part.entries.iter().for_each(|&e| self.entry_free[e] = false);
-                let difference = self.total(&part);
-                self.pieces.push(Piece::Differs {
-                    kind: Kind::Ambiguous,
-                    records: part.records,
-                    entries: part.entries,
+    fn one_against_one(&mut self, mut part: Part) {
+        let piece = match (&part.records[..], &part.entries[..]) {
+            ([], _) | (_, []) => return,
+            ([record], [entry]) => return self.pair(*record, *entry),
+            (records, entries) => match self.sum_of_refunds(&part) {
+                Some(difference) => Piece::InSum {
+                    records: records.to_vec(),
+                    entries: entries.to_vec(),
                     difference,
-                });
-            }
-        }
+                },
+                None => Piece::Differs {
+                    kind: Kind::Ambiguous,
+                    records: records.to_vec(),
+                    entries: entries.to_vec(),
+                    difference: self.total(&part),
+                },
+            },
+        };
+        self.settle(&mut part, piece);
+    }
+
+    /// Provider − ledger where one refund is booked in parts, or several as one, and the sums agree.
+    fn sum_of_refunds(&self, part: &Part) -> Option<i64> {
+        let records: Vec<&Record> = part.records.iter().map(|&r| &self.records[r]).collect();
+        let entries: Vec<&Entry> = part.entries.iter().map(|&e| &self.entries[e]).collect();
+        let tolerance = self.rules.tolerance.minor(records.first()?.currency);
+        let one = records.len() == 1 || entries.len() == 1;
+        one.then(|| refunds::agree(&records, &entries, tolerance)).flatten()
     }
 
     /// Provider − ledger over several rows; None where they are of several currencies.
@@ -454,7 +524,7 @@ impl<'a> Table<'a> {
         let taken = (0..self.records.len())
             .filter(|&r| !self.record_free[r])
             .map(|r| &self.records[r]);
-        let mut twins = Twins::of_records(taken, self.rules);
+        let mut twins = Twins::of_records(taken, self.refunds, self.rules);
         for &r in &self.record_order {
             let record = &self.records[r];
             if self.record_free[r] && record.kind != TransactionKind::Fee {
@@ -467,7 +537,7 @@ impl<'a> Table<'a> {
         let taken = (0..self.entries.len())
             .filter(|&e| !self.entry_free[e])
             .map(|e| &self.entries[e]);
-        let mut twins = Twins::of_entries(taken, self.rules);
+        let mut twins = Twins::of_entries(taken, self.refunds, self.rules);
         for &e in &self.entry_order {
             let entry = &self.entries[e];
             if self.entry_free[e] {
@@ -475,7 +545,7 @@ impl<'a> Table<'a> {
                 let lost = entry.provider_id.is_some() && !self.surplus[e];
                 let twin = !lost && (self.surplus[e] || twins.has_entry(entry));
                 self.pieces.push(alone::entry(e, entry, twin, self.rules));
-                twins.add_entry(entry);
+                twins.add_entry(entry, twin);
             }
         }
         self.entry_free.fill(false);

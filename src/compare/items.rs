@@ -133,6 +133,7 @@ pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger:
         found: Found::starting_from(merged),
     };
     let solver = Solver {
+        job,
         claims: &claims,
         rules: &rules,
     };
@@ -257,6 +258,30 @@ impl Work<'_, '_> {
                 found.pairs.push((record.id, entry.id, difference));
                 found.placed_records += u64::from(record.kind != TransactionKind::Fee);
                 found.placed_entries += 1;
+            }
+            Piece::InSum {
+                records: rs,
+                entries: es,
+                difference,
+            } => {
+                // One stands alone on its side, beside each of the others.
+                for n in 0..rs.len().max(es.len()) {
+                    let (Some(&r), Some(&e)) = (rs.get(n).or(rs.first()), es.get(n).or(es.first())) else {
+                        continue;
+                    };
+                    let (record, entry) = (&records[r], &entries[e]);
+                    self.units.pair(record, entry);
+                    add(
+                        &mut found.matched,
+                        record.currency,
+                        if n < rs.len() { record.amount } else { 0 },
+                    );
+                    found
+                        .pairs
+                        .push((record.id, entry.id, if n == 0 { difference } else { 0 }));
+                }
+                found.placed_records += rs.len() as u64;
+                found.placed_entries += es.len() as u64;
             }
             Piece::Uncompared { .. } => found.placed_records += 1,
             Piece::NoMoney { record, entry } => {
@@ -414,7 +439,8 @@ impl Work<'_, '_> {
     }
 }
 
-fn add(sums: &mut Sums, currency: Currency, amount: i64) {
+/// One more of that amount.
+pub(super) fn add(sums: &mut Sums, currency: Currency, amount: i64) {
     let mut code = [0; 3];
     code.copy_from_slice(currency.code().as_bytes());
     let slot = sums.entry(code).or_default();

@@ -49,6 +49,13 @@ impl Keys {
         Some(lookups::subject_sql(provider.lookup_key(feed)))
     }
 
+    /// The ledger's column that the records of a feed are asked for by; None for a feed that is a list.
+    pub fn key(&self, feed: &str) -> Option<LookupKey> {
+        let provider = &self.setup.as_ref()?.provider;
+        let feed = self.feeds.iter().find(|f| f.name == feed)?;
+        Some(provider.lookup_key(feed.name))
+    }
+
     /// What the provider is asked about this entry in that feed; None without a key.
     pub fn subject<'e>(&self, feed: &str, entry: &'e Entry) -> Option<&'e str> {
         let provider = &self.setup.as_ref()?.provider;

@@ -41,6 +41,7 @@ mod loss;
 mod pair;
 mod places;
 mod proofs;
+mod refunds;
 mod rows;
 mod scope;
 mod solve;
@@ -118,6 +119,8 @@ pub struct Findings {
     unseen: HashSet<u64>,
     /// Transfers on their way to the bank: pending, without a row on either side.
     waiting: Vec<items::Pending>,
+    /// Transfers of days that the bank's statement does not hold.
+    outside: cursors::Sums,
     statement: Option<Vec<proofs::Line>>,
 }
 
@@ -126,6 +129,11 @@ impl Findings {
     fn with(mut self, mut items: Option<items::Found>) -> Self {
         if let Some(found) = &mut items {
             found.pending.append(&mut self.waiting);
+            for (currency, (count, sum)) in std::mem::take(&mut self.outside) {
+                let slot = found.excluded.entry(currency).or_default();
+                slot.0 += count;
+                slot.1 += sum;
+            }
         }
         Self { items, ..self }
     }
@@ -202,6 +210,7 @@ fn facts(conn: &Connection, case: &Case<'_>, books: Option<&Books>) -> Result<Fi
         looked_at: HashSet::new(),
         unseen: HashSet::new(),
         waiting: Vec::new(),
+        outside: cursors::Sums::new(),
         statement: None,
     };
     if let JobSource::Across(jobs) = &case.job.source {
@@ -221,6 +230,7 @@ fn facts(conn: &Connection, case: &Case<'_>, books: Option<&Books>) -> Result<Fi
             findings.facts.extend(bank.found);
             findings.unseen = bank.unseen;
             findings.waiting = bank.waiting;
+            findings.outside = bank.outside;
         }
         JobSource::File(_) | JobSource::Across(_) => {}
     }

@@ -56,7 +56,7 @@ pub fn judge(record: &Record, entry: &Entry, timing: &Timing, tolerance: &Tolera
         return differs(Kind::DirectionMismatch);
     }
     // How much of a payment went back only the ledger says: its entry is taken for the part, unless it is no part at all.
-    if let Some(payment) = record.part_of
+    if let Some(payment) = record.part_of()
         && entry.status == LedgerStatus::Settled
         && (1..payment.unsigned_abs()).contains(&entry.amount.unsigned_abs())
     {

@@ -1,5 +1,6 @@
 //! Whole rows for the rich rules: read by id, only for what the merge could not pass over.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use rusqlite::{Connection, Row, Statement};
@@ -37,8 +38,8 @@ pub struct Record {
     pub business_day: BusinessDay,
     /// An earlier version was settled.
     pub was_settled: bool,
-    /// Of a refund in part whose amount the provider does not state: the amount of its payment.
-    pub part_of: Option<i64>,
+    /// Of a refund: the amount of its payment, where it names one.
+    pub payment: Option<i64>,
     /// Where it was read: page and row in it, or file and line.
     pub page_id: Option<i64>,
     pub page_row: Option<i64>,
@@ -62,6 +63,12 @@ impl Record {
             .or(self.changed_at)
             .or(entry.booked_at)
             .unwrap_or(self.first_seen_at)
+    }
+
+    /// Of a refund in part whose amount the provider does not state: the amount of its payment.
+    pub fn part_of(&self) -> Option<i64> {
+        self.payment
+            .filter(|_| self.status == Status::Unknown && self.amount == 0)
     }
 
     /// A word of status or type that nobody declared.
@@ -96,6 +103,7 @@ pub struct Entry {
 pub struct Rows<'c> {
     record: Statement<'c>,
     entry: Statement<'c>,
+    paid: [Statement<'c>; 2],
 }
 
 impl<'c> Rows<'c> {
@@ -106,10 +114,11 @@ impl<'c> Rows<'c> {
                     version > 1 AND status = 'failed' AND EXISTS (SELECT 1 FROM superseded_versions AS s
                       WHERE s.transaction_id = t.transaction_id AND s.status = 'settled'),
                     subject, page_id, page_row, source,
-                    CASE WHEN kind = 'refund' AND status = 'unknown' AND amount_minor = 0
+                    CASE WHEN kind = 'refund'
                          THEN (SELECT p.amount_minor FROM transactions AS p
                                 WHERE p.job = t.job AND p.feed = t.feed AND p.account = t.account
-                                  AND p.provider_id = t.related_id AND p.subject = t.subject) END
+                                  AND p.provider_id = t.related_id AND p.currency = t.currency
+                                ORDER BY p.subject <> t.subject, p.transaction_id LIMIT 1) END
                FROM transactions AS t WHERE transaction_id = ?1",
         )?;
         let entry = conn.prepare(
@@ -117,7 +126,20 @@ impl<'c> Rows<'c> {
                     status, ledger_status, booked_at, x_external_id, reference_no, source, source_line
                FROM ledger_entries WHERE entry_id = ?1",
         )?;
-        Ok(Self { record, entry })
+        let paid_there = conn.prepare(
+            "SELECT currency, amount_minor FROM transactions
+              WHERE job = ?1 AND direction = 'in' AND reference = ?2 AND status = 'settled' AND kind <> 'fee'
+                AND vanished_at IS NULL",
+        )?;
+        let paid_here = conn.prepare(
+            "SELECT currency, amount_minor FROM ledger_entries
+              WHERE job = ?1 AND direction = 'in' AND reference = ?2 AND status = 'settled'",
+        )?;
+        Ok(Self {
+            record,
+            entry,
+            paid: [paid_there, paid_here],
+        })
     }
 
     pub fn record(&mut self, id: i64) -> Result<Record, Failure> {
@@ -126,6 +148,23 @@ impl<'c> Rows<'c> {
             Some(row) => read_record(row),
             None => Err(gone("transactions")),
         }
+    }
+
+    /// What was paid under a reference, per currency: what the provider says, else what is booked.
+    pub fn paid(&mut self, job: &str, reference: &str) -> Result<HashMap<Currency, i128>, Failure> {
+        let mut paid: HashMap<Currency, i128> = HashMap::new();
+        for statement in &mut self.paid {
+            let mut sums: HashMap<Currency, i128> = HashMap::new();
+            let mut rows = statement.query((job, reference))?;
+            while let Some(row) = rows.next()? {
+                let currency = word(row, 0, "transactions.currency")?;
+                *sums.entry(currency).or_default() += i128::from(row.get::<_, i64>(1)?);
+            }
+            for (currency, sum) in sums {
+                paid.entry(currency).or_insert(sum);
+            }
+        }
+        Ok(paid)
     }
 
     pub fn entry(&mut self, id: i64) -> Result<Entry, Failure> {
@@ -159,7 +198,7 @@ fn read_record(row: &Row<'_>) -> Result<Record, Failure> {
             .ok_or_else(|| damaged("transactions.first_seen_at"))?,
         business_day: day(row, 17, "transactions.business_day")?,
         was_settled: row.get(18)?,
-        part_of: row.get(23)?,
+        payment: row.get(23)?,
         subject: row.get(19)?,
         page_id: row.get(20)?,
         page_row: row.get(21)?,
@@ -198,7 +237,8 @@ pub fn word<T: FromStr>(row: &Row<'_>, column: usize, place: &str) -> Result<T, 
         .ok_or_else(|| damaged(place))
 }
 
-fn optional_word<T: FromStr>(row: &Row<'_>, column: usize, place: &str) -> Result<Option<T>, Failure> {
+/// The same, where there may be none.
+pub fn optional_word<T: FromStr>(row: &Row<'_>, column: usize, place: &str) -> Result<Option<T>, Failure> {
     match row.get_ref(column)? {
         rusqlite::types::ValueRef::Null => Ok(None),
         _ => word(row, column, place).map(Some),

@@ -117,7 +117,7 @@ impl Scope {
                 .get(record.feed.as_str())
                 .is_some_and(|ids| ids.contains(&record.provider_id))
         };
-        record.reference.is_none() && unasked() || self.aside.names_record(record)
+        record.reference.is_none() && unasked() || self.aside.names_record(record, self.keys.key(&record.feed))
     }
 
     /// Whether the provider would have shown the record of this entry. An entry without a date needs everything.

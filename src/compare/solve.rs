@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use super::cursors::Open;
 use super::group::{self, Piece, Rules};
 use super::items::Claims;
+use super::refunds::{self, Paid};
 use super::rows::{Entry, Record, Rows};
 use crate::failure::Failure;
 
@@ -45,6 +46,7 @@ impl<'a> Iterator for Groups<'a> {
 /// What solving needs.
 #[derive(Clone, Copy)]
 pub struct Solver<'a> {
+    pub job: &'a str,
     pub claims: &'a Claims,
     pub rules: &'a Rules<'a>,
 }
@@ -131,7 +133,13 @@ impl Solver<'_> {
         for &id in entry_ids.iter().filter(|id| !self.claims.is_claimant(**id)) {
             entries.push(rows.entry(id)?);
         }
-        let pieces = group::solve(&records, &entries, self.rules);
+        let mut paid = Paid::new();
+        for reference in refunds::references(&records, &entries) {
+            for (currency, sum) in rows.paid(self.job, &reference)? {
+                paid.insert((reference.clone(), currency), sum);
+            }
+        }
+        let pieces = group::solve(&records, &entries, &paid, self.rules);
         Ok(Solved {
             records,
             entries,

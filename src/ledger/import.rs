@@ -6,7 +6,8 @@
 use std::path::Path;
 use std::sync::mpsc;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
 use super::spool::{Entry, Newest, Spool, columns, order};
 use super::{Import, PutAside, Reader, Refusal, Row};
@@ -277,16 +278,21 @@ fn put_aside(tx: &Transaction<'_>, job: &str, as_of: Instant, spool: &Spool) -> 
     )?
     .execute(params![job, as_of])?;
     let mut again = tx.prepare_cached(
-        "UPDATE unreadable_rows SET gone_at = NULL, reason = ?4, reference = ?5, provider_id = ?6, direction = ?7
+        "UPDATE unreadable_rows SET gone_at = NULL, reason = ?4, reference = ?5, provider_id = ?6, direction = ?7,
+           x_external_id = ?8, reference_no = ?9, status = ?10, currency = ?11, amount_minor = ?12, booked_at = ?13
          WHERE job = ?1 AND page_id IS NULL AND source = ?2 AND place = ?3 AND feed = ''",
     )?;
     let mut insert = tx.prepare_cached(
-        "INSERT INTO unreadable_rows (job, feed, source, place, reason, reference, provider_id, direction, seen_at)
-         VALUES (?1, '', ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO unreadable_rows (job, feed, source, place, reason, reference, provider_id, direction, x_external_id,
+           reference_no, status, currency, amount_minor, booked_at, seen_at)
+         VALUES (?1, '', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
-    spool.aside(&mut |[source, place, reason, reference, id, direction]| {
-        if again.execute(params![job, source, place, reason, reference, id, direction])? == 0 {
-            insert.execute(params![job, source, place, reason, reference, id, direction, as_of])?;
+    spool.aside(&mut |values| {
+        let job = Value::from(job.to_owned());
+        let row = || std::iter::once(&job).chain(&values);
+        if again.execute(params_from_iter(row()))? == 0 {
+            let as_of = Value::from(as_of.clone());
+            insert.execute(params_from_iter(row().chain([&as_of])))?;
         }
         Ok(())
     })

@@ -237,24 +237,42 @@ impl<'l> Mapping<'l> {
 
     /// Which payment a row is about that is no entry. A row that is no part of the money flow is about none.
     fn about(&self, cells: &Cells<'_>) -> About {
-        if self.status(cells[LedgerColumn::Status as usize]) == LedgerStatus::Excluded {
-            return About::default();
+        let status = Some(self.status(cells[LedgerColumn::Status as usize]));
+        if status == Some(LedgerStatus::Excluded) {
+            return About {
+                status,
+                ..About::default()
+            };
         }
-        let key = |column: LedgerColumn| cells[column as usize].and_then(|text| cell::key(text).ok());
+        let filled = |column: LedgerColumn| cells[column as usize].filter(|text| !text.is_empty());
+        let key = |column: LedgerColumn| filled(column).and_then(|text| cell::key(text).ok()).map(str::to_owned);
         About {
-            reference: key(LedgerColumn::Reference).map(str::to_owned),
-            provider_id: key(LedgerColumn::ProviderId).map(str::to_owned),
+            reference: key(LedgerColumn::Reference),
+            provider_id: key(LedgerColumn::ProviderId),
             direction: self.direction(cells),
+            x_external_id: key(LedgerColumn::XExternalId),
+            reference_no: key(LedgerColumn::ReferenceNo),
+            // A word nobody mapped may mean anything.
+            status: status.filter(|status| *status != LedgerStatus::Unknown),
+            currency: self.currency(filled(LedgerColumn::Currency)).ok(),
+            amount_minor: self.amount(cells).map(|(_, amount)| amount),
+            booked_at: filled(LedgerColumn::BookedAt).and_then(|text| self.times.read(text).ok()),
         }
     }
 
     /// Which way the money went, where that can be read though the row cannot.
     fn direction(&self, cells: &Cells<'_>) -> Option<Direction> {
+        if !self.ledger.directions.is_empty() {
+            let word = cells[LedgerColumn::Direction as usize]?;
+            return self.ledger.directions.get(word).copied();
+        }
+        self.amount(cells).map(|(direction, _)| direction)
+    }
+
+    /// Direction and signed amount, where both can be read though the row cannot.
+    fn amount(&self, cells: &Cells<'_>) -> Option<(Direction, i64)> {
         let cell = |column: LedgerColumn| cells[column as usize];
         let ledger = self.ledger;
-        if !ledger.directions.is_empty() {
-            return ledger.directions.get(cell(LedgerColumn::Direction)?).copied();
-        }
         let currency = self
             .currency(cell(LedgerColumn::Currency).filter(|text| !text.is_empty()))
             .ok()?;
@@ -265,7 +283,7 @@ impl<'l> Mapping<'l> {
             ledger.decimal,
         )
         .ok()?;
-        self.signed(None, amount).ok().map(|(direction, _)| direction)
+        self.signed(cell(LedgerColumn::Direction), amount).ok()
     }
 
     fn currency(&self, text: Option<&str>) -> Result<Currency, String> {

@@ -89,8 +89,8 @@ impl Spool {
             "CREATE TABLE entries (direction TEXT, reference TEXT, amount_minor INTEGER, currency TEXT, status TEXT,
                provider_id TEXT, ledger_id TEXT, account TEXT, fee_minor INTEGER, ledger_status TEXT, booked_at TEXT,
                x_external_id TEXT, reference_no TEXT, source TEXT, source_line INTEGER) STRICT;
-             CREATE TABLE aside (source TEXT, place TEXT, reason TEXT, reference TEXT, provider_id TEXT, direction TEXT)
-               STRICT;",
+             CREATE TABLE aside (source TEXT, place TEXT, reason TEXT, reference TEXT, provider_id TEXT, direction TEXT,
+               x_external_id TEXT, reference_no TEXT, status TEXT, currency TEXT, amount_minor INTEGER, booked_at TEXT) STRICT;",
         )?;
         let mut spool = Self {
             connection,
@@ -111,7 +111,9 @@ impl Spool {
             ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
         ))?;
         let mut aside = self.connection.prepare(
-            "INSERT INTO aside (source, place, reason, reference, provider_id, direction) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO aside (source, place, reason, reference, provider_id, direction, x_external_id, reference_no, status,
+               currency, amount_minor, booked_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?;
         for row in rows {
             match row {
@@ -145,7 +147,13 @@ impl Spool {
                         row.what.reason,
                         row.about.reference,
                         row.about.provider_id,
-                        row.about.direction.map(Direction::as_str)
+                        row.about.direction.map(Direction::as_str),
+                        row.about.x_external_id,
+                        row.about.reference_no,
+                        row.about.status.map(LedgerStatus::as_str),
+                        row.about.currency.map(|currency| currency.code().to_owned()),
+                        row.about.amount_minor,
+                        row.about.booked_at.map(format_instant),
                     ])?;
                     self.first.get_or_insert(row);
                 }
@@ -191,22 +199,20 @@ impl Spool {
         Ok(())
     }
 
-    /// Source, place and reason of every row put aside, and what it is about: reference, provider_id, direction. In their
-    /// order.
+    /// Source, place and reason of every row put aside, and what it is about, in the order of the columns of `aside`. In
+    /// their order.
     pub(super) fn aside(
         &self,
-        each: &mut dyn FnMut([Option<String>; 6]) -> Result<(), Failure>,
+        each: &mut dyn FnMut([rusqlite::types::Value; 12]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT source, place, reason, reference, provider_id, direction FROM aside ORDER BY rowid")?;
+        let mut statement = self.connection.prepare("SELECT * FROM aside ORDER BY rowid")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let mut texts = [const { None }; 6];
-            for (at, text) in texts.iter_mut().enumerate() {
-                *text = row.get(at)?;
+            let mut values = [const { rusqlite::types::Value::Null }; 12];
+            for (at, value) in values.iter_mut().enumerate() {
+                *value = row.get(at)?;
             }
-            each(texts)?;
+            each(values)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::rows::{Became, Expect, Origin, Records, Row};
 use super::{number, vanish};
 use crate::day::{Days, Instant, format_instant};
 use crate::failure::Failure;
-use crate::record::{self, About, Direction, Unreadable};
+use crate::record::{self, About, Direction, LedgerStatus, Unreadable};
 use crate::window::Window;
 
 /// Where rows of an export belong.
@@ -134,10 +134,14 @@ fn put_aside(
         })
         .optional()?;
     let direction = about.direction.map(Direction::as_str);
+    let status = about.status.map(LedgerStatus::as_str);
+    let currency = about.currency.map(|currency| currency.code().to_owned());
+    let booked_at = about.booked_at.map(format_instant);
     match known {
         Some(unreadable_id) => tx
             .prepare_cached(
-                "UPDATE unreadable_rows SET gone_at = NULL, reason = ?2, reference = ?3, provider_id = ?4, direction = ?5
+                "UPDATE unreadable_rows SET gone_at = NULL, reason = ?2, reference = ?3, provider_id = ?4, direction = ?5,
+                   x_external_id = ?6, reference_no = ?7, status = ?8, currency = ?9, amount_minor = ?10, booked_at = ?11
                   WHERE unreadable_id = ?1",
             )?
             .execute(params![
@@ -145,12 +149,19 @@ fn put_aside(
                 unreadable.reason,
                 about.reference,
                 about.provider_id,
-                direction
+                direction,
+                about.x_external_id,
+                about.reference_no,
+                status,
+                currency,
+                about.amount_minor,
+                booked_at
             ])?,
         None => tx
             .prepare_cached(
-                "INSERT INTO unreadable_rows (job, feed, source, place, reason, reference, provider_id, direction, seen_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO unreadable_rows (job, feed, source, place, reason, reference, provider_id, direction, seen_at,
+                   x_external_id, reference_no, status, currency, amount_minor, booked_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             )?
             .execute(params![
                 place.job,
@@ -161,7 +172,13 @@ fn put_aside(
                 about.reference,
                 about.provider_id,
                 direction,
-                as_of
+                as_of,
+                about.x_external_id,
+                about.reference_no,
+                status,
+                currency,
+                about.amount_minor,
+                booked_at
             ])?,
     };
     Ok(())

@@ -2,7 +2,8 @@
 //!
 //! A new version of the schema is one [`Step`] here, the changed `schema.sql`, and `NEWEST` counted up. A step may use all of
 //! SQLite; a table is rebuilt by putting the old one aside under another name (a renamed new one would bear its name in quotes), so
-//! that its text ends as in `schema.sql`. A test adds the steps to the oldest version and compares.
+//! that its text ends as in `schema.sql`. Views hold nothing: all are dropped before a step, and made anew after the newest. A test
+//! adds the steps to the oldest version and compares.
 
 use std::path::Path;
 
@@ -26,6 +27,12 @@ const STEPS: &[Step] = &[Step {
           ALTER TABLE unreadable_rows ADD COLUMN reference TEXT;
           ALTER TABLE unreadable_rows ADD COLUMN provider_id TEXT;
           ALTER TABLE unreadable_rows ADD COLUMN direction TEXT;
+          ALTER TABLE unreadable_rows ADD COLUMN x_external_id TEXT;
+          ALTER TABLE unreadable_rows ADD COLUMN reference_no TEXT;
+          ALTER TABLE unreadable_rows ADD COLUMN status TEXT;
+          ALTER TABLE unreadable_rows ADD COLUMN currency TEXT;
+          ALTER TABLE unreadable_rows ADD COLUMN amount_minor INTEGER;
+          ALTER TABLE unreadable_rows ADD COLUMN booked_at TEXT;
           ALTER TABLE run_counts RENAME TO run_counts_before;
           CREATE TABLE run_counts (
             run_id        INTEGER NOT NULL REFERENCES runs (run_id),
@@ -41,6 +48,17 @@ const STEPS: &[Step] = &[Step {
           ) STRICT, WITHOUT ROWID;
           INSERT INTO run_counts SELECT * FROM run_counts_before;
           DROP TABLE run_counts_before;
+          CREATE TEMP TABLE pairs AS SELECT * FROM chosen_pairs;
+          DROP TABLE chosen_pairs;
+          CREATE TABLE chosen_pairs (
+            job            TEXT    NOT NULL,
+            transaction_id INTEGER NOT NULL,
+            entry_id       INTEGER NOT NULL,
+            difference_minor INTEGER NOT NULL,
+            PRIMARY KEY (job, transaction_id, entry_id)
+          ) STRICT, WITHOUT ROWID;
+          INSERT INTO chosen_pairs SELECT * FROM pairs;
+          DROP TABLE pairs;
           ALTER TABLE audit_trail RENAME TO audit_trail_before;
           CREATE TABLE audit_trail (
             entry_id       INTEGER PRIMARY KEY,
@@ -86,7 +104,11 @@ fn carry_out(connection: &Connection, step: &Step) -> Result<(), Failure> {
     if schema::version(&tx)? >= step.to {
         return Ok(());
     }
+    drop_views(&tx)?;
     tx.execute_batch(step.sql)?;
+    if step.to >= schema::NEWEST {
+        tx.execute_batch(&views(&schema::in_memory()?)?.join(";\n"))?;
+    }
     if tx.prepare("PRAGMA foreign_key_check")?.exists([])? {
         return Err(Failure::new(
             Class::Internal,
@@ -95,6 +117,22 @@ fn carry_out(connection: &Connection, step: &Step) -> Result<(), Failure> {
     }
     tx.pragma_update(None, "user_version", step.to)?;
     Ok(tx.commit()?)
+}
+
+/// What makes the views, in the order in which they may name each other.
+fn views(connection: &Connection) -> Result<Vec<String>, Failure> {
+    let mut statement = connection.prepare("SELECT sql FROM sqlite_schema WHERE type = 'view' ORDER BY rowid")?;
+    let texts = statement.query_map([], |row| row.get(0))?;
+    Ok(texts.collect::<Result<_, _>>()?)
+}
+
+fn drop_views(connection: &Connection) -> Result<(), Failure> {
+    let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'")?;
+    let names: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for name in names {
+        connection.execute_batch(&format!("DROP VIEW \"{name}\""))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

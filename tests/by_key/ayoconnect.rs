@@ -12,7 +12,7 @@ use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256, Sha512};
 
-use crate::house::{House, NIGHT, rsa_key};
+use crate::house::{House, NEXT_NIGHT, NIGHT, rsa_key};
 use crate::http::{self, Answer, Seen, Server, status, with};
 
 const CLIENT: &str = "0123456789abcdef0123456789abcdef";
@@ -485,6 +485,111 @@ async fn every_status_settlement_and_refund_of_section_6_is_compared_in_both_gen
         for words in ["another service than the one asked", "refunded in part"] {
             assert_eq!(mail.matches(words).count(), 1, "{api:?}: {mail}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_refunds_of_one_payment_are_no_duplicates_of_each_other() {
+    for api in BOTH {
+        let room = Room::new(api, agreed(api)).await;
+        let paid = if api == Api::V3 { "00" } else { "SUCCESS" };
+        let mut lines: Vec<String> = Vec::new();
+        let mut say = |name: &str, state: &str, refunds: &[(&str, &str)]| {
+            let refund = |a: &mut Value| a["additionalInfo"]["settlementStatus"] = state.into();
+            room.knows(name, vec![room.payment(name, paid, refund)]);
+            lines.push(format!("{name} paid"));
+            lines.extend(
+                refunds
+                    .iter()
+                    .map(|(id, amount)| format!("{name}-{id} paid refund {amount} {name}")),
+            );
+        };
+        let part = "PARTIALLY REFUNDED";
+        say(
+            "parts",
+            part,
+            &[("1", "50000.00"), ("2", "30000.00"), ("3", "20000.00")],
+        );
+        say("twice", part, &[("1", "50000.00"), ("2", "50000.00")]);
+        say("more", part, &[("1", "90000.00"), ("2", "80000.00")]);
+        // All of it is more than the provider says.
+        say("rest", part, &[("1", "90000.00"), ("2", "60000.00")]);
+        say("whole", "REFUNDED", &[("1", "100000.00"), ("2", "50000.00")]);
+        say("halves", "REFUNDED", &[("1", "75000.00"), ("2", "75000.00")]);
+        say("short", "REFUNDED", &[("1", "90000.00"), ("2", "50000.00")]);
+        room.ledger(&lines);
+        let night = room.house.night(NIGHT);
+        assert_eq!(night.code, 0, "{api:?}: {}", night.stderr);
+        assert_eq!(
+            room.house.found(),
+            [
+                "more-2 duplicate_in_ledger",
+                "rest-2 missing_in_provider",
+                "short-1 amount_mismatch",
+                "twice-2 duplicate_in_ledger",
+            ],
+            "{api:?}"
+        );
+        let mut matched = room.house.matched();
+        matched.retain(|id| id.contains('-'));
+        assert_eq!(
+            matched,
+            [
+                "halves-1", "halves-2", "more-1", "parts-1", "parts-2", "parts-3", "rest-1", "twice-1", "whole-1",
+                "whole-2"
+            ],
+            "{api:?}"
+        );
+        assert_eq!(
+            room.house.texts(
+                "SELECT ledger_amount || ' ' || provider_amount || ' ' || difference || ': ' || what_differs || ': ' || detail
+                   FROM discrepancies WHERE kind = 'amount_mismatch'"
+            ),
+            [
+                "-140000.00 -150000.00 -10000.00: amounts: -90000.00 + -50000.00 -> -150000.00: the provider shows -150000.00 IDR \
+                 as `REFUNDED`, the ledger has 2 entries that come to -140000.00 IDR"
+            ],
+            "{api:?}"
+        );
+        let again = room.house.night(NIGHT);
+        assert_eq!(again.code, 0, "{api:?}: {}", again.stderr);
+        assert_eq!(room.house.found().len(), 4, "{api:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_whose_line_cannot_be_read_any_more_is_recognised_by_its_key() {
+    for api in BOTH {
+        let room = Room::new(api, agreed(api)).await;
+        let paid = if api == Api::V3 { "00" } else { "SUCCESS" };
+        let names = ["stays", "known", "gone"];
+        for name in names {
+            room.knows(name, vec![room.payment(name, paid, |_| ())]);
+        }
+        let ledger = |rows: &[(&str, String)]| {
+            let head = "id,reference,amount,kind,state,booked_at,flow,payment\n".to_owned();
+            let rows = rows.iter().map(|(name, reference)| {
+                let (flow, payment) = (id(name, "flow"), id(name, "payment"));
+                format!("{name},{reference},150000.00,payment,paid,2026-02-20T10:00:00Z,{flow},{payment}\n")
+            });
+            room.house.ledger(&(head + &rows.collect::<String>()));
+        };
+        ledger(&names.map(|name| (name, id(name, "reference"))));
+        let first = room.house.night(NIGHT);
+        assert_eq!(first.code, 0, "{api:?}: {}", first.stderr);
+        assert_eq!(room.house.matched(), ["gone", "known", "stays"], "{api:?}");
+        ledger(&[("stays", id("stays", "reference")), ("known", String::new())]);
+        let second = room.house.night(NEXT_NIGHT);
+        assert_eq!(second.code, 0, "{api:?}: {}", second.stderr);
+        let missing = room
+            .house
+            .texts("SELECT provider_id FROM discrepancies WHERE kind = 'missing_in_ledger'");
+        assert_eq!(missing, [id("gone", "payment")], "{api:?}");
+        assert_eq!(
+            room.house.texts("SELECT becomes_kind FROM pending_items"),
+            ["missing_in_ledger"],
+            "{api:?}"
+        );
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Slow<'a> {
     /// Settled rows that count as the first of their identity.
     record_first: Vec<bool>,
     entry_first: Vec<bool>,
+    /// Of them, those that are not booked a second time.
+    entry_counts: Vec<bool>,
     surplus: Vec<bool>,
     truth: Truth,
     /// Missing or about to be: record or entry, and whether its grace is over.
@@ -55,6 +57,7 @@ pub fn truth(records: &[Rec], entries: &[Ent], tolerance: i64, suggest_days: i64
         entry_done: vec![false; entries.len()],
         record_first: vec![false; records.len()],
         entry_first: vec![false; entries.len()],
+        entry_counts: vec![false; entries.len()],
         surplus: vec![false; entries.len()],
         truth: Truth::default(),
         lonely_records: Vec::new(),
@@ -318,6 +321,18 @@ impl Slow<'_> {
         match (&live_r[..], &live_e[..]) {
             ([], _) | (_, []) => {}
             ([r], [e]) => self.pair(*r, *e),
+            (rs, es) if self.agree_in_sum(rs, es) => {
+                self.truth.matched += rs.len().max(es.len()) as u64;
+                for &r in rs {
+                    self.record_done[r] = true;
+                    self.record_first[r] = true;
+                }
+                for &e in es {
+                    self.entry_done[e] = true;
+                    self.entry_first[e] = true;
+                    self.entry_counts[e] = true;
+                }
+            }
             (rs, es) => {
                 let (r, e) = (rs[0], es[0]);
                 let mut currencies: Vec<&str> = rs.iter().map(|&r| self.records[r].currency).collect();
@@ -333,12 +348,34 @@ impl Slow<'_> {
         }
     }
 
+    /// One refund that is booked in parts, or parts that are booked as one.
+    fn agree_in_sum(&self, rs: &[usize], es: &[usize]) -> bool {
+        let currency = self.records[rs[0]].currency;
+        let refunds = rs.iter().all(|&r| {
+            let record = &self.records[r];
+            record.kind == "refund" && record.status == "settled" && record.currency == currency
+        });
+        let booked = es.iter().all(|&e| {
+            let entry = &self.entries[e];
+            entry.direction == "out" && entry.status == "settled" && entry.currency == currency
+        });
+        let theirs: i64 = rs.iter().map(|&r| self.records[r].amount).sum();
+        let ours: i64 = es.iter().map(|&e| self.entries[e].amount).sum();
+        let their_fees: Vec<i64> = rs.iter().filter_map(|&r| self.records[r].fee).collect();
+        let our_fees: Vec<i64> = es.iter().filter_map(|&e| self.entries[e].fee).collect();
+        let all_stated = their_fees.len() == rs.len() && our_fees.len() == es.len();
+        let fees_agree = !all_stated || their_fees.iter().sum::<i64>() == our_fees.iter().sum::<i64>();
+        let one_side = rs.len() == 1 || es.len() == 1;
+        one_side && refunds && booked && fees_agree && (theirs - ours).abs() <= self.tolerance
+    }
+
     fn pair(&mut self, r: usize, e: usize) {
         self.record_done[r] = true;
         self.entry_done[e] = true;
         let (record, entry) = (&self.records[r], &self.entries[e]);
         self.record_first[r] = record.status == "settled" && record.kind != "fee";
         self.entry_first[e] = entry.status == "settled";
+        self.entry_counts[e] = self.entry_first[e];
         let difference = record.amount - entry.amount;
         let age = |since: Instant, grace: TimeDelta| as_of() - since >= grace;
         let stale = age(record.at(), TimeDelta::days(14));
@@ -474,6 +511,7 @@ impl Slow<'_> {
                 self.lonely_entries.push((e, true));
             }
             self.entry_first[e] = entry.status == "settled";
+            self.entry_counts[e] = entry.status == "settled" && !twin;
         }
     }
 
@@ -496,14 +534,58 @@ impl Slow<'_> {
 
     fn entry_twin(&self, e: usize) -> bool {
         let entry = &self.entries[e];
-        (0..self.entries.len()).any(|o| {
+        let beside = |o: usize| {
             let other = &self.entries[o];
             o != e
                 && self.entry_first[o]
                 && other.direction == entry.direction
                 && other.reference == entry.reference
                 && self.same_group(o, e)
-        })
+        };
+        if !self.is_refund(e) {
+            return (0..self.entries.len()).any(beside);
+        }
+        // Of several refunds only an equal one is one too many, or what goes beyond the payment.
+        let booked: Vec<&Ent> = (0..self.entries.len())
+            .filter(|&o| beside(o) && self.entry_counts[o] && self.entries[o].currency == entry.currency)
+            .map(|o| &self.entries[o])
+            .collect();
+        let sum: i64 = booked.iter().map(|o| o.amount.abs()).sum();
+        let beyond = self.paid(e).is_some_and(|paid| sum + entry.amount.abs() > paid);
+        booked.iter().any(|o| o.amount == entry.amount) || (!booked.is_empty() && beyond)
+    }
+
+    /// Nothing but refunds stands under the reference, and some do, or something was paid there.
+    fn is_refund(&self, e: usize) -> bool {
+        let entry = &self.entries[e];
+        let mut kinds = self.records.iter().filter(|r| {
+            !r.vanished && r.direction == entry.direction && r.reference.as_ref() == Some(&entry.reference)
+        });
+        let any = kinds.clone().any(|r| r.kind == "refund");
+        entry.direction == "out"
+            && kinds.all(|r| r.kind == "refund" || r.kind == "fee")
+            && (any || self.paid(e).is_some())
+    }
+
+    /// What came in under the reference of an entry.
+    fn paid(&self, e: usize) -> Option<i64> {
+        let entry = &self.entries[e];
+        let theirs: Vec<i64> = self
+            .records
+            .iter()
+            .filter(|r| !r.vanished && r.direction == "in" && r.status == "settled" && r.kind != "fee")
+            .filter(|r| r.reference.as_ref() == Some(&entry.reference) && r.currency == entry.currency)
+            .map(|r| r.amount)
+            .collect();
+        let ours: Vec<i64> = self
+            .entries
+            .iter()
+            .filter(|o| o.direction == "in" && o.status == "settled")
+            .filter(|o| o.reference == entry.reference && o.currency == entry.currency)
+            .map(|o| o.amount)
+            .collect();
+        let known = if theirs.is_empty() { ours } else { theirs };
+        (!known.is_empty()).then(|| known.iter().sum())
     }
 
     /// An entry that found its record elsewhere by id stands there, not under its own reference.

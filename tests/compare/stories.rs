@@ -163,6 +163,46 @@ fn sums_beyond_64_bits_end_no_night_and_stand_as_nothing() {
 }
 
 #[test]
+fn the_views_have_no_sum_where_64_bits_do_not_hold_it_and_every_other_one_exactly() {
+    let huge = i64::MAX - 7;
+    let rec = |id: &str, amount, fee| Rec {
+        fee: Some(fee),
+        ..Rec::new(id, id, amount)
+    };
+    let mut world = World::with(
+        &[
+            rec("m1", huge, huge),
+            rec("m2", huge, huge),
+            rec("n1", -huge, -1),
+            rec("n2", -7, -huge),
+        ],
+        &[],
+    );
+    world.night().expect("a night");
+    let sums = |world: &World, what: &str| {
+        world.texts(&format!(
+            "SELECT coalesce(amount_minor, '-') || ' ' || coalesce(amount, '-') || {what} ORDER BY direction"
+        ))
+    };
+    let fees = |view: &str| format!("' ' || coalesce(fee_minor, '-') FROM {view}");
+    let low = [
+        "- - -",
+        "-9223372036854775807 -92233720368547758.07 -9223372036854775801",
+    ];
+    assert_eq!(sums(&world, &fees("v_daily_totals")), low);
+    assert_eq!(sums(&world, &fees("v_fees_by_day")), low);
+    assert_eq!(
+        sums(&world, "'' FROM v_volume_by_status"),
+        ["- -", "-9223372036854775807 -92233720368547758.07"]
+    );
+    // On the way to a sum that fits more than 64 bits may be needed.
+    let ageing = "SELECT difference_minor FROM v_ageing WHERE kind = 'missing_in_ledger'";
+    assert_eq!(world.number(ageing), huge - 7);
+    world.sql("UPDATE discrepancies SET difference_minor = 5 WHERE provider_id LIKE 'n%'");
+    assert_eq!(world.texts(ageing), [""]);
+}
+
+#[test]
 fn two_missing_rows_that_turn_out_to_be_one_keep_the_records_id_and_resolve_the_other() {
     let late = Ent {
         hours_ago: Some(60),
@@ -213,6 +253,30 @@ fn acknowledge(world: &World, n: i64) {
          INSERT INTO discrepancy_events (discrepancy_id, at, business_day, event, actor, note)
          SELECT discrepancy_id, '{moment}', '2026-03-20', 'acknowledged', 'ana', 'known' FROM discrepancies;"
     ));
+}
+
+#[test]
+fn a_refund_that_names_its_payment_says_how_much_may_be_given_back() {
+    let records = [
+        Rec::new("pay", "BASKET-1", 9000),
+        Rec {
+            kind: "refund",
+            ..Rec::new("r1", "RETURN-1", -3000)
+        },
+    ];
+    let entries = [
+        Ent::new("l0", "BASKET-1", 9000),
+        Ent::new("l1", "RETURN-1", -3000),
+        Ent::new("l2", "RETURN-1", -4000),
+        Ent::new("l3", "RETURN-1", -2500),
+    ];
+    let mut world = World::with(&records, &entries);
+    // In another sweep than the refund.
+    world.sql("UPDATE transactions SET subject = 'sweep-1' WHERE provider_id = 'pay'");
+    world.sql("UPDATE transactions SET subject = 'sweep-2', related_id = 'pay' WHERE provider_id = 'r1'");
+    world.night().expect("a night");
+    let kinds = world.texts("SELECT kind || ' ' || ledger_id FROM discrepancies ORDER BY 1");
+    assert_eq!(kinds, ["duplicate_in_ledger l3", "missing_in_provider l2"]);
 }
 
 #[test]
@@ -610,6 +674,79 @@ fn a_payout_that_no_credit_answers_within_its_lag_is_missing_in_the_bank() {
 }
 
 #[test]
+fn a_transfer_that_a_line_put_aside_may_be_is_not_missing_in_the_bank() {
+    let mut world = World::new();
+    let due = |sweep: &str, day: &str, amount: i64| {
+        format!(
+            "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at)
+             VALUES ('vyne', 'GBP3', 'sweeps', '{sweep}', '{day}T22:59:00.000Z', 'PEN', 'transferred_amount', {amount}, 't');"
+        )
+    };
+    world.sql(
+        &[
+            due("s1", "2026-03-05", 500),
+            due("s2", "2026-03-08", 600),
+            due("s3", "2026-03-11", 700),
+            due("s4", "2026-03-14", 800),
+            due("s5", "2026-02-10", 900),
+        ]
+        .concat(),
+    );
+    world.ledger = LedgerLeg::Absent;
+    world.job.source = JobSource::File(FileFeed {
+        feed: "deposits".into(),
+        provider: "bank".into(),
+        table: table(),
+        bank: true,
+    });
+    let line = |n: i64, says: [&str; 5]| {
+        let [status, direction, currency, amount, booked_at] = says;
+        format!(
+            "INSERT INTO unreadable_rows (job, feed, source, place, reason, seen_at, status, direction, currency, amount_minor,
+               booked_at)
+             VALUES ('shop', 'deposits', 'bank.csv', 'line {n}', 'why', 't', {status}, {direction}, {currency}, {amount}, {booked_at});"
+        )
+    };
+    let on = |day: &str| format!("'{day}T12:00:00.000Z'");
+    world.sql(
+        &[
+            // An amount that cannot be read, two days after the transfer of the 5th.
+            line(2, ["'settled'", "'in'", "'PEN'", "NULL", &on("2026-03-07")]),
+            // A day that cannot be read, the amount of the 8th; and of the 11th in another currency or direction, or as no money.
+            line(3, ["NULL", "NULL", "NULL", "600", "NULL"]),
+            line(4, ["'settled'", "'in'", "'USD'", "700", "NULL"]),
+            line(5, ["'settled'", "'out'", "'PEN'", "NULL", &on("2026-03-12")]),
+            line(6, ["'excluded'", "NULL", "NULL", "NULL", &on("2026-03-12")]),
+            // Too late for the 14th.
+            line(7, ["'settled'", "'in'", "'PEN'", "NULL", &on("2026-03-18")]),
+        ]
+        .concat(),
+    );
+    let first = world.night().expect("a night");
+    let missing = |world: &World| {
+        world.texts("SELECT reference FROM discrepancies WHERE kind = 'missing_in_bank' AND state = 'open' ORDER BY 1")
+    };
+    assert_eq!(missing(&world), ["s3", "s4", "s5"]);
+    assert_eq!(first.pending, 2);
+    assert_eq!(
+        world.texts("SELECT becomes_day || ' ' || amount_minor FROM pending_items ORDER BY 1"),
+        ["2026-03-20 500", "2026-03-20 600"]
+    );
+    // A line of which nothing can be read may be any of them: nothing is closed, nothing is opened.
+    world.sql(&line(8, ["NULL"; 5]));
+    world.sql("UPDATE unreadable_rows SET gone_at = 't' WHERE place <> 'line 8'");
+    world.sql(&due("s6", "2026-03-02", 1_000));
+    let second = world.night_at(night(1)).expect("a night");
+    assert_eq!(
+        (missing(&world), second.pending),
+        (vec!["s3".into(), "s4".into(), "s5".into()], 3)
+    );
+    world.sql("UPDATE unreadable_rows SET gone_at = 't'");
+    world.night_at(night(2)).expect("a night");
+    assert_eq!(missing(&world), ["s1", "s2", "s3", "s4", "s5", "s6"]);
+}
+
+#[test]
 fn a_statement_that_has_not_come_to_a_transfer_leaves_it_pending() {
     let mut world = World::new();
     world.sql(
@@ -627,6 +764,49 @@ fn a_statement_that_has_not_come_to_a_transfer_leaves_it_pending() {
     let stale = world.night_at(night(0)).expect("a night");
     assert_eq!((stale.new, stale.pending), (0, 1));
     assert_eq!(stale.verdict, Verdict::ReconciledWithPending);
+}
+
+#[test]
+fn a_transfer_from_before_the_statement_is_counted_as_excluded_and_raises_no_alarm() {
+    let mut world = World::new();
+    let due = |sweep: &str, day: &str, amount: i64| {
+        format!(
+            "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at)
+             VALUES ('vyne', 'GBP3', 'sweeps', '{sweep}', '{day}T22:59:00.000Z', 'PEN', 'transferred_amount', {amount}, 't');"
+        )
+    };
+    // The last one is from before the first day ever wanted.
+    let dues = [
+        ("s1", "2026-03-01", 500),
+        ("s2", "2026-03-02", 700),
+        ("s3", "2025-12-20", 900),
+    ];
+    world.sql(&dues.map(|(sweep, day, amount)| due(sweep, day, amount)).concat());
+    // The credit of the second one is the statement's first row.
+    world.add_record(&Rec {
+        hours_ago: 370,
+        ..Rec::new("b1", "TRF", 700)
+    });
+    world.ledger = LedgerLeg::Absent;
+    world.job.source = JobSource::File(FileFeed {
+        feed: "deposits".into(),
+        provider: "bank".into(),
+        table: table(),
+        bank: true,
+    });
+    world.sql("DELETE FROM windows");
+    world.window(at("2026-03-04T05:00:00Z"), at("2026-03-20T05:00:00Z"), "sealed");
+    let outcome = world.night().expect("a night");
+    assert_eq!((outcome.new, outcome.pending, outcome.excluded), (0, 0, 1));
+    assert_eq!(outcome.verdict, Verdict::Reconciled);
+    assert_eq!(
+        world.texts("SELECT kind || ' ' || currency || ' ' || count || ' ' || difference_minor FROM run_counts"),
+        ["excluded PEN 1 500"]
+    );
+    // An older export is added: now the statement speaks of that day.
+    world.window(at("2026-02-20T05:00:00Z"), at("2026-03-20T05:00:00Z"), "sealed");
+    let later = world.night_at(night(1)).expect("a night");
+    assert_eq!((later.new, later.excluded), (1, 0));
 }
 
 #[test]

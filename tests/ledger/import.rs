@@ -220,6 +220,32 @@ fn a_row_put_aside_keeps_what_it_says_all_the_same() {
 }
 
 #[test]
+fn a_row_put_aside_keeps_the_money_and_the_keys_it_speaks_of() {
+    let mut desk = Desk::new();
+    desk.ledger.expected_account = None;
+    desk.ledger.columns.remove(&LedgerColumn::Account);
+    let key = (LedgerColumn::XExternalId, "merchant".to_owned());
+    desk.ledger.columns.extend([key]);
+    desk.file(
+        "ledger.csv",
+        "1,A1,P1,1.00,PEN,2026-03-04T15:00:00Z,paid,m\n2,,P2,-5.00,USD,2026-03-04T15:00:00Z,paid,F2\n\
+         3,A3,P3,1.0O,PEN,soon,lost,F3\n4,,,1.00,PEN,,test,F4\n",
+    );
+    desk.import("2026-03-05").unwrap();
+    desk.feed("2026-03-05").unwrap();
+    let about = "SELECT x_external_id, reference_no, status, currency, amount_minor, booked_at FROM unreadable_rows
+                  WHERE feed = '' ORDER BY unreadable_id";
+    let expected = [
+        "F2 - settled USD -500 2026-03-04T15:00:00.000Z",
+        // A word that nobody mapped may be any status.
+        "F3 - - PEN - -",
+        "- - excluded - - -",
+    ];
+    assert_eq!(desk.rows(about), expected);
+    assert_eq!(desk.rows(&about.replace("feed = ''", "feed = 'bank'")), expected);
+}
+
+#[test]
 fn a_row_put_aside_is_remembered_until_it_is_mended() {
     let desk = Desk::new();
     let sql = "SELECT feed, source, place, reason, seen_at, gone_at FROM unreadable_rows ORDER BY unreadable_id";
