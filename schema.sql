@@ -14,7 +14,7 @@
 -- for every such list each time; that took more time than storing the row.
 
 PRAGMA application_id = 1919247214; -- 'recn'
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 -- One row per run of a job.
 CREATE TABLE runs (

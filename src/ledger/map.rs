@@ -86,7 +86,7 @@ impl<'l> Mapping<'l> {
     /// A digest that begins with the settings: another mapping makes another ledger of the same files.
     pub(super) fn digest(&self) -> Digested {
         // The 2 counts changes of the reader itself that give other rows for the same bytes.
-        Digested::new(&format!("2 {:?} {:?}", self.ledger, self.zone))
+        Digested::new(&format!("3 {:?} {:?}", self.ledger, self.zone))
     }
 
     /// Finds our columns among the names seen.

@@ -10,7 +10,7 @@ use crate::failure::{Class, Failure};
 /// The newest schema in full.
 pub(super) const SCHEMA: &str = include_str!("../../schema.sql");
 /// `PRAGMA user_version` of [`SCHEMA`].
-pub(super) const NEWEST: i64 = 2;
+pub(super) const NEWEST: i64 = 3;
 /// `PRAGMA application_id` of [`SCHEMA`]: `recn`.
 pub(super) const APPLICATION_ID: u32 = 1_919_247_214;
 
