@@ -349,7 +349,7 @@ impl House<'_> {
     async fn walk(&self, job: &Job, run_id: i64, outcome: &mut JobOutcome) -> Result<(), Failure> {
         // A provider without lists is asked about what the ledger holds tonight; else the ledger is read last, and is younger.
         let (reading, ledger) = if asks_by_key(job) {
-            let ledger = self.read_ledger(job, outcome);
+            let ledger = self.read_ledger(job, outcome)?;
             let taken = ledger == LedgerLeg::Present;
             (self.read_source(job, taken, outcome).await?, ledger)
         } else {
@@ -362,7 +362,7 @@ impl House<'_> {
                 JobSource::Across(_) if outcome.class == Some(Class::Data) => {
                     LedgerLeg::Refused(outcome.message.clone().unwrap_or_default())
                 }
-                _ => self.read_ledger(job, outcome),
+                _ => self.read_ledger(job, outcome)?,
             };
             (reading, ledger)
         };
@@ -409,7 +409,8 @@ impl House<'_> {
             JobSource::Across(jobs) => self.look_at_members(jobs, outcome),
             JobSource::File(feed) => {
                 let imported = tokio::task::block_in_place(|| {
-                    ledger::import_feed(self.store, job, feed, &self.settings.folder, outcome.as_of)
+                    let (folder, stop) = (&self.settings.folder, &self.options.stop);
+                    ledger::import_feed(self.store, job, feed, folder, outcome.as_of, stop)
                 });
                 match imported {
                     Ok(import) => {
@@ -419,7 +420,7 @@ impl House<'_> {
                     }
                     Err(refusal) => {
                         outcome.windows.open = 1;
-                        outcome.fail(&refusal_failure(refusal));
+                        outcome.fail(&self.unless_stopped(refusal_failure(refusal))?);
                         Ok(Reading::of(false))
                     }
                 }
@@ -487,20 +488,29 @@ impl House<'_> {
         Ok(Reading { complete, books })
     }
 
-    fn read_ledger(&self, job: &Job, outcome: &mut JobOutcome) -> LedgerLeg {
+    fn read_ledger(&self, job: &Job, outcome: &mut JobOutcome) -> Result<LedgerLeg, Failure> {
         let Some(ledger) = &job.ledger else {
-            return LedgerLeg::Absent;
+            return Ok(LedgerLeg::Absent);
         };
         let imported = tokio::task::block_in_place(|| {
-            ledger::import(self.store, job, ledger, &self.settings.folder, outcome.as_of)
+            let (folder, stop) = (&self.settings.folder, &self.options.stop);
+            ledger::import(self.store, job, ledger, folder, outcome.as_of, stop)
         });
-        match imported {
+        Ok(match imported {
             Ok(_) => LedgerLeg::Present,
             Err(refusal) => {
-                let failure = refusal_failure(refusal);
+                let failure = self.unless_stopped(refusal_failure(refusal))?;
                 outcome.fail(&failure);
                 LedgerLeg::Refused(failure.message)
             }
+        })
+    }
+
+    /// A reading that was broken off because somebody asked to stop is the end of the night, not a ledger that is refused.
+    fn unless_stopped(&self, failure: Failure) -> Result<Failure, Failure> {
+        match failure.class == Class::Partial && self.options.stop.is_cancelled() {
+            true => Err(failure),
+            false => Ok(failure),
         }
     }
 }

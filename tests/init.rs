@@ -279,7 +279,7 @@ fn each_example_of_a_ledger_is_read_whole_by_its_own_job_and_a_night_over_one_ma
         let store = reconciled::store::Store::open(&settings.database).unwrap();
         let now = reconciled::day::parse_instant("2026-01-05T06:00:00Z").unwrap();
         let ledger = jobs[0].ledger.as_ref().unwrap();
-        let read = reconciled::ledger::import(&store, &jobs[0], ledger, &settings.folder, now);
+        let read = reconciled::ledger::import(&store, &jobs[0], ledger, &settings.folder, now, &Default::default());
         assert!(read.is_ok(), "{job}: refused");
         let counts: (i64, i64) = store
             .read(|conn| {

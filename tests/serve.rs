@@ -11,7 +11,6 @@ use tempfile::TempDir;
 const JOB: &str = r#"
 schedule = "0 30 2 * * *"
 timezone = "UTC"
-recipients = []
 [provider]
 kind = "file"
 provider = "barclays"

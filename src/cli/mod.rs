@@ -14,6 +14,7 @@ mod serve;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use reconciled::config::{self, Job, Problem, Settings};
@@ -51,7 +52,7 @@ pub fn main() -> u8 {
             return Class::LocalIo.code();
         }
     };
-    let code = match runtime.block_on(dispatch(&args)) {
+    let code = match runtime.block_on(dispatch(&args)).and_then(heard) {
         Ok(code) => code,
         Err(failure) => {
             last_line(&failure);
@@ -206,7 +207,22 @@ fn tell(line: &str) {
 /// Results go to stdout; a closed pipe ends the writing, not the work.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if written.is_err_and(|error| error.kind() != std::io::ErrorKind::BrokenPipe) {
+        UNHEARD.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A result could not be written, though somebody wanted it.
+static UNHEARD: AtomicBool = AtomicBool::new(false);
+
+/// LOCAL-IO instead of success where a result was lost.
+fn heard(code: u8) -> Result<u8, Failure> {
+    if code == 0 && UNHEARD.load(Ordering::Relaxed) {
+        let lost = "stdout cannot be written (a full disk?), so the result is lost; what the command did is done, see `status`";
+        return Err(Failure::new(Class::LocalIo, lost));
+    }
+    Ok(code)
 }
 
 /// Prints JSON on one line.
@@ -214,20 +230,36 @@ fn say_json(value: &serde_json::Value) {
     say(&format!("{value}\n"));
 }
 
-/// A token that the first SIGTERM or SIGINT cancels.
-fn stop_on_signal() -> CancellationToken {
+/// A token that the first SIGTERM or SIGINT cancels; `at_hangup`: a SIGHUP, too, unless it was told to outlive its terminal
+/// (`nohup`).
+fn stop_on_signal(at_hangup: bool) -> CancellationToken {
     use tokio::signal::unix::{SignalKind, signal};
     let token = CancellationToken::new();
-    let cancel = token.clone();
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return token;
-    };
-    tokio::spawn(async move {
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-        tracing::warn!("asked to stop: finishing the page at hand");
-        cancel.cancel();
-    });
+    let mut kinds = vec![SignalKind::terminate(), SignalKind::interrupt()];
+    if at_hangup && !is_ignored(SignalKind::hangup()) {
+        kinds.push(SignalKind::hangup());
+    }
+    for mut asked in kinds.into_iter().flat_map(signal) {
+        let cancel = token.clone();
+        tokio::spawn(async move {
+            asked.recv().await;
+            if !cancel.is_cancelled() {
+                tracing::warn!("asked to stop: finishing the page at hand");
+                cancel.cancel();
+            }
+        });
+    }
     token
+}
+
+/// Whether this process was started with a signal ignored, proc(5).
+fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask
+        .and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok())
+        .unwrap_or(0);
+    mask & 1 << (kind.as_raw_value() - 1) != 0
 }
 
 /// The log: readable on a terminal, JSON when asked, fields and priorities where the journal listens; HTTP internals stay

@@ -30,7 +30,7 @@ pub async fn demo(dir: &Path, quiet: bool) -> Result<u8, Failure> {
 
 /// `reconciled sandbox`.
 pub async fn sandbox(port: Option<u16>, script: Option<&Path>) -> Result<u8, Failure> {
-    sandboxes::serve_forever(port, script, stop_on_signal(), say)
+    sandboxes::serve_forever(port, script, stop_on_signal(true), say)
         .await
         .map(|()| 0)
 }
@@ -46,7 +46,7 @@ pub async fn run(args: &Args, wanted: &RunArgs) -> Result<u8, Failure> {
     let options = Options {
         as_of: wanted.as_of,
         mail: !wanted.no_mail,
-        stop: stop_on_signal(),
+        stop: stop_on_signal(true),
     };
     let outcomes = run_jobs(&settings, &jobs, &options, &bars).await;
     bars.clear();
@@ -248,7 +248,7 @@ fn with_ledger(
         store::backup(store, &copy)?;
     }
     let books = Store::open(&copy)?;
-    if let Err(refusal) = ledger::import(&books, job, ledger, &settings.folder, as_of) {
+    if let Err(refusal) = ledger::import(&books, job, ledger, &settings.folder, as_of, &Default::default()) {
         let why = match refusal {
             ledger::Refusal::NotReconciled(why) => why,
             ledger::Refusal::Refused(failure) => failure.message,

@@ -15,7 +15,7 @@ pub async fn serve(args: &Args) -> Result<u8, Failure> {
             problems => Err(problems),
         }
     };
-    reconciled::serve::serve(settings, jobs, reload, stop_on_signal())
+    reconciled::serve::serve(settings, jobs, reload, stop_on_signal(false))
         .await
         .map(|()| 0)
 }

@@ -209,9 +209,14 @@ fn locale_of(root: &mut Section<'_>) -> Locale {
 /// address alone, or `{ address = "…", locale = "de" }` for files in another locale than the job's.
 fn recipients(root: &mut Section<'_>, house: &House<'_>) -> (Vec<String>, BTreeMap<String, Locale>) {
     let first_line = root.line_of("recipients");
-    let listed = root
-        .texts_or_tables("recipients", "address", "locale")
-        .unwrap_or_default();
+    let listed = root.texts_or_tables("recipients", "address", "locale");
+    if listed.as_ref().is_some_and(Vec::is_empty) {
+        root.problem_at(
+            first_line,
+            "`recipients` is empty; name who is told, or remove the line: then nobody is".to_owned(),
+        );
+    }
+    let listed = listed.unwrap_or_default();
     let mut recipients: Vec<String> = Vec::new();
     let mut locales = BTreeMap::new();
     for (text, locale, line) in listed {

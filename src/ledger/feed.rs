@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
+use tokio_util::sync::CancellationToken;
 
 use super::import::{Last, Taken, guard_not_empty, piped, same_digest};
 use super::spool::{Newest, temporary};
@@ -31,12 +32,21 @@ pub fn import_feed(
     feed: &FileFeed,
     folder: &Path,
     as_of: Instant,
+    stop: &CancellationToken,
 ) -> Result<Import, Refusal> {
-    take(store, job, feed, folder, as_of).map_err(named_as_export)
+    take(store, job, feed, folder, as_of, stop).map_err(named_as_export)
 }
 
-fn take(store: &Store, job: &Job, feed: &FileFeed, folder: &Path, as_of: Instant) -> Result<Import, Refusal> {
-    let mut reader = Reader::open(&feed.table, folder, Some(job.timezone))?.masking(store.erased()?);
+fn take(
+    store: &Store,
+    job: &Job,
+    feed: &FileFeed,
+    folder: &Path,
+    as_of: Instant,
+    stop: &CancellationToken,
+) -> Result<Import, Refusal> {
+    let reader = Reader::open(&feed.table, folder, Some(job.timezone))?;
+    let mut reader = reader.masking(store.erased()?).until(stop)?;
     let last = store.read(|connection| Last::find(connection, &job.name, &feed.feed))?;
     if let Some(last) = &last
         && reader.digest()? == last.digest

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
+use tokio_util::sync::CancellationToken;
 
 use super::spool::{Entry, Newest, Spool, columns, order};
 use super::{Import, PutAside, Reader, Refusal, Row};
@@ -25,8 +26,16 @@ const WAITING: usize = 4;
 ///
 /// # Errors
 /// Whatever the refusal, the entries of the last import stay as they are.
-pub fn import(store: &Store, job: &Job, ledger: &Ledger, folder: &Path, as_of: Instant) -> Result<Import, Refusal> {
-    let mut reader = Reader::open(ledger, folder, Some(job.timezone))?.masking(store.erased()?);
+pub fn import(
+    store: &Store,
+    job: &Job,
+    ledger: &Ledger,
+    folder: &Path,
+    as_of: Instant,
+    stop: &CancellationToken,
+) -> Result<Import, Refusal> {
+    let reader = Reader::open(ledger, folder, Some(job.timezone))?;
+    let mut reader = reader.masking(store.erased()?).until(stop)?;
     let last = store.read(|connection| Last::find(connection, &job.name, ""))?;
     // Cheaper than reading everything, and when a night is run again all there is to do.
     let expected = match &last {
@@ -47,7 +56,7 @@ pub fn import(store: &Store, job: &Job, ledger: &Ledger, folder: &Path, as_of: I
     // Old entries are read beside the transaction that changes them.
     let old = store.lend()?;
     store.write(|tx| {
-        let content = merge(tx, &old, &job.name, &spool)?;
+        let content = merge(tx, &old, &job.name, &spool, &|| reader.go_on())?;
         put_aside(tx, &job.name, as_of, &spool)?;
         let taken = Taken {
             job: &job.name,
@@ -225,7 +234,16 @@ pub(super) fn guard_not_empty(import: &Import, first: Option<&PutAside>, what: &
 
 /// Walks old and new entries side by side in the same order. Entries with equal keys keep their row. Gives the digest over
 /// all entries as they stand afterwards.
-fn merge(tx: &Transaction<'_>, old: &Connection, job: &str, spool: &Spool) -> Result<String, Failure> {
+///
+/// # Errors
+/// What `go_on` says, which is asked now and then; what SQLite refuses.
+fn merge(
+    tx: &Transaction<'_>,
+    old: &Connection,
+    job: &str,
+    spool: &Spool,
+    go_on: &dyn Fn() -> Result<(), Failure>,
+) -> Result<String, Failure> {
     let mut content = audit::Content::new();
     let mut insert = tx.prepare_cached(concat!(
         "INSERT INTO ledger_entries (",
@@ -248,6 +266,7 @@ fn merge(tx: &Transaction<'_>, old: &Connection, job: &str, spool: &Spool) -> Re
     let mut rows = select.query_map([job], |row| Ok((row.get::<_, i64>(0)?, Entry::read(row, 1)?)))?;
     let mut next = rows.next().transpose()?;
     spool.sorted(&mut |new| {
+        go_on()?;
         new.digest(&mut content);
         while let Some((id, _)) = next.take_if(|(_, old)| old.key < new.key) {
             delete.execute([id])?;

@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Ledger;
 use crate::erase::mask::Subjects;
@@ -127,6 +128,8 @@ pub(crate) struct Reader<'l> {
     leg: Leg,
     /// Masked in every row.
     erased: Option<Arc<Subjects>>,
+    /// Looked at while rows are read.
+    stop: CancellationToken,
 }
 
 enum Leg {
@@ -153,6 +156,7 @@ impl<'l> Reader<'l> {
             mapping,
             leg,
             erased: None,
+            stop: CancellationToken::new(),
         })
     }
 
@@ -176,23 +180,37 @@ impl<'l> Reader<'l> {
         self
     }
 
+    /// Ends the reading with PARTIAL when somebody asks for it.
+    pub(crate) fn until(mut self, stop: &CancellationToken) -> Result<Self, Refusal> {
+        self.stop = stop.clone();
+        if let Leg::Query(query) = &mut self.leg {
+            query.until(stop)?;
+        }
+        Ok(self)
+    }
+
+    /// PARTIAL when somebody asked to stop.
+    pub(crate) fn go_on(&self) -> Result<(), Failure> {
+        if self.stop.is_cancelled() {
+            return Err(stopped(&self.sources().join(", ")));
+        }
+        Ok(())
+    }
+
     /// Every row, and the digest of exactly what was read.
     pub(crate) fn rows(&self, sink: Sink<'_>) -> Result<String, Refusal> {
-        let Some(erased) = &self.erased else {
-            return self.rows_as_they_are(sink);
-        };
-        self.rows_as_they_are(&mut |row| {
-            sink(match row {
-                Ok(mut entry) => {
-                    mask(erased, &mut entry);
-                    Ok(entry)
-                }
-                Err(mut aside) => {
-                    let texts = [&mut aside.about.reference, &mut aside.about.provider_id];
-                    texts.into_iter().flatten().for_each(|text| erased.mask(text));
-                    Err(aside)
-                }
-            })
+        /// Rows between two looks at the stop.
+        const LOOK: u32 = 1024;
+        let mut rows = 0_u32;
+        self.rows_as_they_are(&mut |mut row| {
+            rows = rows.wrapping_add(1);
+            if rows.is_multiple_of(LOOK) {
+                self.go_on()?;
+            }
+            if let Some(erased) = &self.erased {
+                mask(erased, &mut row);
+            }
+            sink(row)
         })
     }
 
@@ -227,15 +245,30 @@ impl<'l> Reader<'l> {
     }
 }
 
-fn mask(erased: &Subjects, entry: &mut LedgerEntry) {
-    erased.mask(&mut entry.reference);
-    let optional = [
-        &mut entry.ledger_id,
-        &mut entry.provider_id,
-        &mut entry.account,
-        &mut entry.ledger_status,
-        &mut entry.x_external_id,
-        &mut entry.reference_no,
-    ];
-    optional.into_iter().flatten().for_each(|text| erased.mask(text));
+fn stopped(what: &str) -> Failure {
+    let message = format!("stopped while {what} was read; the last import stays, the next run reads it again");
+    Failure::new(Class::Partial, message)
+}
+
+fn mask(erased: &Subjects, row: &mut Row) {
+    let texts = match row {
+        Ok(entry) => {
+            erased.mask(&mut entry.reference);
+            vec![
+                &mut entry.ledger_id,
+                &mut entry.provider_id,
+                &mut entry.account,
+                &mut entry.ledger_status,
+                &mut entry.x_external_id,
+                &mut entry.reference_no,
+            ]
+        }
+        Err(PutAside { about, .. }) => vec![
+            &mut about.reference,
+            &mut about.provider_id,
+            &mut about.x_external_id,
+            &mut about.reference_no,
+        ],
+    };
+    texts.into_iter().flatten().for_each(|text| erased.mask(text));
 }

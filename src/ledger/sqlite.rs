@@ -4,7 +4,9 @@
 //! to reading. All rows are one snapshot.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::ffi::ErrorCode;
@@ -12,10 +14,11 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Statement};
+use tokio_util::sync::CancellationToken;
 
 use super::map::{COLUMNS, Cells, Mapping, RowFault};
 use super::source::{Digested, ordinary};
-use super::{Refusal, Sink};
+use super::{Refusal, Sink, stopped};
 use crate::config::LedgerColumn;
 use crate::failure::Class;
 
@@ -23,6 +26,10 @@ use crate::failure::Class;
 const MAX_VALUE: i32 = 1024 * 1024;
 /// How long a writer of that database may hold it.
 const BUSY: Duration = Duration::from_secs(5);
+/// How long a query may work on one row: an endless one must not keep the night waiting for ever.
+const SILENCE: Duration = Duration::from_secs(600);
+/// Steps of SQLite between two looks at the clock: some microseconds.
+const STEPS: i32 = 10_000;
 
 /// The database, open, and the query.
 pub(super) struct Query {
@@ -30,6 +37,25 @@ pub(super) struct Query {
     pub(super) name: String,
     connection: Connection,
     sql: String,
+    stop: CancellationToken,
+    heard: Heard,
+}
+
+/// When the query gave its last row, in seconds since it was opened.
+#[derive(Clone)]
+struct Heard {
+    opened: Instant,
+    last: Arc<AtomicU64>,
+}
+
+impl Heard {
+    fn now(&self) {
+        self.last.store(self.opened.elapsed().as_secs(), Ordering::Relaxed);
+    }
+
+    fn is_long_ago(&self) -> bool {
+        self.opened.elapsed().as_secs() > self.last.load(Ordering::Relaxed) + SILENCE.as_secs()
+    }
 }
 
 impl Query {
@@ -45,9 +71,36 @@ impl Query {
             name,
             connection,
             sql: sql.to_owned(),
+            stop: CancellationToken::new(),
+            heard: Heard {
+                opened: Instant::now(),
+                last: Arc::default(),
+            },
         };
         query.prove()?;
         Ok(query)
+    }
+
+    /// Interrupts the query when somebody asks to stop, or when it gives no row for too long.
+    pub(super) fn until(&mut self, stop: &CancellationToken) -> Result<(), Refusal> {
+        self.stop = stop.clone();
+        let (stop, heard) = (stop.clone(), self.heard.clone());
+        let interrupt = move || stop.is_cancelled() || heard.is_long_ago();
+        self.connection
+            .progress_handler(STEPS, Some(interrupt))
+            .map_err(|error| self.trouble(&error))
+    }
+
+    fn trouble(&self, error: &rusqlite::Error) -> Refusal {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) if self.stop.is_cancelled() => stopped(&self.name).into(),
+            Some(ErrorCode::OperationInterrupted) => Refusal::data(format!(
+                "the query on {} gave no row for {} minutes and was ended; run it by hand, and give it an index or correct it",
+                self.name,
+                SILENCE.as_secs() / 60
+            )),
+            _ => trouble(&self.name, error),
+        }
     }
 
     fn prove(&self) -> Result<(), Refusal> {
@@ -70,6 +123,11 @@ impl Query {
         self.connection.prepare(&self.sql).map_err(|error| match &error {
             rusqlite::Error::MultipleStatement => self.only_select(),
             // SQLite's words about a query hold names and words of the query itself, which stands in the settings.
+            // The database may be another one than yesterday: emptied, or being built.
+            rusqlite::Error::SqliteFailure(_, Some(msg)) if msg.starts_with("no such table") => Refusal::data(format!(
+                "the query on {} cannot be run: {msg}; correct query, or the database",
+                self.name
+            )),
             rusqlite::Error::SqlInputError { msg, .. } => Refusal::new(
                 Class::Config,
                 format!("the query on {} cannot be run: {msg}; correct query", self.name),
@@ -110,14 +168,18 @@ impl Query {
         };
         let mut digest = mapping.digest();
         digest.part(self.name.as_bytes());
-        let mut rows = statement.query([]).map_err(|error| trouble(&self.name, &error))?;
-        let mut number = 0;
-        while let Some(row) = rows.next().map_err(|error| trouble(&self.name, &error))? {
+        let mut rows = statement.query([]).map_err(|error| self.trouble(&error))?;
+        let mut number = 0_u64;
+        self.heard.now();
+        while let Some(row) = rows.next().map_err(|error| self.trouble(&error))? {
             number += 1;
+            if number.is_multiple_of(256) {
+                self.heard.now();
+            }
             let mut values: Values<'_> = [None; COLUMNS];
             for (column, at) in LedgerColumn::ALL.iter().zip(at) {
                 let Some(at) = at else { continue };
-                let value = row.get_ref(at).map_err(|error| trouble(&self.name, &error))?;
+                let value = row.get_ref(at).map_err(|error| self.trouble(&error))?;
                 if let ValueRef::Real(_) = value {
                     return Err(self.real(number, *column, mapping));
                 }

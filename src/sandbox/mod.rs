@@ -150,13 +150,13 @@ fn invitation(world: &World, port: u16, start: chrono::NaiveDate) -> String {
         "The sandboxes run on loopback until Ctrl-C. Credentials, made up:\n\n\
          export PAYVYNE_SECRET='{}'\nexport TUPAY_ACCESS_KEY='{}'\nexport TUPAY_SECRET_KEY='{}'\n\
          export ONE2PAYS_API_KEY='{}'\nexport ONE2PAYS_SECRET_KEY='{}'\n\n\
-         # jobs/payvyne-uk.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"Europe/London\"\nrecipients = []\n\
+         # jobs/payvyne-uk.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"Europe/London\"\n\
          [provider]\nkind = \"payvyne\"\nbase_url = \"{}\"\nclient_id = \"{}\"\n\
          client_secret = \"env:PAYVYNE_SECRET\"\nexpected_merchant = \"{}\"\nmax_rps = 100\n[fetch]\nstart = {start}\n\n\
-         # jobs/tupay-pe.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"America/Lima\"\nrecipients = []\n\
+         # jobs/tupay-pe.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"America/Lima\"\n\
          [provider]\nkind = \"tupay\"\nbase_url = \"{}\"\naccess_key = \"env:TUPAY_ACCESS_KEY\"\n\
          secret_key = \"env:TUPAY_SECRET_KEY\"\nexpected_merchant_id = {}\nmax_rps = 100\n[fetch]\nstart = {start}\n\n\
-         # jobs/one2pays-th.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"Asia/Bangkok\"\nrecipients = []\n\
+         # jobs/one2pays-th.toml\nschedule = \"0 30 2 * * *\"\ntimezone = \"Asia/Bangkok\"\n\
          [provider]\nkind = \"one2pays\"\nbase_url = \"{}\"\napi_key = \"env:ONE2PAYS_API_KEY\"\n\
          secret_key = \"env:ONE2PAYS_SECRET_KEY\"\nenvironment = \"sandbox\"\nrequests_per_minute = 800\n[fetch]\nstart = {start}\n\n{}",
         doors.payvyne.client_secret,
@@ -180,13 +180,13 @@ fn by_id(world: &World, twopay_url: &str, ayoconnect_url: &str) -> String {
     format!(
         "# jobs/twopay-co.toml; asks about the entries of a [ledger]\n\
          # export TWOPAY_SECRET='{}' TWOPAY_API_KEY='{}'\n\
-         schedule = \"0 30 2 * * *\"\ntimezone = \"America/Bogota\"\nrecipients = []\n\
+         schedule = \"0 30 2 * * *\"\ntimezone = \"America/Bogota\"\n\
          [provider]\nkind = \"twopay\"\nbase_url = \"{twopay_url}\"\nclient_id = \"{}\"\n\
          client_secret = \"env:TWOPAY_SECRET\"\napi_key = \"env:TWOPAY_API_KEY\"\nnot_found_patterns = [\"{}\"]\n\
          payin_balance_path = \"{}\"\npayout_balance_path = \"{}\"\n[fetch]\nstart = {}\n\n\
          # jobs/ayoconnect-id.toml; asks about the entries of a [ledger]\n\
          # export AYOCONNECT_SECRET='{}' AYOCONNECT_KEY=\"$(cat key.pem)\"; key.pem is the sandbox's own:\n\
-         schedule = \"0 30 2 * * *\"\ntimezone = \"Asia/Jakarta\"\nrecipients = []\n\
+         schedule = \"0 30 2 * * *\"\ntimezone = \"Asia/Jakarta\"\n\
          [provider]\nkind = \"ayoconnect\"\nbase_url = \"{ayoconnect_url}\"\napi_generation = \"v2\"\nclient_id = \"{}\"\n\
          client_secret = \"env:AYOCONNECT_SECRET\"\nprivate_key = \"env:AYOCONNECT_KEY\"\nmerchant_id = \"{}\"\n\
          not_found_codes = [\"{}\"]\n[fetch]\nstart = {}\n\

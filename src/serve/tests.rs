@@ -13,7 +13,6 @@ use crate::store::RunStart;
 const JOB: &str = r#"
 schedule = "0 30 2 * * *"
 timezone = "Europe/London"
-recipients = []
 [provider]
 kind = "file"
 provider = "barclays"

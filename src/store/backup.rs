@@ -16,14 +16,15 @@ use crate::failure::{Class, Failure};
 /// A consistent copy while running: the state after the last commit. An older copy of that name is replaced; any other
 /// existing file, and the database itself, are refused (`USAGE`).
 pub fn backup(store: &Store, file: &Path) -> Result<(), Failure> {
-    refuse_foreign_target(store, file)?;
+    refuse_foreign_target(store, file, Class::Usage)?;
     copy(&store.reader()?, file)
 }
 
 /// The read-only copy for analysts: compact, one self-contained file (journal mode delete, so that nothing beside it is
 /// needed), replaced at once.
 pub fn publish(store: &Store, path: &Path) -> Result<(), Failure> {
-    refuse_foreign_target(store, path)?;
+    // Named by the settings, which may be right: something else came there.
+    refuse_foreign_target(store, path, Class::LocalIo)?;
     let temporary = temporary_beside(path)?;
     let reader = store.reader()?;
     let Some(name) = temporary.path().to_str() else {
@@ -63,11 +64,11 @@ fn move_in(temporary: NamedTempFile, path: &Path) -> Result<(), Failure> {
     open::sync_folder(path)
 }
 
-fn refuse_foreign_target(store: &Store, target: &Path) -> Result<(), Failure> {
+fn refuse_foreign_target(store: &Store, target: &Path, class: Class) -> Result<(), Failure> {
     let Ok(there) = std::fs::metadata(target) else {
         return Ok(());
     };
-    let refuse = |why: &str| Err(Failure::new(Class::Usage, format!("{}: {why}", target.display())));
+    let refuse = |why: &str| Err(Failure::new(class, format!("{}: {why}", target.display())));
     let own = std::fs::metadata(store.path()).map_err(|error| open::unreachable(store.path(), &error))?;
     if (there.dev(), there.ino()) == (own.dev(), own.ino()) {
         return refuse("this is the database itself; name another file");

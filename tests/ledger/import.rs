@@ -12,6 +12,7 @@ use reconciled::ledger::{Import, Refusal, import, import_feed};
 use reconciled::record::{Direction, LedgerStatus};
 use reconciled::store::Store;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use crate::{entry_line, ledger, map, read, refusal_line};
 
@@ -57,6 +58,7 @@ struct Desk {
     store: Store,
     job: Job,
     ledger: Ledger,
+    stop: CancellationToken,
 }
 
 const COLUMNS: &str = "id,order_id,psp_id,amount,currency,booked_at,state,merchant\n";
@@ -88,6 +90,7 @@ impl Desk {
             store,
             job: job("tupay-pe"),
             ledger: set,
+            stop: CancellationToken::new(),
         }
     }
 
@@ -105,7 +108,14 @@ impl Desk {
     }
 
     fn import(&self, night: &str) -> Result<Import, Refusal> {
-        import(&self.store, &self.job, &self.ledger, self.folder.path(), at(night))
+        import(
+            &self.store,
+            &self.job,
+            &self.ledger,
+            self.folder.path(),
+            at(night),
+            &self.stop,
+        )
     }
 
     fn feed(&self, night: &str) -> Result<Import, Refusal> {
@@ -115,7 +125,7 @@ impl Desk {
             table: self.ledger.clone(),
             bank: true,
         };
-        import_feed(&self.store, &self.job, &feed, self.folder.path(), at(night))
+        import_feed(&self.store, &self.job, &feed, self.folder.path(), at(night), &self.stop)
     }
 
     /// One text per row of a query, columns joined by blanks, NULL as a dash.

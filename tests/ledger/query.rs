@@ -79,6 +79,11 @@ fn a_query_may_do_nothing_but_read_and_a_database_may_be_anything() {
         ),
         (
             table,
+            "SELECT ref FROM gone",
+            "refused DATA: the query on books.db cannot be run: no such table: gone; correct query, or the database",
+        ),
+        (
+            table,
             "SELECT no_such FROM b",
             "refused CONFIG: the query on books.db cannot be run: no such column: no_such; correct query",
         ),

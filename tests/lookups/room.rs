@@ -179,7 +179,17 @@ impl Room {
 
     pub fn import(&self, as_of: &str) {
         let ledger = self.job.ledger.as_ref().unwrap();
-        assert!(ledger::import(&self.store(), &self.job, ledger, &self.settings.folder, at(as_of)).is_ok());
+        assert!(
+            ledger::import(
+                &self.store(),
+                &self.job,
+                ledger,
+                &self.settings.folder,
+                at(as_of),
+                &Default::default()
+            )
+            .is_ok()
+        );
     }
 
     pub fn planned(&self, as_of: &str) -> u64 {
