@@ -2,36 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use tempfile::TempDir;
-
-const JOB: &str = r#"
-schedule = "0 30 2 * * *"
-timezone = "UTC"
-recipients = ["accounting@example.com"]
-[provider]
-kind = "file"
-provider = "barclays"
-feed = "statement"
-path = "bank.csv"
-currency_default = "GBP"
-[provider.columns]
-reference = "ref"
-amount = "amount"
-booked_at = "at"
-[fetch]
-start = 2026-03-01
-[ledger]
-kind = "csv"
-path = "books.csv"
-currency_default = "GBP"
-[ledger.columns]
-reference = "ref"
-amount = "amount"
-booked_at = "at"
-"#;
+use crate::{BOOKS, House, bank};
 
 const SETTINGS: &str = r#"
 [mail]
@@ -44,40 +17,28 @@ late_after = "2h"
 textfile = "reconciled.prom"
 "#;
 
-struct House(TempDir);
+fn job() -> String {
+    bank(
+        "schedule = \"0 30 2 * * *\"\nrecipients = [\"accounting@example.com\"]",
+        "2026-03-01",
+    ) + BOOKS
+}
 
+fn furnished() -> House {
+    let house = House::new(SETTINGS, &job());
+    let row = "A,10.00,2026-03-05T10:00:00Z\n";
+    house.write(
+        "bank.csv",
+        &format!("ref,amount,at\n{row}B,5.00,2026-03-05T10:00:00Z\n"),
+    );
+    house.write("books.csv", &format!("ref,amount,at\n{row}"));
+    house
+}
+
+/// What this room asks a house.
 impl House {
-    fn new() -> Self {
-        let house = Self(TempDir::new().unwrap());
-        std::fs::create_dir(house.path().join("jobs")).unwrap();
-        house.write("jobs/bank.toml", JOB);
-        house.write("reconciled.toml", SETTINGS);
-        let row = "A,10.00,2026-03-05T10:00:00Z\n";
-        house.write(
-            "bank.csv",
-            &format!("ref,amount,at\n{row}B,5.00,2026-03-05T10:00:00Z\n"),
-        );
-        house.write("books.csv", &format!("ref,amount,at\n{row}"));
-        house
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o640)).unwrap();
-    }
-
     fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_reconciled"))
-            .arg("--config")
-            .arg(self.path().join("reconciled.toml"))
-            .args(arguments)
-            .output()
-            .unwrap()
+        self.command(arguments).output().unwrap()
     }
 
     fn metrics(&self) -> BTreeMap<String, Family> {
@@ -174,7 +135,7 @@ fn sample(line: &str, family: &str) -> (String, String) {
 
 #[test]
 fn after_each_run_the_file_for_prometheus_says_what_the_books_say() {
-    let house = House::new();
+    let house = furnished();
     let ran = house.run(&["run", "--as-of", "2026-03-10T03:00:00Z"]);
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let metrics = house.metrics();
@@ -219,8 +180,8 @@ fn after_each_run_the_file_for_prometheus_says_what_the_books_say() {
 
 #[test]
 fn a_job_that_never_ran_has_metrics_too_once_anything_was_run() {
-    let house = House::new();
-    house.write("jobs/other.toml", JOB);
+    let house = furnished();
+    house.write("jobs/other.toml", &job());
     house.run(&["run", "bank", "--as-of", "2026-03-10T03:00:00Z"]);
     let metrics = house.metrics();
     assert_eq!(metrics["reconciled_late"].value("job=\"other\""), "1");
@@ -229,7 +190,7 @@ fn a_job_that_never_ran_has_metrics_too_once_anything_was_run() {
 
 #[test]
 fn status_says_by_fields_and_by_its_exit_code_whether_somebody_has_to_look() {
-    let house = House::new();
+    let house = furnished();
     house.run(&["run", "--as-of", "2026-03-10T03:00:00Z"]);
     let status = house.status();
     let job = &status["jobs"][0];
@@ -260,7 +221,7 @@ fn status_says_by_fields_and_by_its_exit_code_whether_somebody_has_to_look() {
 
 #[test]
 fn the_operators_get_one_mail_about_a_failed_night_beside_the_report() {
-    let house = House::new();
+    let house = furnished();
     std::fs::remove_file(house.path().join("bank.csv")).unwrap();
     for _ in 0..2 {
         house.run(&["run", "--as-of", "2026-03-10T03:00:00Z"]);
@@ -289,7 +250,7 @@ fn the_operators_get_one_mail_about_a_failed_night_beside_the_report() {
 
 #[test]
 fn where_stderr_is_the_journal_every_line_has_its_priority() {
-    let house = House::new();
+    let house = furnished();
     std::fs::remove_file(house.path().join("bank.csv")).unwrap();
     let said = house.path().join("stderr");
     let file = std::fs::File::create(&said).unwrap();
@@ -320,7 +281,7 @@ fn where_stderr_is_the_journal_every_line_has_its_priority() {
 
 #[test]
 fn every_problem_of_the_settings_for_operators_is_named_with_its_line() {
-    let house = House::new();
+    let house = furnished();
     let settings = "[mail]\ntransport = \"folder\"\nfrom = \"R <r@example.com>\"\n[alerts]\nrecipients = [\"ops@elsewhere.com\", \"ops\"]\n\
                     late_after = \"3\"\n[metrics]\ntextfile = \"metrics.txt\"\n[retention]\nmails_days = 3\npages = 1\n[upkeep]\nquick_check_days = -1\n";
     house.write("reconciled.toml", settings);
@@ -373,7 +334,7 @@ fn unit_mails(house: &House) -> Vec<String> {
 
 #[test]
 fn operators_are_mailed_once_about_each_failure_of_a_unit_even_where_a_job_does_not_hold() {
-    let house = House::new();
+    let house = furnished();
     assert_eq!(house.run(&["run"]).status.code(), Some(0));
     house.write("jobs/bank.toml", "what is this\n");
     for (invocation, mails) in [("a1", 1), ("a1", 1), ("b2", 2)] {
@@ -411,11 +372,11 @@ fn a_failed_unit_is_mailed_past_an_outbox_that_is_broken_busy_or_not_there_and_n
         );
         assert_eq!(unit_mails(house).len(), 1, "{why}: {text}");
     };
-    let house = House::new();
+    let house = furnished();
     past(&house, "there is no database yet");
     assert!(!database(&house).exists());
 
-    let house = House::new();
+    let house = furnished();
     std::fs::write(database(&house), "no database at all, but somebody's text".repeat(200)).unwrap();
     past(&house, "reconciled.db");
     assert!(
@@ -424,7 +385,7 @@ fn a_failed_unit_is_mailed_past_an_outbox_that_is_broken_busy_or_not_there_and_n
             .starts_with("no database at all")
     );
 
-    let house = House::new();
+    let house = furnished();
     assert_eq!(house.run(&["run"]).status.code(), Some(0));
     let _other = reconciled::store::InstanceLock::take(&database(&house)).unwrap();
     past(&house, "another instance runs");
@@ -432,7 +393,7 @@ fn a_failed_unit_is_mailed_past_an_outbox_that_is_broken_busy_or_not_there_and_n
 
 #[test]
 fn an_alert_without_settings_that_hold_or_a_reader_says_its_sentence_all_the_same() {
-    let house = House::new();
+    let house = furnished();
     house.write(
         "reconciled.toml",
         "[mail]\ntransport = \"folder\"\nfrom = \"R <r@example.com>\"\n",
@@ -452,7 +413,7 @@ fn an_alert_without_settings_that_hold_or_a_reader_says_its_sentence_all_the_sam
 /// Where stderr is the journal its own words about the priority win over the unit's `SyslogLevel=`.
 #[test]
 fn the_sentence_about_a_failed_unit_is_critical_in_the_journal() {
-    let house = House::new();
+    let house = furnished();
     let said = house.path().join("said");
     let file = std::fs::File::create(&said).unwrap();
     let meta = file.metadata().unwrap();

@@ -1,15 +1,13 @@
 //! Nights of the whole line over a file job, so that no provider is needed: what is told when a night fails or is stopped.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
 use reconciled::config::{self, Job, Settings};
 use reconciled::day::parse_instant;
 use reconciled::fetch::Quiet;
 use reconciled::record::Verdict;
 use reconciled::run::{JobOutcome, Options, run_jobs};
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+
+use crate::House;
 
 const JOB: &str = r#"
 timezone = "UTC"
@@ -29,41 +27,24 @@ start = 2026-03-01
 reports = ["summary", "mine"]
 "#;
 
-/// A folder with settings, one file job and a report of its own, which can be broken and mended.
-struct House(TempDir);
+/// One file job and a report of its own, which can be broken and mended.
+fn furnished() -> House {
+    let house = House::new("[mail]\ntransport = \"folder\"\nfrom = \"recon@example.com\"\n", JOB);
+    house.write(
+        "export/a.csv",
+        "reference,amount,booked_at\nA-1,10.00,2026-03-02T10:00:00Z\n",
+    );
+    house.write("reports/mine.sql", "SELECT 1 AS one");
+    house
+}
 
+/// What this room asks a house.
 impl House {
-    fn new() -> Self {
-        let house = Self(TempDir::new().unwrap());
-        house.write(
-            "reconciled.toml",
-            "[mail]\ntransport = \"folder\"\nfrom = \"recon@example.com\"\n",
-        );
-        house.write("jobs/bank.toml", JOB);
-        house.write(
-            "export/a.csv",
-            "reference,amount,booked_at\nA-1,10.00,2026-03-02T10:00:00Z\n",
-        );
-        house.write("reports/mine.sql", "SELECT 1 AS one");
-        house
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o640)).unwrap();
-    }
-
     fn load(&self) -> (Settings, Vec<Job>) {
         config::load(Some(&self.path().join("reconciled.toml"))).unwrap()
     }
 
-    async fn run(&self, stop: CancellationToken) -> JobOutcome {
+    async fn night(&self, stop: CancellationToken) -> JobOutcome {
         self.nights("2026-03-05T08:00:00Z", stop).await.pop().unwrap()
     }
 
@@ -97,23 +78,23 @@ impl House {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_that_fails_before_its_reports_is_mailed_as_failed_and_told_again_when_it_is_whole() {
-    let house = House::new();
+    let house = furnished();
     house.write("reports/mine.sql", "SELECT nothing");
-    let failed = house.run(CancellationToken::new()).await;
+    let failed = house.night(CancellationToken::new()).await;
     assert_eq!((failed.verdict, failed.exit_code()), (Verdict::Failed, 78));
     assert_eq!(failed.mails.len(), 1);
     assert_eq!(house.subjects().len(), 1);
     assert!(house.subjects()[0].contains("FAILED"), "{:?}", house.subjects());
 
-    let again = house.run(CancellationToken::new()).await;
+    let again = house.night(CancellationToken::new()).await;
     assert_eq!(again.mails.len(), 0, "the same failure of the same night is no news");
 
     house.write("reports/mine.sql", "SELECT 1 AS one");
-    let whole = house.run(CancellationToken::new()).await;
+    let whole = house.night(CancellationToken::new()).await;
     assert_eq!(whole.exit_code(), 0, "{:?}", whole.message);
     assert_eq!(house.subjects().len(), 2);
     assert!(!house.subjects().iter().all(|subject| subject.contains("FAILED")));
-    assert_eq!(house.run(CancellationToken::new()).await.mails.len(), 0);
+    assert_eq!(house.night(CancellationToken::new()).await.mails.len(), 0);
     assert_eq!(house.subjects().len(), 2);
 }
 
@@ -124,7 +105,7 @@ async fn a_night_whose_reports_could_not_be_written_gets_them_before_the_next_ni
         outcomes.iter().map(told).collect()
     };
     let day = |day: &str, code: u8| (day.to_owned(), code);
-    let house = House::new();
+    let house = furnished();
     let written = |day: &str| {
         let file = house.path().join(format!("out/{day}/bank/{day}_bank_summary.csv"));
         std::fs::read(file).ok()
@@ -155,12 +136,12 @@ async fn a_night_whose_reports_could_not_be_written_gets_them_before_the_next_ni
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_night_mails_nobody_and_the_next_one_does() {
-    let house = House::new();
+    let house = furnished();
     let stop = CancellationToken::new();
     stop.cancel();
-    let stopped = house.run(stop).await;
+    let stopped = house.night(stop).await;
     assert_eq!(stopped.exit_code(), 75);
     assert!(house.subjects().is_empty());
-    assert_eq!(house.run(CancellationToken::new()).await.mails.len(), 1);
+    assert_eq!(house.night(CancellationToken::new()).await.mails.len(), 1);
     assert_eq!(house.subjects().len(), 1);
 }

@@ -5,47 +5,20 @@ use std::path::Path;
 use reconciled::config;
 use reconciled::fetch::Quiet;
 use reconciled::run::{JobOutcome, Options, run_jobs};
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-const JOB: &str = r#"
-timezone = "UTC"
-recipients = ["accounting@example.com"]
-[provider]
-kind = "file"
-provider = "barclays"
-feed = "statement"
-path = "bank.csv"
-currency_default = "GBP"
-[provider.columns]
-reference = "ref"
-amount = "amount"
-booked_at = "at"
-[fetch]
-start = 2026-03-01
-[ledger]
-kind = "csv"
-path = "books.csv"
-currency_default = "GBP"
-[ledger.columns]
-reference = "ref"
-amount = "amount"
-booked_at = "at"
-"#;
+use crate::{BOOKS, House, bank};
+
+fn job() -> String {
+    bank("recipients = [\"accounting@example.com\"]", "2026-03-01") + BOOKS
+}
 
 const HEADER: &str = "ref,amount,at\n";
 
-fn folder() -> TempDir {
-    let folder = TempDir::new().expect("a folder");
-    let at = folder.path();
-    std::fs::create_dir(at.join("jobs")).expect("a folder");
-    std::fs::write(at.join("jobs/bank.toml"), JOB).expect("a job");
-    std::fs::write(
-        at.join("reconciled.toml"),
-        "[mail]\ntransport = \"folder\"\nfrom = \"R <r@example.com>\"\nallowed_domains = [\"example.com\"]\n",
-    )
-    .expect("settings");
-    folder
+fn furnished() -> House {
+    let settings =
+        "[mail]\ntransport = \"folder\"\nfrom = \"R <r@example.com>\"\nallowed_domains = [\"example.com\"]\n";
+    House::new(settings, &job())
 }
 
 fn table(folder: &Path, name: &str, rows: &[(&str, &str)]) {
@@ -84,8 +57,8 @@ fn said(outcome: &JobOutcome) -> (&'static str, u8, u64, &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_export_is_a_missing_leg_and_opens_and_resolves_nothing() {
-    let folder = folder();
-    let at = folder.path();
+    let house = furnished();
+    let at = house.path();
     table(at, "bank.csv", &[("A", "10.00"), ("B", "5.00")]);
     table(at, "books.csv", &[("A", "10.00")]);
     let first = night(at, "2026-03-10T03:00:00.000Z").await;
@@ -104,8 +77,8 @@ async fn a_missing_export_is_a_missing_leg_and_opens_and_resolves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_names_its_job_once() {
-    let folder = folder();
-    let at = folder.path();
+    let house = furnished();
+    let at = house.path();
     let small = [("A", "10"), ("B", "20"), ("C", "30")];
     let large = [("A", "1000"), ("B", "2000"), ("C", "3000")];
     table(at, "bank.csv", &small);
@@ -121,8 +94,8 @@ async fn a_message_names_its_job_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_export_read_for_several_past_nights_proves_each_day_once_it_is_over() {
-    let folder = folder();
-    let at = folder.path();
+    let house = furnished();
+    let at = house.path();
     let row = |reference: &str, at: &str| format!("{reference},1.00,{at}T10:00:00Z\n");
     let bank = [row("A", "2026-03-02"), row("B", "2026-03-09")].concat();
     let books = [
@@ -143,8 +116,8 @@ async fn one_export_read_for_several_past_nights_proves_each_day_once_it_is_over
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_printed_check_stands_at_the_last_run_unless_told_otherwise() {
-    let folder = folder();
-    let at = folder.path();
+    let house = furnished();
+    let at = house.path();
     let settings = at.join("reconciled.toml");
     table(at, "bank.csv", &[("A", "10.00")]);
     table(at, "books.csv", &[("A", "10.00")]);
@@ -166,10 +139,10 @@ async fn a_printed_check_stands_at_the_last_run_unless_told_otherwise() {
 }
 
 /// Two accounts and the job that looks across them.
-fn across() -> TempDir {
-    let folder = folder();
-    let at = folder.path();
-    let other = JOB.replace("bank.csv", "card.csv").replace("books.csv", "cards.csv");
+fn across() -> House {
+    let house = furnished();
+    let at = house.path();
+    let other = job().replace("bank.csv", "card.csv").replace("books.csv", "cards.csv");
     std::fs::write(at.join("jobs/card.toml"), other).expect("a job");
     let across =
         "timezone = \"UTC\"\nrecipients = [\"accounting@example.com\"]\n[across]\njobs = [\"bank\", \"card\"]\n";
@@ -177,28 +150,28 @@ fn across() -> TempDir {
     for name in ["bank.csv", "books.csv"] {
         table(at, name, &[("A-1", "10.00")]);
     }
-    folder
+    house
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_across_others_is_not_reconciled_while_one_of_two_was_never_read() {
-    let folder = across();
-    let first = alone(folder.path(), "twice", "2026-03-06T12:00:00Z").await;
+    let house = across();
+    let first = alone(house.path(), "twice", "2026-03-06T12:00:00Z").await;
     let why = "not reconciled: bank was never read; card was never read";
     let (verdict, code, _, message) = said(&first);
     assert_eq!((verdict, code), ("not_reconciled", 65), "{message}");
     assert!(message.contains(why), "{message}");
 
-    alone(folder.path(), "bank", "2026-03-06T12:00:00Z").await;
-    let half = alone(folder.path(), "twice", "2026-03-06T12:00:00Z").await;
+    alone(house.path(), "bank", "2026-03-06T12:00:00Z").await;
+    let half = alone(house.path(), "twice", "2026-03-06T12:00:00Z").await;
     assert_eq!(said(&half).0, "not_reconciled", "{half:?}");
     assert!(said(&half).3.contains("card was never read"), "{half:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_across_others_is_incomplete_while_one_was_not_read_that_night_and_says_which() {
-    let folder = across();
-    let down = night(folder.path(), "2026-03-06T12:00:00Z").await;
+    let house = across();
+    let down = night(house.path(), "2026-03-06T12:00:00Z").await;
     assert_eq!((said(&down).0, said(&down).1), ("incomplete", 75), "{down:?}");
     assert!(
         said(&down).3.contains("card ended not_reconciled for 2026-03-05"),
@@ -206,17 +179,17 @@ async fn a_job_across_others_is_incomplete_while_one_was_not_read_that_night_and
     );
 
     for name in ["card.csv", "cards.csv"] {
-        table(folder.path(), name, &[("A-1", "10.00"), ("A-2", "20.00")]);
+        table(house.path(), name, &[("A-1", "10.00"), ("A-2", "20.00")]);
     }
-    let whole = night(folder.path(), "2026-03-07T12:00:00Z").await;
+    let whole = night(house.path(), "2026-03-07T12:00:00Z").await;
     assert_eq!(said(&whole), ("discrepancies", 0, 1, ""));
 
     // A day apart is what zones and schedules do; two days are a night that did not happen.
     assert_eq!(
-        alone(folder.path(), "twice", "2026-03-08T12:00:00Z").await.exit_code(),
+        alone(house.path(), "twice", "2026-03-08T12:00:00Z").await.exit_code(),
         0
     );
-    let stale = alone(folder.path(), "twice", "2026-03-09T12:00:00Z").await;
+    let stale = alone(house.path(), "twice", "2026-03-09T12:00:00Z").await;
     assert_eq!((said(&stale).0, said(&stale).2), ("not_reconciled", 1), "{stale:?}");
     assert!(
         said(&stale).3.contains("bank was last read for 2026-03-06"),
