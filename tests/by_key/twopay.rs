@@ -453,3 +453,25 @@ async fn a_walk_killed_anywhere_asks_about_no_settled_key_twice_in_the_same_nigh
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_refused_with_a_token_that_was_replaced_meanwhile_is_repeated_with_the_new_one() {
+    let room = Room::new("").await;
+    // The first key's refusal makes a new token; that ends the old one, with which the others are still on their way.
+    room.knows("unknown", vec![refusal("no such order")]);
+    let mut lines = vec!["unknown unknown 900.00 payin paid".to_owned()];
+    for key in ["late-a", "late-b"] {
+        let late = Answer::After(Duration::from_millis(1500), Box::new(refusal("token or key refused")));
+        room.knows(key, vec![late, paid(key, "100")]);
+        lines.push(format!("{key} {key} 100.00 payin paid"));
+    }
+    room.knows("first", vec![paid("first", "950")]);
+    lines.push("first first 950.00 payin paid".into());
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    room.ledger(&lines);
+    let night = room.house.night(NIGHT);
+    assert_eq!(room.house.found(), ["unknown lookup_failed"], "{}", night.stderr);
+    assert_eq!(room.house.matched(), ["first", "late-a", "late-b"]);
+    // One renewal for all, and each request repeated once.
+    assert_eq!((room.logins(), room.server.count()), (2, 9), "{}", night.stderr);
+}
