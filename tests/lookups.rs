@@ -297,10 +297,42 @@ p,P,open,10.00,open,2026-03-01T11:00:00Z\ng,G,gone,10.00,failed,2026-03-01T12:00
     );
     room.night(NIGHT).await;
     assert_eq!(room.asked(), ["old", "open", "gone", "young"]);
-    room.night(NEXT_NIGHT).await;
-    assert_eq!(room.asked()[4..], ["open", "young"]);
-    room.night(THIRD_NIGHT).await;
-    assert_eq!(room.asked()[6..], ["open"]);
+    // When the old ones became final nobody knows: they were first seen so tonight.
+    for night in [NEXT_NIGHT, THIRD_NIGHT] {
+        let before = room.asked().len();
+        room.night(night).await;
+        assert_eq!(room.asked()[before..], ["open", "old", "gone", "young"], "{night}");
+    }
+    let before = room.asked().len();
+    room.night("2026-03-07T03:00:00Z").await;
+    assert_eq!(room.asked()[before..], ["open"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_turns_final_late_is_looked_at_again_as_long_as_any_other_final_and_no_longer() {
+    let mut room = Room::new(Keyed { max_lookups: Some(2) }).await;
+    room.job.fetch.lookback = chrono::TimeDelta::days(2);
+    room.knows(&[("ka", open("A", 1000))]);
+    let ledger = |lines: &str| room.ledger(&format!("a,A,ka,10.00,paid,2026-03-01T10:00:00Z\n{lines}"));
+    ledger("");
+    room.night("2026-03-14T03:00:00Z").await;
+    room.knows(&[("ka", paid("A", 1000))]);
+    let night = room.night("2026-03-15T03:00:00Z").await;
+    assert_eq!((night.matched, room.asked().len()), (1, 2), "{night:?}");
+    // The bank sends it back a day later: a change, and from it the days count anew.
+    room.knows(&[("ka", unpaid("A", 1000))]);
+    room.night("2026-03-16T03:00:00Z").await;
+    assert_eq!(room.open(), ["reversed_after_booking A"]);
+    // What was never asked about comes first, also where the budget then does not reach the others.
+    room.knows(&[("kb", paid("B", 100)), ("kc", paid("C", 100))]);
+    ledger("b,B,kb,1.00,paid,2026-03-01T10:00:00Z\nc,C,kc,1.00,paid,2026-03-01T10:00:00Z\n");
+    room.night("2026-03-17T03:00:00Z").await;
+    assert_eq!(room.asked()[3..], ["kb", "kc"]);
+    ledger("");
+    room.night("2026-03-18T03:00:00Z").await;
+    assert_eq!(room.asked()[5..], ["ka"]);
+    room.night("2026-03-19T03:00:00Z").await;
+    assert_eq!(room.asked().len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
