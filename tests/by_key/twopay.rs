@@ -501,3 +501,46 @@ async fn an_answer_to_the_login_that_is_cut_off_is_tried_again() {
         night.last_line()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_names_another_id_than_its_keys_record_has_lost_its_record() {
+    let room = Room::new("not_found_patterns = [\"does not exist\"]").await;
+    let job = std::fs::read_to_string(room.house.folder.path().join("jobs/job.toml")).unwrap();
+    let job = job.replace("reference = ", "provider_id = \"psp\"\nreference = ");
+    room.house.write("jobs/job.toml", &job);
+    for key in ["own", "none", "other", "swap-a", "swap-b", "taken"] {
+        room.knows(key, vec![paid(key, "1")]);
+    }
+    // The last two share one key: the record goes to the entry that names no other id.
+    let line = |id: &str, key: &str, psp: &str| format!("{id},{key},1.00,payin,paid,2026-02-20T10:00:00Z,{psp}\n");
+    let lines = [
+        line("own", "own", "own"),
+        line("none", "none", ""),
+        line("other", "other", "ZZZ"),
+        line("unknown", "unknown", "unknown"),
+        line("swap-a", "swap-a", "swap-b"),
+        line("swap-b", "swap-b", "swap-a"),
+        line("taken-1", "taken", "YYY"),
+        line("taken-2", "taken", ""),
+    ];
+    room.house
+        .ledger(&format!("id,key,amount,kind,state,booked_at,psp\n{}", lines.concat()));
+    let night = room.house.night(NIGHT);
+    assert_eq!(night.code, 0, "{}", night.stderr);
+    assert_eq!(
+        room.house.matched(),
+        ["none", "own", "swap-a", "swap-b", "taken-2"],
+        "{:?}",
+        room.house.found()
+    );
+    let mut lost = vec![
+        "other missing_in_provider",
+        "taken-1 missing_in_provider",
+        "unknown missing_in_provider",
+    ];
+    assert_eq!(room.house.found(), lost);
+    // The record is in no book once its grace is over.
+    room.house.night(NEXT_NIGHT);
+    lost.insert(0, "- missing_in_ledger");
+    assert_eq!(room.house.found(), lost);
+}
