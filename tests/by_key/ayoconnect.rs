@@ -444,6 +444,7 @@ async fn every_status_settlement_and_refund_of_section_6_is_compared_in_both_gen
             say(name, "paid", settled(name, "PARTIALLY REFUNDED"));
         }
         say("only", "paid", settled("only", "SETTLED"));
+        say("held", "paid", settled("held", "ON HOLD"));
         lines.push("back-refund paid refund 150000.00 back".into());
         lines.push("part-refund paid refund 50000.00 part".into());
         // All of it is no part.
@@ -480,8 +481,9 @@ async fn every_status_settlement_and_refund_of_section_6_is_compared_in_both_gen
                 "short amount_mismatch",
                 "only-refund missing_in_provider",
                 "all-refund unclassified",
+                "dollars currency_mismatch",
+                "held unclassified",
                 "- unclassified",
-                "- unreadable",
                 "- unreadable",
             ]
             .map(str::to_owned),
