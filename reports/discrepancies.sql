@@ -424,7 +424,7 @@ WITH
        'none at first: the next run reads it again; if it stays, whoever runs this program must look'),
       ('lookup_failed', '', '',
        '{provider} was asked about this key and gave no usable answer; that says nothing about the payment: {detail}',
-       'none at first: it is asked again every night; if it stays, ask {provider} about {key}'),
+       'none at first: it is asked again every night; if it stays, ask {provider} about {key}, and acknowledge it: until then every night is incomplete for its sake'),
       ('lookup_failed', 'ayoconnect', '',
        'Ayoconnect was asked about this key and gave no usable answer; a time-out or an error there does not mean that the payment failed: {detail}',
        'none at first: it is asked again every night; never debit again on the strength of this'),

@@ -376,6 +376,7 @@ impl House<'_> {
             business_day: outcome.business_day,
             ledger,
             reading_complete: reading.complete,
+            asked_since: reading.since.unwrap_or(outcome.as_of),
         };
         let books = reading.books.as_ref();
         let compared = tokio::task::block_in_place(|| compare::compare_over(&night, books))?;
@@ -388,6 +389,9 @@ impl House<'_> {
         outcome.resolved = compared.resolved;
         outcome.reopened = compared.reopened;
         outcome.open = compared.open;
+        if let Some(failure) = unanswered(&compared.unanswered) {
+            outcome.fail(&failure);
+        }
         if outcome.unreadable > job.report.reject_threshold {
             let rows = if outcome.unreadable == 1 { "row" } else { "rows" };
             outcome.fail(&Failure::new(
@@ -477,7 +481,7 @@ impl House<'_> {
         {
             return Err(stopping.clone());
         }
-        // A key without a usable answer is a finding of its own, not a gap.
+        // A key without a usable answer is a finding of its own; the comparison counts those that make the night incomplete.
         let complete = reading.failures.is_empty() && reading.open <= reading.refused && reading.unstable == 0;
         if !complete && self.options.stop.is_cancelled() {
             return Err(Failure::new(
@@ -485,7 +489,11 @@ impl House<'_> {
                 "stopped before everything was read; nothing was compared, reported or mailed, the next run goes on",
             ));
         }
-        Ok(Reading { complete, books })
+        Ok(Reading {
+            complete,
+            books,
+            since: Some(since),
+        })
     }
 
     fn read_ledger(&self, job: &Job, outcome: &mut JobOutcome) -> Result<LedgerLeg, Failure> {
@@ -527,6 +535,26 @@ fn refusal_failure(refusal: ledger::Refusal) -> Failure {
         ledger::Refusal::NotReconciled(why) => Failure::new(Class::Data, format!("not reconciled: {why}")),
         ledger::Refusal::Refused(failure) => failure,
     }
+}
+
+/// Keys that were asked about in vain: the night was not read to its end.
+fn unanswered(feeds: &[compare::Unanswered]) -> Option<Failure> {
+    if feeds.is_empty() {
+        return None;
+    }
+    let feed = |one: &compare::Unanswered| {
+        let keys = if one.asked == 1 { "key" } else { "keys" };
+        format!("{} of {} {keys} of {}", one.keys, one.asked, one.feed)
+    };
+    let all: Vec<String> = feeds.iter().map(feed).collect();
+    Some(Failure::new(
+        Class::Partial,
+        format!(
+            "{} had no usable answer when asked about; each is listed as `lookup_failed` with its reason and nothing is called \
+             missing. The next run asks them again; one that will never be answered stops no night once it is acknowledged",
+            all.join(" and ")
+        ),
+    ))
 }
 
 fn run_end(outcome: &JobOutcome, finished_at: Option<Instant>) -> RunEnd {

@@ -114,7 +114,7 @@ async fn an_unknown_key_is_missing_only_after_its_grace_and_is_asked_about_every
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_without_an_answer_is_a_finding_of_its_own_and_nothing_is_missing() {
+async fn a_key_without_an_answer_is_a_finding_of_its_own_the_night_is_incomplete_and_nothing_is_missing() {
     let room = Room::new(Keyed::default()).await;
     room.knows(&[("ka", paid("A", 1000)), ("kb", keyed::REFUSED.into())]);
     room.ledger("a,A,ka,10.00,paid,2026-03-01T10:00:00Z\nb,B,kb,30.00,paid,2026-03-01T10:00:00Z\n");
@@ -122,8 +122,13 @@ async fn a_key_without_an_answer_is_a_finding_of_its_own_and_nothing_is_missing(
     assert_eq!(room.open(), ["lookup_failed B"]);
     assert_eq!(
         (night.class, night.verdict),
-        (None, Verdict::ReconciledWithWarnings),
+        (Some(Class::Partial), Verdict::Incomplete),
         "{night:?}"
+    );
+    let message = night.message.clone().unwrap();
+    assert!(
+        message.contains("1 of 2 keys of payments had no usable answer"),
+        "{message}"
     );
     assert_eq!(
         (night.matched, night.pending, night.windows.open),
@@ -132,15 +137,68 @@ async fn a_key_without_an_answer_is_a_finding_of_its_own_and_nothing_is_missing(
     );
     let detail = room.texts("SELECT detail FROM discrepancies");
     assert!(detail[0].contains("not this key (409)"), "{detail:?}");
-    // This night has its answer; the next one asks again.
+    // The same night again asks about this key and no other, and mends it.
     let again = room.night(NIGHT).await;
-    assert_eq!(again.requests, 0, "{again:?}");
+    assert_eq!((again.requests, again.class), (1, Some(Class::Partial)), "{again:?}");
     assert_eq!(room.open(), ["lookup_failed B"]);
     room.knows(&[("kb", paid("B", 3000))]);
-    let night = room.night(NEXT_NIGHT).await;
+    let night = room.night(NIGHT).await;
+    assert_eq!(room.asked(), ["kb", "ka", "kb", "kb"]);
+    // In the end the books are those of a night without the fault.
     assert_eq!(
-        (room.open().len(), night.resolved, night.matched),
-        (0, 1, 2),
+        (night.open, night.resolved, night.matched, night.class),
+        (0, 0, 2, None),
+        "{night:?}"
+    );
+    assert!(room.texts("SELECT kind FROM discrepancies").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_key_that_a_person_has_acknowledged_makes_no_night_incomplete() {
+    let room = Room::new(Keyed::default()).await;
+    room.knows(&[("ka", paid("A", 1000)), ("kb", keyed::REFUSED.into())]);
+    room.ledger("a,A,ka,10.00,paid,2026-03-01T10:00:00Z\nb,B,kb,30.00,paid,2026-03-01T10:00:00Z\n");
+    assert_eq!(room.night(NIGHT).await.class, Some(Class::Partial));
+    room.sql("UPDATE discrepancies SET state = 'acknowledged'");
+    // It is asked about again all the same, once a night.
+    let night = room.night(NEXT_NIGHT).await;
+    assert_eq!(room.asked(), ["kb", "ka", "kb", "ka"]);
+    assert_eq!(
+        (night.class, night.verdict),
+        (None, Verdict::ReconciledWithWarnings),
+        "{night:?}"
+    );
+    assert_eq!(room.night(NEXT_NIGHT).await.requests, 0);
+    // A second one is news.
+    room.knows(&[("ka", keyed::REFUSED.into())]);
+    let night = room.night(THIRD_NIGHT).await;
+    assert_eq!(
+        (night.class, night.verdict),
+        (Some(Class::Partial), Verdict::Incomplete),
+        "{night:?}"
+    );
+    let message = night.message.unwrap();
+    assert!(message.contains("1 of 2 keys of payments"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_key_that_tonights_budget_does_not_reach_fails_no_night() {
+    let keyed = Keyed { max_lookups: Some(1) };
+    let room = Room::new(keyed).await;
+    room.knows(&[("ka", keyed::REFUSED.into()), ("kb", paid("B", 3000))]);
+    room.ledger("a,A,ka,10.00,paid,2026-03-01T10:00:00Z\nb,B,kb,30.00,paid,2026-03-01T11:00:00Z\n");
+    let night = room.night(NIGHT).await;
+    assert_eq!(
+        (night.class, night.verdict),
+        (Some(Class::Partial), Verdict::Incomplete),
+        "{night:?}"
+    );
+    let night = room.night(NEXT_NIGHT).await;
+    assert_eq!(room.asked(), ["ka", "kb"]);
+    assert_eq!(room.open(), ["lookup_failed A"]);
+    assert_eq!(
+        (night.class, night.verdict),
+        (None, Verdict::ReconciledWithWarnings),
         "{night:?}"
     );
 }
@@ -157,7 +215,7 @@ async fn one_key_that_is_always_a_server_error_does_not_keep_the_others_from_the
         "a,A,ka,10.00,paid,2026-03-01T10:00:00Z\nb,B,kb,30.00,paid,2026-03-01T11:00:00Z\nc,C,kc,20.00,paid,2026-03-01T12:00:00Z\n",
     );
     let night = room.night(NIGHT).await;
-    assert_eq!((night.class, night.matched), (None, 2), "{night:?}");
+    assert_eq!((night.class, night.matched), (Some(Class::Partial), 2), "{night:?}");
     assert_eq!(room.open(), ["lookup_failed B"]);
 }
 
@@ -239,10 +297,42 @@ p,P,open,10.00,open,2026-03-01T11:00:00Z\ng,G,gone,10.00,failed,2026-03-01T12:00
     );
     room.night(NIGHT).await;
     assert_eq!(room.asked(), ["old", "open", "gone", "young"]);
-    room.night(NEXT_NIGHT).await;
-    assert_eq!(room.asked()[4..], ["open", "young"]);
-    room.night(THIRD_NIGHT).await;
-    assert_eq!(room.asked()[6..], ["open"]);
+    // When the old ones became final nobody knows: they were first seen so tonight.
+    for night in [NEXT_NIGHT, THIRD_NIGHT] {
+        let before = room.asked().len();
+        room.night(night).await;
+        assert_eq!(room.asked()[before..], ["open", "old", "gone", "young"], "{night}");
+    }
+    let before = room.asked().len();
+    room.night("2026-03-07T03:00:00Z").await;
+    assert_eq!(room.asked()[before..], ["open"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_turns_final_late_is_looked_at_again_as_long_as_any_other_final_and_no_longer() {
+    let mut room = Room::new(Keyed { max_lookups: Some(2) }).await;
+    room.job.fetch.lookback = chrono::TimeDelta::days(2);
+    room.knows(&[("ka", open("A", 1000))]);
+    let ledger = |lines: &str| room.ledger(&format!("a,A,ka,10.00,paid,2026-03-01T10:00:00Z\n{lines}"));
+    ledger("");
+    room.night("2026-03-14T03:00:00Z").await;
+    room.knows(&[("ka", paid("A", 1000))]);
+    let night = room.night("2026-03-15T03:00:00Z").await;
+    assert_eq!((night.matched, room.asked().len()), (1, 2), "{night:?}");
+    // The bank sends it back a day later: a change, and from it the days count anew.
+    room.knows(&[("ka", unpaid("A", 1000))]);
+    room.night("2026-03-16T03:00:00Z").await;
+    assert_eq!(room.open(), ["reversed_after_booking A"]);
+    // What was never asked about comes first, also where the budget then does not reach the others.
+    room.knows(&[("kb", paid("B", 100)), ("kc", paid("C", 100))]);
+    ledger("b,B,kb,1.00,paid,2026-03-01T10:00:00Z\nc,C,kc,1.00,paid,2026-03-01T10:00:00Z\n");
+    room.night("2026-03-17T03:00:00Z").await;
+    assert_eq!(room.asked()[3..], ["kb", "kc"]);
+    ledger("");
+    room.night("2026-03-18T03:00:00Z").await;
+    assert_eq!(room.asked()[5..], ["ka"]);
+    room.night("2026-03-19T03:00:00Z").await;
+    assert_eq!(room.asked().len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,6 +104,7 @@ pub fn compare(dir: &Path) -> Took {
         business_day,
         ledger: LedgerLeg::Present,
         reading_complete: true,
+        asked_since: as_of,
     };
     let watch = Stopwatch::start();
     let outcome = compare::compare(&night).unwrap();

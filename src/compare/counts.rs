@@ -5,7 +5,7 @@ use rusqlite::{Connection, named_params};
 use super::cursors::Sums;
 use super::keys::Keys;
 use super::rows::word;
-use super::{Case, Findings, LedgerLeg, Outcome};
+use super::{Case, Findings, LedgerLeg, Outcome, unanswered};
 use crate::failure::{Class, Failure};
 use crate::money::joined_halves;
 use crate::record::{Kind, Verdict};
@@ -83,6 +83,7 @@ pub fn write(conn: &Connection, case: &Case<'_>, findings: &Findings) -> Result<
         (outcome.matched, outcome.pending, outcome.excluded) =
             (total(&found.matched), total(&pending), total(&found.excluded));
     }
+    outcome.unanswered = unanswered::tonight(conn, case)?;
     outcome.verdict = verdict(case, &counts, &outcome);
     if outcome.verdict < Verdict::ReconciledWithWarnings && keys_left(conn, case)? {
         outcome.verdict = Verdict::ReconciledWithWarnings;
@@ -149,6 +150,7 @@ fn outcome(case: &Case<'_>, counts: &[Count]) -> Outcome {
         reopened,
         open,
         unclassified,
+        unanswered: Vec::new(),
         verdict: if matches!(case.ledger, LedgerLeg::Refused(_)) {
             Verdict::NotReconciled
         } else {
@@ -162,7 +164,7 @@ fn verdict(case: &Case<'_>, counts: &[Count], outcome: &Outcome) -> Verdict {
     let open = |kind: Kind| counts.iter().any(|c| c.kind == kind && c.open > 0);
     if matches!(case.ledger, LedgerLeg::Refused(_)) {
         Verdict::NotReconciled
-    } else if !case.reading_complete || open(Kind::IncompleteWindow) {
+    } else if !case.reading_complete || open(Kind::IncompleteWindow) || !outcome.unanswered.is_empty() {
         Verdict::Incomplete
     } else if counts.iter().any(|c| !c.kind.is_warning() && c.unacknowledged > 0) {
         Verdict::Discrepancies

@@ -279,7 +279,10 @@ fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Row
     match kind {
         Kind::MissingInLedger => format!("{theirs}, the ledger has no entry after its grace"),
         Kind::MissingInProvider => match entry.and_then(|e| e.provider_id.as_ref()) {
-            _ if keyed => format!("{ours}, the provider was asked about its key and shows no such record"),
+            None if keyed => format!("{ours}, the provider was asked about its key and shows no such record"),
+            Some(_) if keyed => {
+                format!("{ours}, the provider was asked about its key and shows no record of the provider_id it names")
+            }
             Some(_) => format!("{ours}, the provider does not know its provider_id and its list was read to the end"),
             None => format!("{ours}, the provider has no record after its grace and its list was read to the end"),
         },

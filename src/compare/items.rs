@@ -14,7 +14,7 @@ use super::discrepancy::{self, Discrepancy};
 use super::grace::Timing;
 use super::group::{Piece, Rules};
 use super::identity::{self, Suffix};
-use super::keys::Keys;
+use super::keys::{self, Keys};
 use super::pair::Tolerance;
 use super::places::Places;
 use super::rows::{Entry, Record};
@@ -517,12 +517,13 @@ impl Claims {
         &mut self,
         conn: &Connection,
         setup: &Setup<'_>,
-        keys: &Keys,
+        asked: &Keys,
         feed: &str,
         merged: &mut Merged,
         looked: &mut HashSet<(Direction, Result<String, i64>)>,
     ) -> Result<(), Failure> {
-        let Some(subject) = keys.sql(feed) else { return Ok(()) };
+        let Some(subject) = asked.sql(feed) else { return Ok(()) };
+        let may_be_named = keys::may_be_named_sql("asked.provider_id");
         let mut statement = conn.prepare(&format!(
             "WITH asked AS MATERIALIZED (
                SELECT entry_id, direction, reference, provider_id, {subject} AS subject FROM ledger_entries
@@ -532,6 +533,7 @@ impl Claims {
                FROM transactions AS t JOIN asked ON asked.subject = t.subject AND asked.direction = t.direction
               WHERE t.job = ?1 AND t.feed = ?2 AND t.subject <> '' AND t.vanished_at IS NULL
                 AND (asked.reference IS NOT t.reference OR asked.provider_id <> t.provider_id) AND t.kind <> 'fee'
+                AND {may_be_named}
               ORDER BY asked.entry_id, t.transaction_id"
         ))?;
         let mut rows = statement.query((setup.job, feed))?;

@@ -5,7 +5,7 @@ use std::fmt;
 use super::rows::{Entry, Record};
 use crate::config::{Job, JobSource, ProviderSetup};
 use crate::providers::{Feed, LookupKey, Shape, lookups};
-use crate::record::{Direction, LedgerStatus};
+use crate::record::{Direction, LedgerStatus, TransactionKind};
 
 /// The feeds of a job that are asked by key; none for other providers.
 #[derive(Clone, Default)]
@@ -62,12 +62,17 @@ impl Keys {
         value(entry, provider.lookup_key(feed)).filter(|key| !key.is_empty())
     }
 
-    /// Whether this record came from asking about this entry.
+    /// Whether this record came from asking about this entry, and is not another one than the entry names by its id.
     pub fn belong(&self, record: &Record, entry: &Entry) -> bool {
         !record.subject.is_empty()
             && record.direction == entry.direction
             && self.feeds.iter().any(|feed| feed.name == record.feed)
             && self.subject(&record.feed, entry) == Some(&record.subject)
+            && (bears_no_id(record.kind)
+                || entry
+                    .provider_id
+                    .as_ref()
+                    .is_none_or(|named| *named == record.provider_id))
     }
 
     /// Why nobody can be asked about this entry: it lacks the key, or the key breaks the provider's rules.
@@ -94,6 +99,19 @@ impl Keys {
     fn feed_of(&self, direction: Direction) -> Option<&Feed> {
         self.feeds.iter().find(|feed| feed.directions.contains(&direction))
     }
+}
+
+/// Kinds whose records bear no id of the provider's: a refund that its payment's status tells of, a binding.
+const WITHOUT_ID: [TransactionKind; 2] = [TransactionKind::Refund, TransactionKind::Binding];
+
+fn bears_no_id(kind: TransactionKind) -> bool {
+    WITHOUT_ID.contains(&kind)
+}
+
+/// The same over `transactions AS t` and an entry's `provider_id`, as SQL.
+pub fn may_be_named_sql(named: &str) -> String {
+    let kinds = WITHOUT_ID.map(|kind| format!("'{kind}'")).join(", ");
+    format!("({named} IS NULL OR {named} = t.provider_id OR t.kind IN ({kinds}))")
 }
 
 fn value(entry: &Entry, key: LookupKey) -> Option<&str> {

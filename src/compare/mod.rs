@@ -54,6 +54,7 @@ mod write;
 
 pub use books::books;
 pub use sql::{CHECKS, sql};
+pub use unanswered::Unanswered;
 
 /// What stands on the ledger's side tonight.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,8 +75,10 @@ pub struct Night<'a> {
     /// The last day that is over.
     pub business_day: BusinessDay,
     pub ledger: LedgerLeg,
-    /// Every window wanted was read to its end.
+    /// Every window wanted was read to its end; keys that were asked about are counted here, by their findings.
     pub reading_complete: bool,
+    /// What was asked by key as of this instant or later was asked tonight.
+    pub asked_since: Instant,
 }
 
 /// The same without the store: what the comparison needs to know.
@@ -87,6 +90,7 @@ pub struct Case<'a> {
     pub business_day: BusinessDay,
     pub ledger: LedgerLeg,
     pub reading_complete: bool,
+    pub asked_since: Instant,
 }
 
 /// What a night came to.
@@ -105,6 +109,8 @@ pub struct Outcome {
     /// Acknowledged ones included.
     pub open: u64,
     pub unclassified: u64,
+    /// Feeds with keys that tonight's questions brought no usable answer about.
+    pub unanswered: Vec<Unanswered>,
     pub verdict: Verdict,
 }
 
@@ -159,6 +165,7 @@ pub fn compare_over(night: &Night<'_>, books: Option<&Books>) -> Result<Outcome,
         business_day: night.business_day,
         ledger: night.ledger.clone(),
         reading_complete: night.reading_complete,
+        asked_since: night.asked_since,
     };
     // Each connection sees one state of the books from its first look on, and thousands of look-ups take one read lock.
     let open = || {

@@ -446,7 +446,7 @@ impl<'c, 'a> Writer<'c, 'a> {
         for (hex, past, about) in missing {
             let tonight = findings.not_found(self.case, past.kind, identity::from_hex(&hex)?);
             if let Some((State::Resolved, Some(event))) = life::next(Some(past), tonight) {
-                if past.kind == Kind::IncompleteWindow && self.never_was(conn, &hex)? {
+                if matches!(past.kind, Kind::IncompleteWindow | Kind::LookupFailed) && self.never_was(conn, &hex)? {
                     continue;
                 }
                 resolve.execute((&hex, self.case.business_day.to_string()))?;

@@ -1,12 +1,13 @@
 //! Which ledger items are asked about tonight, where a provider answers only by key. Asks nobody.
 //!
 //! Wanted are keys never answered, those whose record is open or unknown, those that turned final in the ledger since they
-//! were asked about, and a tail of young finals. What waits longest comes first, then the oldest booking, then the largest
+//! were asked about, and a tail of young finals: young by the booking, or by the night that first saw what the record says now. What waits longest comes first, then the oldest booking, then the largest
 //! amount, as far as the night's budget reaches; the rest is counted and said.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::TimeDelta;
 use rusqlite::{Row, params};
 
 use super::plan::{Horizon, Wanted};
@@ -92,6 +93,8 @@ struct Item {
     statuses: BTreeSet<String>,
     known: Option<Known>,
     record: Record,
+    /// When the record became what it is: the provider's own instant where the first answer bore one, else the night that saw it.
+    record_since: Option<Instant>,
 }
 
 /// The key's row in `windows`.
@@ -140,7 +143,11 @@ impl Item {
             Some(at) => day_window(night.job, at),
             None => span,
         };
-        let young = self.booked_at.is_some() && window.until > span.until - night.job.fetch.lookback;
+        let lookback = night.job.fetch.lookback;
+        let is_young = |until: Instant| until > span.until - lookback;
+        let became = self.record_since.filter(|_| lookback > TimeDelta::zero());
+        let young = self.booked_at.is_some() && is_young(window.until)
+            || became.is_some_and(|at| is_young(day_window(night.job, at).until));
         let begun_tonight = self
             .known
             .as_ref()
@@ -242,7 +249,8 @@ fn items(store: &Store, night: &Horizon<'_>, provider: &dyn Provider, feed: &Fee
          )
          SELECT asked.subject, asked.status, asked.amount_minor, asked.booked_at, w.window_id IS NOT NULL,
                 w.state = 'sealed', w.sealed_at, w.begun_at, w.reason IS NOT NULL, w.shape,
-                (SELECT max(iif(t.status = 'open' OR t.status = 'unknown', 2, 1)) FROM transactions AS t
+                (SELECT max(iif(t.status = 'open' OR t.status = 'unknown', 2, 1)) || ' ' ||
+                        max(iif(t.version = 1, coalesce(t.changed_at, t.seen_at), t.seen_at)) FROM transactions AS t
                   WHERE t.job = ?1 AND t.feed = ?2 AND t.subject = asked.subject AND t.subject <> ''
                     AND t.vanished_at IS NULL){read}
            FROM asked LEFT JOIN windows AS w
@@ -294,6 +302,18 @@ fn read_item(row: &Row<'_>, extras: usize) -> Result<Item, Failure> {
         }),
         false => None,
     };
+    let (record, record_since) = match row.get_ref(10)?.as_str_or_null().map_err(|_| damaged())? {
+        None => (Record::None, None),
+        Some(text) => {
+            let (which, since) = text.split_once(' ').ok_or_else(damaged)?;
+            let record = if which == "1" {
+                Record::Decided
+            } else {
+                Record::Undecided
+            };
+            (record, Some(parse_instant(since).ok_or_else(damaged)?))
+        }
+    };
     Ok(Item {
         subject: row.get(0)?,
         beside: (11..11 + extras)
@@ -303,11 +323,8 @@ fn read_item(row: &Row<'_>, extras: usize) -> Result<Item, Failure> {
         amount: row.get::<_, i64>(2)?.unsigned_abs(),
         booked_at: instant(3)?,
         known,
-        record: match row.get::<_, Option<i64>>(10)? {
-            None => Record::None,
-            Some(1) => Record::Decided,
-            Some(_) => Record::Undecided,
-        },
+        record,
+        record_since,
     })
 }
 

@@ -40,6 +40,9 @@ pub(super) struct Page {
     pub packed: PackedPage,
 }
 
+/// A request is repeated at most so often because its session was replaced while it was under way.
+const MAX_OVERTAKEN: u32 = 4;
+
 /// Smaller bodies are dealt with where they arrive: going to another thread takes longer.
 const SMALL_BODY: usize = 8 * 1024;
 
@@ -65,6 +68,7 @@ pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[Page
     let request = provider.request(ask, number, heads);
     let mut patience = Patience::new(talk.client.bounds.retry_budget);
     let mut renewed = false;
+    let mut overtaken = 0;
     loop {
         let (ticket, answer) = send(talk, request.clone()).await?;
         let reply = match answer {
@@ -81,7 +85,17 @@ pub(super) async fn fetch(talk: &Talk<'_>, ask: &Ask, number: u32, heads: &[Page
             }
         };
         let status = reply.status;
-        let judgement = match redirect(&reply).unwrap_or_else(|| provider.judge(ask, &reply)) {
+        let judgement = redirect(&reply).unwrap_or_else(|| provider.judge(ask, &reply));
+        if matches!(judgement, Judgement::Renew { .. } | Judgement::RenewThen { .. })
+            && overtaken < MAX_OVERTAKEN
+            && talk.client.sessions.is_replaced(&ticket).await
+        {
+            // It was on its way with a session that another request has renewed meanwhile: that renewal is its own, too.
+            overtaken += 1;
+            renewed = true;
+            continue;
+        }
+        let judgement = match judgement {
             Judgement::RenewThen { then, .. } => {
                 if !renewed && talk.client.sessions.renewal_may_help(&ticket).await {
                     talk.client.sessions.drop_session(&ticket).await;

@@ -143,6 +143,12 @@ impl Sessions {
         }
     }
 
+    /// Whether somebody else ended the session of this ticket meanwhile: a refusal of it says nothing about the present one.
+    pub(super) async fn is_replaced(&self, ticket: &Ticket) -> bool {
+        let state = self.state.lock().await;
+        ticket.session.is_some() && (state.generation != ticket.generation || state.open.is_none())
+    }
+
     /// Whether a new session may change an answer that says only "failed". Not right after one that changed nothing: else
     /// every key the provider does not know would cost a login.
     pub(super) async fn renewal_may_help(&self, ticket: &Ticket) -> bool {

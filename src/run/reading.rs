@@ -15,11 +15,17 @@ pub(super) struct Reading {
     pub complete: bool,
     /// The sums over what was read, where they were made already.
     pub books: Option<Books>,
+    /// What was read as of this instant or later was read tonight; None: nobody was asked.
+    pub since: Option<Instant>,
 }
 
 impl Reading {
     pub fn of(complete: bool) -> Self {
-        Self { complete, books: None }
+        Self {
+            complete,
+            books: None,
+            since: None,
+        }
     }
 }
 

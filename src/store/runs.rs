@@ -149,13 +149,13 @@ pub fn fresh_since(store: &Store, job: &str, as_of: Instant, business_day: Busin
     }
 }
 
-/// Whether a run of this job for this very as-of instant went through: what it could not read it has reported.
+/// Whether a run of this job for this very as-of instant read everything: what it was refused a person has acknowledged.
 pub fn ended_well(store: &Store, job: &str, as_of: Instant) -> Result<bool, Failure> {
     store.read(|connection| {
         Ok(connection
             .prepare_cached(
-                "SELECT 1 FROM runs WHERE job = ?1 AND as_of = ?2 AND exit_code IN (0, 65) AND finished_at IS NOT NULL
-                    AND run_id = (SELECT run_id FROM runs NOT INDEXED WHERE job = ?1 AND finished_at IS NOT NULL
+                "SELECT 1 FROM runs WHERE job = ?1 AND as_of = ?2 AND exit_code IN (0, 65) AND verdict <> 'incomplete'
+                    AND finished_at IS NOT NULL AND run_id = (SELECT run_id FROM runs NOT INDEXED WHERE job = ?1 AND finished_at IS NOT NULL
                                    ORDER BY run_id DESC LIMIT 1)",
             )?
             .exists([job, &format_instant(as_of)])?)

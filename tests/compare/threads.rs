@@ -113,6 +113,7 @@ fn two_threads_store_what_one_connection_finds() {
         business_day,
         ledger: world.ledger.clone(),
         reading_complete: true,
+        asked_since: as_of(),
     };
     let two = compare::compare(&night).expect("the night on several");
     assert_eq!(one, two);

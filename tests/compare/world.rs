@@ -321,6 +321,7 @@ impl World {
             business_day,
             ledger: self.ledger.clone(),
             reading_complete: self.reading_complete,
+            asked_since: as_of,
         };
         let findings = compare::look(&self.conn, &case)?;
         let tx = self.conn.unchecked_transaction().expect("a transaction");

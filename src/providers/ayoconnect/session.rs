@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::sign::{asymmetric, timestamp};
 use crate::day::Instant;
 use crate::failure::Class;
-use crate::providers::read::{Raw, error_body, identity_text, unquoted};
+use crate::providers::read::{Anything, Raw, error_body, identity_text, unquoted};
 use crate::providers::setup::{header_safe, key};
 use crate::providers::{Judgement, Keys, Method, Reply, Request, Session, judge_common};
 
@@ -65,8 +65,14 @@ pub(super) fn open(reply: &Reply) -> Result<Session, Judgement> {
         }
         (200, 200..=299) => {}
         (200, 0) => match judge_common(reply) {
+            Judgement::Page if error_body::<Anything>(&reply.body).is_none() => {
+                return Err(Judgement::Retry {
+                    after: None,
+                    why: "the answer to the login is cut off".into(),
+                });
+            }
             Judgement::Page => {
-                return Err(fail(
+                return Err(unusable(
                     "the answer to the login has no response code; check `paths.token`",
                 ));
             }
@@ -94,7 +100,7 @@ pub(super) fn open(reply: &Reply) -> Result<Session, Judgement> {
         .and_then(|answer| unquoted(answer.token?.get()))
         .map(|token| token.into_owned())
         .filter(|token| header_safe(token))
-        .ok_or_else(|| fail("the login was accepted but carries no usable `accessToken`; ask the provider"))?;
+        .ok_or_else(|| unusable("the login was accepted but carries no usable `accessToken`; ask the provider"))?;
     let stated = answer.and_then(|answer| identity_text(answer.expires_in)?.parse::<u64>().ok());
     let life = Duration::from_secs(stated.unwrap_or(USUAL_LIFE));
     let mut warnings = Vec::new();
@@ -107,6 +113,14 @@ pub(super) fn open(reply: &Reply) -> Result<Session, Judgement> {
         idle: None,
         warnings,
     })
+}
+
+/// A whole answer that says nothing about the credentials.
+fn unusable(why: &str) -> Judgement {
+    Judgement::Fail {
+        class: Class::Protocol,
+        why: why.to_owned(),
+    }
 }
 
 fn fail(why: &str) -> Judgement {

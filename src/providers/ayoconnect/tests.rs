@@ -252,29 +252,30 @@ fn a_refused_login_may_be_the_clock_and_trouble_is_tried_again() {
         (429, ""),
         (200, "<html>"),
         (200, r#"{"responseCode":"5001000"}"#),
+        (200, r#"{"responseCode":"2001000","accessToken":"aaaa"#),
+        (200, r#"{"responseCo"#),
     ] {
         assert!(matches!(open(status, body), Judgement::Retry { .. }), "{status} {body}");
     }
-    for (status, body) in [
-        (400, r#"{"responseCode":"4001000"}"#),
-        (403, ""),
-        (404, ""),
-        (200, "{}"),
-        (200, r#"{"responseCode":"2001000"}"#),
-        (200, r#"{"responseCode":"2001000","accessToken":"a b"}"#),
-    ] {
+    for (status, body) in [(400, r#"{"responseCode":"4001000"}"#), (403, ""), (404, "")] {
         assert!(
             matches!(open(status, body), Judgement::Fail { class: Class::Auth, .. }),
             "{status} {body}"
         );
     }
-    assert!(matches!(
-        open(302, ""),
-        Judgement::Fail {
-            class: Class::Protocol,
-            ..
-        }
-    ));
+    // A redirect, and whole answers that say nothing about the credentials.
+    for (status, body) in [
+        (302, ""),
+        (200, "{}"),
+        (200, r#"{"responseCode":"2001000"}"#),
+        (200, r#"{"responseCode":"2001000","accessToken":"a b"}"#),
+    ] {
+        let protocol = Class::Protocol;
+        assert!(
+            matches!(open(status, body), Judgement::Fail { class, .. } if class == protocol),
+            "{status} {body}"
+        );
+    }
 }
 
 // -- rows ---------------------------------------------------------------------------------------------------------------
@@ -369,7 +370,9 @@ fn a_whole_refund_is_a_record_of_its_own_and_a_part_is_one_without_an_amount() {
             )
         );
     }
-    assert_eq!(rows("ON HOLD"), (vec![payment("00")], 1));
+    // Nobody says what became of the money.
+    let held = (Direction::In, 15_000_000, Status::Unknown, "00, ON HOLD".to_owned());
+    assert_eq!(rows("ON HOLD"), (vec![held], 1));
     let elsewhere = format!("{V3}\nsettlement_pointer = \"/settlement\"");
     assert_eq!(
         read(&elsewhere, "00", r#","settlement":"REFUNDED""#).transactions.len(),
@@ -378,22 +381,50 @@ fn a_whole_refund_is_a_record_of_its_own_and_a_part_is_one_without_an_amount() {
 }
 
 #[test]
-fn amounts_are_rupiah_as_text_without_separators() {
+fn the_settings_name_a_settlement_status_and_before_a_success_it_says_nothing() {
+    let statuses = |overrides: &str, word: &str| {
+        let settings = format!("{V3}\nstatus_overrides = {{ {overrides} }}");
+        let parsed = read(&settings, word, r#","additionalInfo":{"settlementStatus":"ON HOLD"}"#);
+        let rows = parsed.transactions.iter();
+        let rows: Vec<_> = rows.map(|(_, t)| (t.status, t.provider_status.clone())).collect();
+        (rows, parsed.warnings.len())
+    };
+    let row = |status, word: &str| (status, word.to_owned());
+    let moved = statuses("\"ON HOLD\" = \"moved\"", "00");
+    assert_eq!(moved, (vec![row(Status::Settled, "00")], 0));
+    let open = statuses("\"ON HOLD\" = \"open\"", "00");
+    assert_eq!(open, (vec![row(Status::Open, "00, ON HOLD")], 0));
+    let back = statuses("\"ON HOLD\" = \"not_moved\"", "00");
+    let wanted = vec![row(Status::Settled, "00, ON HOLD"), row(Status::Settled, "REFUNDED")];
+    assert_eq!(back, (wanted, 0));
+    for (word, status) in [("01", Status::Open), ("06", Status::Failed)] {
+        assert_eq!(statuses("", word), (vec![row(status, word)], 0));
+    }
+}
+
+#[test]
+fn amounts_are_text_without_separators_in_the_currency_they_bear() {
     let amount = |value: &str, currency: &str| {
         let body = format!(
             r#"{{"responseCode":"2003600","referenceNo":"{PAYMENT}","amount":{{"value":{value},"currency":"{currency}"}}}}"#
         );
         let parsed = provider(V2).parse(&ask(PAYMENTS, FLOW), 0, body.as_bytes());
-        parsed.transactions.first().map(|(_, t)| t.amount_minor)
+        let amount = parsed.transactions.first().map(|(_, t)| (t.amount_minor, t.currency));
+        amount.map(|(amount, read)| {
+            assert_eq!(read.code(), currency);
+            amount
+        })
     };
     assert_eq!(amount("\"1000000\"", "IDR"), Some(100_000_000));
     assert_eq!(amount("\"10000.00\"", "IDR"), Some(1_000_000));
+    assert_eq!(amount("\"1\"", "USD"), Some(100));
     for (value, currency) in [
         ("\"150.000\"", "IDR"),
         ("\"1,5\"", "IDR"),
         ("150000", "IDR"),
         ("\"-1\"", "IDR"),
-        ("\"1\"", "USD"),
+        ("\"1.00\"", "JPY"),
+        ("\"1\"", "rupiah"),
     ] {
         assert_eq!(amount(value, currency), None, "{value} {currency}");
     }

@@ -210,9 +210,8 @@ impl Page<'_, '_> {
             self.warn("provider schema: no status in an answer; nothing is taken for settled");
         }
         let word = word.unwrap_or_default();
-        let status = self.meaning(&word);
         let paid_at = self.paid_at();
-        let refund = self.refund_state()?;
+        let (status, refund, settlement) = self.settlement(self.meaning(&word))?;
         let payment = Transaction {
             account: String::new(),
             feed: self.ask.feed,
@@ -228,8 +227,8 @@ impl Page<'_, '_> {
             fee_currency: None,
             status,
             is_final: matches!(status, Status::Settled | Status::Failed),
-            provider_status: match refund {
-                Some(state) => format!("{word}, {}", state.word()),
+            provider_status: match settlement {
+                Some(settlement) => format!("{word}, {settlement}"),
                 None => word,
             },
             occurred_at: None,
@@ -279,25 +278,35 @@ impl Page<'_, '_> {
         read.ok().flatten()
     }
 
-    /// `SETTLED` is only the default after a success and says nothing (section 6).
-    fn refund_state(&mut self) -> Result<Option<RefundState>, Fault> {
-        let Some(word) = word_at(self.root, &self.ayoconnect.0.settlement)? else {
-            return Ok(None);
+    /// What the settlement status makes of a payment: its status, the refund it tells of, and its word where it is part of the
+    /// record. `SETTLED` is only the default after a success and says nothing (section 6); a word that neither the document nor
+    /// the settings name leaves open what became of the money.
+    fn settlement(&mut self, status: Status) -> Result<(Status, Option<RefundState>, Option<String>), Fault> {
+        let settings = &self.ayoconnect.0;
+        let Some(word) = word_at(self.root, &settings.settlement)? else {
+            return Ok((status, None, None));
         };
-        match word.to_ascii_uppercase().replace('_', " ").as_str() {
-            "REFUNDED" => Ok(Some(RefundState::Whole)),
-            "PARTIALLY REFUNDED" => {
+        let told = |refund: RefundState| (status, Some(refund), Some(refund.word().to_owned()));
+        let plain = word.to_ascii_uppercase().replace('_', " ");
+        Ok(match (settings.overrides.get(&word), plain.as_str()) {
+            (Some(Status::Settled), _) => (status, None, None),
+            (Some(Status::Failed), _) => (status, Some(RefundState::Whole), Some(word)),
+            (Some(named), _) if status == Status::Settled => (*named, None, Some(word)),
+            (None, "REFUNDED") => told(RefundState::Whole),
+            (None, "PARTIALLY REFUNDED") => {
                 self.warn(
                     "a payment was refunded in part; the amount is not stated, what the ledger books is taken for it",
                 );
-                Ok(Some(RefundState::Part))
+                told(RefundState::Part)
             }
-            "SETTLED" => Ok(None),
-            _ => {
+            (None, "SETTLED") => (status, None, None),
+            (None, _) if status == Status::Settled => {
                 self.warn("a settlement status that the document does not name");
-                Ok(None)
+                (Status::Unknown, None, Some(word))
             }
-        }
+            // Before a success it says nothing.
+            _ => (status, None, None),
+        })
     }
 
     fn binding(&mut self) -> Result<(), Fault> {
@@ -388,18 +397,16 @@ fn optional_word(field: Field<'_>) -> Result<Option<String>, Fault> {
     }
 }
 
-/// The only currency there is (section 5).
+/// The only currency the document shows (section 5); a binding has none of its own.
 fn rupiah() -> Option<Currency> {
     "IDR".parse().ok()
 }
 
+/// Read in the currency it bears: whether it is the ledger's is for the comparison to say.
 fn amount(money: Field<'_>) -> Result<(Currency, i64), Fault> {
     let inner: Money<'_> = money.object()?;
     let under = |fault: Fault| money.within(fault);
     let currency = field("currency", inner.currency).currency().map_err(under)?;
-    if Some(currency) != rupiah() {
-        return Err(under(Fault::new(".currency", "is not IDR")));
-    }
     let amount = field("value", inner.value)
         .plain_amount(currency, Unit::Major, Form::Text)
         .map_err(under)?;

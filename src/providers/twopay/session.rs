@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::super::read::{Raw, error_body, identity_text, unquoted};
+use super::super::read::{Anything, Raw, error_body, identity_text, unquoted};
 use super::super::setup::{header_safe, key, set_header};
 use super::Twopay;
 use crate::failure::Class;
@@ -79,8 +79,14 @@ pub(super) fn open(slack: Duration, reply: &Reply) -> Result<Session, Judgement>
         Judgement::Page => {}
         other => return Err(other),
     }
+    if error_body::<Anything>(&reply.body).is_none() {
+        return Err(Judgement::Retry {
+            after: None,
+            why: "the answer to the login is cut off".into(),
+        });
+    }
     if code.as_deref() != Some("200") {
-        return Err(fail("the answer to the login has no `code` 200; ask the provider"));
+        return Err(unusable("the answer to the login has no `code` 200; ask the provider"));
     }
     let data = answer.and_then(|answer| answer.data);
     let text = |raw: Option<Raw<'_>>| raw.and_then(|raw| unquoted(raw.get())).map(|text| text.into_owned());
@@ -89,7 +95,7 @@ pub(super) fn open(slack: Duration, reply: &Reply) -> Result<Session, Judgement>
         .and_then(|data| text(data.access_token))
         .filter(|token| header_safe(token));
     let Some(token) = token else {
-        return Err(fail(
+        return Err(unusable(
             "the login was accepted but carries no usable `data.access_token`; ask the provider",
         ));
     };
@@ -115,6 +121,14 @@ pub(super) fn open(slack: Duration, reply: &Reply) -> Result<Session, Judgement>
 /// Less the slack, but never less than half: a token that is renewed before every call would be worse.
 fn lifetime(stated: Duration, slack: Duration) -> Duration {
     stated.saturating_sub(slack).max(stated / 2).max(Duration::from_secs(1))
+}
+
+/// A whole answer that says nothing about the credentials.
+fn unusable(why: &str) -> Judgement {
+    Judgement::Fail {
+        class: Class::Protocol,
+        why: why.to_owned(),
+    }
 }
 
 fn fail(why: &str) -> Judgement {

@@ -169,16 +169,35 @@ fn a_refused_login_is_a_matter_of_credentials_and_trouble_is_tried_again() {
         (200, r#"{"code":401,"message":"bad client","data":null}"#),
         (401, ""),
         (401, r#"{"code":401}"#),
-        (200, r#"{"code":200,"data":{}}"#),
-        (200, r#"{"code":200,"data":{"access_token":"a b"}}"#),
-        (200, r#"{"data":{"access_token":"t"}}"#),
     ] {
         assert!(
             matches!(open(status, body), Err(Judgement::Fail { class: Class::Auth, .. })),
             "{status} {body}"
         );
     }
-    for (status, body) in [(503, r#"{"code":401}"#), (429, ""), (200, "<html>"), (200, "")] {
+    // A whole answer that says nothing about the credentials.
+    for body in [
+        "{}",
+        r#"{"code":200,"data":{}}"#,
+        r#"{"code":200,"data":{"access_token":"a b"}}"#,
+        r#"{"data":{"access_token":"t"}}"#,
+    ] {
+        let protocol = Class::Protocol;
+        assert!(
+            matches!(open(200, body), Err(Judgement::Fail { class, .. }) if class == protocol),
+            "{body}"
+        );
+    }
+    for (status, body) in [
+        (503, r#"{"code":401}"#),
+        (429, ""),
+        (200, "<html>"),
+        (200, ""),
+        (
+            200,
+            r#"{"code":200,"message":"SUCCESS","data":{"access_token":"t","expires_"#,
+        ),
+    ] {
         assert!(
             matches!(open(status, body), Err(Judgement::Retry { .. })),
             "{status} {body}"
