@@ -129,6 +129,33 @@ fn the_token_is_read_from_the_cookie_by_hand() {
         (vec!["BEARER_TOKEN=abc"], "abc"),
         (vec!["BEARER_TOKEN=abc=; Path=/; HttpOnly"], "abc="),
         (vec!["lang=es", "BEARER_TOKEN=\"q.u\"; Secure"], "q.u"),
+        (
+            vec!["BEARER_TOKEN=old; Max-Age=0; Path=/", "BEARER_TOKEN=new; Path=/"],
+            "new",
+        ),
+        (
+            vec!["BEARER_TOKEN=old; max-age = -1", "BEARER_TOKEN=new; Max-Age=900"],
+            "new",
+        ),
+        (
+            vec![
+                "BEARER_TOKEN=old; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+                "BEARER_TOKEN=new; Expires=Thu, 05 Mar 2026 06:00:00 GMT",
+            ],
+            "new",
+        ),
+        (vec!["BEARER_TOKEN=a", "BEARER_TOKEN=b; Expires=soon; Max-Age=x"], "b"),
+        (
+            vec![
+                "BEARER_TOKEN=new",
+                "BEARER_TOKEN=old; Path=/v1; Expires=Thu, 01-Jan-1970 00:00:00 GMT",
+            ],
+            "new",
+        ),
+        (
+            vec!["BEARER_TOKEN=new; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=9"],
+            "new",
+        ),
     ] {
         let headers: Vec<(&str, &str)> = cookies.into_iter().map(|c| ("set-cookie", c)).collect();
         let session = tupay.session(&reply(200, &headers, body)).unwrap();
@@ -140,6 +167,7 @@ fn the_token_is_read_from_the_cookie_by_hand() {
         vec![("set-cookie", "OTHER=1")],
         vec![("set-cookie", "BEARER_TOKEN=; Path=/")],
         vec![("set-cookie", "BEARER_TOKEN=a b")],
+        vec![("set-cookie", "BEARER_TOKEN=gone; Max-Age=0")],
     ] {
         let refused = tupay.session(&reply(200, &cookies, body)).unwrap_err();
         assert!(
