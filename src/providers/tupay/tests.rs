@@ -370,6 +370,13 @@ fn heads_refuse_what_would_mislead_the_walk() {
         (r#"{"page":1,"rows":0,"maxRows":50,"data":null}"#, false),
         (r#"{"page":1,"rows":0,"maxRows":50,"data":{}}"#, false),
         (r#"{"code":1,"description":"x"}"#, false),
+        (r#"{"page":1,"rows":0,"maxRows":50,"data":[]}"#, true),
+        (r#"{"rows":0,"data":[]}"#, true),
+        (r#"{"code":200,"message":"x","data":[]}"#, false),
+        (r#"{"code":200,"message":"x","rows":0,"data":[]}"#, false),
+        (r#"{"page":1,"maxRows":50,"data":[]}"#, true),
+        (r#"{"page":1,"data":[]}"#, false),
+        (r#"{"data":[]}"#, false),
         ("[]", false),
     ] {
         assert_eq!(tupay.head(&ask(DEPOSITS), 1, body.as_bytes()).is_ok(), fine, "{body}");
