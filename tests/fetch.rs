@@ -17,6 +17,8 @@ mod sessions;
 mod subjects;
 #[path = "fetch/tls.rs"]
 mod tls;
+#[path = "fetch/twice.rs"]
+mod twice;
 #[path = "fetch/walks.rs"]
 mod walks;
 #[path = "fetch/wire.rs"]

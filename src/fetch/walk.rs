@@ -13,7 +13,7 @@ use super::client::Client;
 use super::page::{Answer, Page, Talk, fetch};
 use super::{Held, Night};
 use crate::failure::{Class, Failure};
-use crate::providers::{MAX_PAGES, PageHead, Provider, Step};
+use crate::providers::{Doubt, MAX_PAGES, PageHead, Provider, Step};
 use crate::store::{self, OpenReading, Place, Sealed, WindowState};
 
 /// A window is begun again at most so often because its position was no longer valid.
@@ -45,6 +45,8 @@ pub(super) struct Walk<'w> {
     /// Times the window moved while it was read.
     moved: u32,
     restarts: u32,
+    /// What the books have against this pass, once it ended.
+    doubt: Option<Option<Doubt>>,
     /// Pages archived by this walk, resumed ones not counted.
     pub pages: u64,
 }
@@ -104,6 +106,7 @@ impl<'w> Walk<'w> {
             heads,
             moved,
             restarts: 0,
+            doubt: None,
             pages: 0,
         })
     }
@@ -127,7 +130,11 @@ impl<'w> Walk<'w> {
         if self.heads.len() >= MAX_PAGES as usize {
             return Ok(self.broken(&format!("no end after {MAX_PAGES} pages")));
         }
-        match self.provider().next(self.place.ask, &self.heads) {
+        let step = match self.provider().next(self.place.ask, &self.heads) {
+            Step::Done => self.prove()?,
+            step => step,
+        };
+        match step {
             Step::Get { number, confirms } => self.get(number, confirms).await,
             Step::GetAll { numbers } => self.get_all(numbers).await,
             Step::Done => {
@@ -137,6 +144,24 @@ impl<'w> Walk<'w> {
             Step::Again { why } => self.again(&why),
             Step::Broken { why } => Ok(self.broken(&why)),
         }
+    }
+
+    /// A walk that ended, against what the books know.
+    fn prove(&mut self) -> Result<Step, Failure> {
+        let provider = self.provider();
+        if !provider.proves() {
+            return Ok(Step::Done);
+        }
+        let doubt = match self.doubt {
+            Some(doubt) => doubt,
+            None => {
+                let walked = self.heads.iter().filter(|head| !head.confirms);
+                let listed = walked.flat_map(|head| head.ids.iter().copied()).collect();
+                let doubt = blocking(|| store::doubt(self.night.store, &self.place, &self.reading, provider, &listed))?;
+                *self.doubt.insert(doubt)
+            }
+        };
+        Ok(doubt.map_or(Step::Done, |doubt| provider.prove(self.place.ask, &self.heads, doubt)))
     }
 
     async fn get(&mut self, number: u32, confirms: bool) -> Result<Turn, Failure> {
@@ -287,6 +312,7 @@ impl<'w> Walk<'w> {
     fn begin_again(&mut self) -> Result<(), Failure> {
         store::next_pass(self.night.store, &self.place, &mut self.reading)?;
         self.heads.clear();
+        self.doubt = None;
         Ok(())
     }
 

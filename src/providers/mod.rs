@@ -29,6 +29,7 @@ pub mod read;
 pub mod reply;
 pub mod setup;
 pub mod tupay;
+pub mod twice;
 pub mod twopay;
 
 pub use books::{Books, Related, Relation, Sense, StatementItem, StatementLine, Total};
@@ -281,12 +282,21 @@ pub enum Step {
     Get { number: u32, confirms: bool },
     /// Ask for all of these pages; they do not depend on each other.
     GetAll { numbers: RangeInclusive<u32> },
-    /// Read to the end, and nothing moved meanwhile.
+    /// Read to the end, and nothing moved meanwhile as far as the walk can see ([`Provider::prove`]).
     Done,
     /// Read to the end, but it moved: read the window again. After [`Provider::max_passes`] it is unstable.
     Again { why: String },
     /// The provider broke its contract (a cursor seen before, a page that repeats): stop this window with PROTOCOL.
     Broken { why: String },
+}
+
+/// Why a list that was read to its end is not believed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Its window was never read to its end before, at least not this far: nothing is known that it would have to list.
+    NeverRead,
+    /// It does not list a record that it listed before.
+    Lost,
 }
 
 /// What a page says, read exactly. Order is the page's order.
@@ -434,6 +444,16 @@ pub trait Provider: Send + Sync {
     /// What to do, given the heads of the pages of this pass in the order they arrived. Bounded: the core stops a pass
     /// after [`MAX_PAGES`] pages.
     fn next(&self, ask: &Ask, heads: &[PageHead]) -> Step;
+
+    /// Whether the end of a walk is asked for more proof ([`Provider::prove`]) where the books raise a doubt.
+    fn proves(&self) -> bool {
+        false
+    }
+
+    /// Like [`Provider::next`], once that is done and a doubt is left: further pages that confirm, or [`Step::Done`].
+    fn prove(&self, _ask: &Ask, _heads: &[PageHead], _doubt: Doubt) -> Step {
+        Step::Done
+    }
 
     /// The request for one page. `heads` as in [`Provider::next`], for cursors.
     fn request(&self, ask: &Ask, number: u32, heads: &[PageHead]) -> Request;

@@ -46,6 +46,7 @@ pub use open::{InstanceLock, Patience};
 pub use pages::{NewPage, PackedPage, StoredPage, archive_packed, archive_page};
 pub use replay::{Difference, Replayed, learn, rederive, replay};
 pub use runs::{RunEnd, RunStart, begin_run, calibration, finish_run, fresh_since, keep_warnings, pause, set_pause};
+pub use vanish::doubt;
 pub use verify::{Finding, verify};
 pub use windows::{
     OpenReading, Place, WindowState, asked_since, covered, covered_subjects, leave_open, nameless, next_pass,

@@ -3,13 +3,16 @@
 use memchr::memmem;
 use rusqlite::{Connection, params};
 
-use super::derive::Derivation;
+use std::collections::HashSet;
+
+use super::derive::{Derivation, shape_of};
 use super::fees::Touched;
 use super::pages::decompress;
 use super::rows::Seen;
+use super::{OpenReading, Place, Store, damaged};
 use crate::day::format_instant;
 use crate::failure::Failure;
-use crate::providers::Shape;
+use crate::providers::{Doubt, Provider, Shape, identity};
 
 /// Searches of missing ids in pages with unreadable rows per window; beyond it nothing is called vanished this time.
 const SEARCHES: usize = 100_000;
@@ -103,6 +106,49 @@ fn missing(tx: &Connection, d: &Derivation<'_>, seen: &Seen) -> Result<Vec<Missi
         }
     }
     Ok(missing)
+}
+
+/// What speaks against a reading that ended, before its rows are derived: the window was never sealed this far, or a record
+/// of it is not among those listed now ([`identity`]).
+pub fn doubt(
+    store: &Store,
+    place: &Place<'_>,
+    reading: &OpenReading,
+    provider: &dyn Provider,
+    listed: &HashSet<u64>,
+) -> Result<Option<Doubt>, Failure> {
+    let (job, feed, window) = (place.job, place.ask.feed, place.ask.window);
+    let (from, until) = (format_instant(window.from), format_instant(window.until));
+    let shape = shape_of(provider, feed)?;
+    store.read(|connection| {
+        let sealed = connection
+            .prepare_cached("SELECT 1 FROM seals WHERE window_id = ?1 AND state = 'sealed' AND until_at >= ?2 LIMIT 1")?
+            .exists(params![reading.window_id, until])?;
+        if !sealed {
+            return Ok(Some(Doubt::NeverRead));
+        }
+        let (least, most) = match shape {
+            Shape::Days(_) => (from.as_str(), until.as_str()),
+            Shape::Listing => ("", "~"),
+            _ => return Ok(None),
+        };
+        let mut statement = connection.prepare_cached(
+            "SELECT provider_id FROM transactions INDEXED BY transactions_by_time
+              WHERE job = ?1 AND feed = ?2 AND occurred_at >= ?3 AND occurred_at < ?4
+                AND vanished_at IS NULL AND subject = ''",
+        )?;
+        let mut rows = statement.query([job, feed, least, most])?;
+        while let Some(row) = rows.next()? {
+            if !listed.contains(&identity(
+                row.get_ref(0)?
+                    .as_str()
+                    .map_err(|_| damaged("transactions.provider_id"))?,
+            )) {
+                return Ok(Some(Doubt::Lost));
+            }
+        }
+        Ok(None)
+    })
 }
 
 pub(super) fn unseen(

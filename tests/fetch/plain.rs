@@ -11,9 +11,10 @@ use reconciled::day::{Instant, format_instant, parse_instant};
 use reconciled::failure::{Class, Failure};
 use reconciled::fetch::{Client, check_online};
 use reconciled::money::Currency;
+use reconciled::providers::twice::read_twice;
 use reconciled::providers::{
-    Ask, BadPage, Books, Feed, Judgement, Keys, Method, PageHead, Parsed, Provider, Relation, Reply, Request, Session,
-    Shape, Step, Subject, identity, judge_common,
+    Ask, BadPage, Books, Doubt, Feed, Judgement, Keys, Method, PageHead, Parsed, Provider, Relation, Reply, Request,
+    Session, Shape, Step, Subject, identity, judge_common,
 };
 use reconciled::record::{Balance, Direction, Status, Transaction, TransactionKind, Unreadable};
 use secrecy::ExposeSecret;
@@ -28,6 +29,8 @@ pub const CANARY_TOKEN: &str = "CANARY-session-token-9ac2";
 pub enum Style {
     /// Page by page until one is not full (two rows).
     Short,
+    /// The same, and read twice when the books doubt it.
+    Twice,
     /// By cursor.
     Cursor,
     /// The first page says how many; the others side by side; then the first once more.
@@ -249,9 +252,21 @@ impl Provider for Plain {
     fn next(&self, _ask: &Ask, heads: &[PageHead]) -> Step {
         match self.style {
             Style::Short => Self::next_short(heads),
+            Style::Twice => {
+                let walked: Vec<PageHead> = heads.iter().filter(|h| !h.confirms).cloned().collect();
+                Self::next_short(&walked)
+            }
             Style::Cursor => Self::next_cursor(heads),
             Style::All => Self::next_all(heads),
         }
+    }
+
+    fn proves(&self) -> bool {
+        self.style == Style::Twice
+    }
+
+    fn prove(&self, _ask: &Ask, heads: &[PageHead], _doubt: Doubt) -> Step {
+        read_twice(heads).unwrap_or(Step::Done)
     }
 
     fn request(&self, ask: &Ask, number: u32, heads: &[PageHead]) -> Request {

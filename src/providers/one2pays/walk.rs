@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Ask, BALANCE, PageHead, Step};
 use crate::providers::MAX_PAGES;
+use crate::providers::twice::read_twice;
 
 /// What a page says about its order, for `assume_sort`: carried from the head to the walk in [`PageHead::next`], which
 /// numbered pages do not need otherwise.
@@ -33,7 +34,11 @@ impl Order {
 }
 
 pub(super) fn next(ask: &Ask, heads: &[PageHead]) -> Step {
-    let pages: BTreeMap<u32, &PageHead> = heads.iter().map(|head| (head.number, head)).collect();
+    let pages: BTreeMap<u32, &PageHead> = heads
+        .iter()
+        .filter(|head| !head.confirms)
+        .map(|head| (head.number, head))
+        .collect();
     let Some(first) = pages.get(&1) else {
         return get(1);
     };
@@ -48,21 +53,28 @@ pub(super) fn next(ask: &Ask, heads: &[PageHead]) -> Step {
             why: format!("page {number} repeats the page before: the page number is ignored"),
         };
     }
-    if let Some(step) = newest_first(&pages) {
-        return step;
+    let step = newest_first(&pages).unwrap_or_else(|| to_the_end(first, &pages));
+    match step {
+        // Nothing to count by: a row deleted behind the walk is seen only when the pages are read again.
+        Step::Done if first.total.is_none() && pages.len() > 1 => read_twice(heads).unwrap_or(Step::Done),
+        step => step,
     }
+}
+
+/// Every page the list states, then its total.
+fn to_the_end(first: &PageHead, pages: &BTreeMap<u32, &PageHead>) -> Step {
     match first.total_pages {
         Some(all) if all > MAX_PAGES => Step::Broken {
             why: format!("the list states {all} pages, more than this program reads"),
         },
-        Some(all) if all > 0 => match first_missing(&pages, all) {
+        Some(all) if all > 0 => match first_missing(pages, all) {
             Some((from, to)) => Step::GetAll { numbers: from..=to },
-            None => closing(first, &pages),
+            None => closing(first, pages),
         },
         // No number of pages: one after the other, until one is empty.
         _ => match pages.last_key_value() {
             Some((number, page)) if page.rows > 0 => get(number + 1),
-            _ => closing(first, &pages),
+            _ => closing(first, pages),
         },
     }
 }

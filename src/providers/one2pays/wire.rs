@@ -119,6 +119,10 @@ pub(super) fn head(one2pays: &One2Pays, ask: &Ask, number: u32, body: &[u8]) -> 
     head.total = total.and_then(|total| u64::try_from(total).ok());
     let total_pages = whole_number("totalPages", counters.total_pages)?;
     head.total_pages = total_pages.map(|pages| u32::try_from(pages).unwrap_or(u32::MAX));
+    // Nothing is only what the document calls an empty list: one that is counted.
+    if rows.is_empty() && total.is_none() && total_pages.is_none() && counters.page.is_none() {
+        return Err(bad("an empty list without its counters is no page"));
+    }
     identify(&mut head, bytes, &rows, |row| {
         identity_text(row.id).map(|id| id.into_owned())
     });

@@ -10,7 +10,7 @@ use super::wire::SUMMARY;
 use super::{FEE_SIGN, FeeSign, PayVyne, SWEEP_TRANSACTIONS, SWEEPS};
 use crate::day::{Instant, day_of, next_day, start_of_day};
 use crate::money::Currency;
-use crate::providers::{Books, Related, Relation, Sense};
+use crate::providers::{Books, Related, Relation, Sense, Total};
 use crate::record::TransactionKind;
 
 /// One sweep as stated.
@@ -22,6 +22,10 @@ pub(super) struct Sweep<'b> {
     /// All its currencies; more than one is a finding (R6) and nothing is summed.
     pub currencies: BTreeSet<Currency>,
     pub figures: Figures<'b>,
+    /// What is listed under it in its own currency.
+    own: Members,
+    /// What is listed under it in other ones: a finding (R6); it is in no sum.
+    others: BTreeMap<(TransactionKind, Currency), (i64, i64)>,
 }
 
 /// Begins the items of a sweep's summary.
@@ -35,6 +39,12 @@ fn kind_name(item: &str) -> &str {
 /// What was listed under a sweep, per kind: count and signed sum of effects.
 type Members = BTreeMap<TransactionKind, (i64, i64)>;
 
+/// One more group of rows; a sum stops at the end of the range.
+fn add(slot: &mut (i64, i64), total: &Total) {
+    slot.0 = slot.0.saturating_add(total.count);
+    slot.1 = slot.1.saturating_add(total.amount_minor);
+}
+
 impl Sweep<'_> {
     pub fn get(&self, item: &str) -> i64 {
         self.figures.get(item).copied().unwrap_or(0)
@@ -42,6 +52,30 @@ impl Sweep<'_> {
 
     fn is_of_one_currency(&self) -> bool {
         self.currencies.len() == 1
+    }
+
+    /// Whether rows of this kind in another currency stand in it: then nobody can say what the summary's figure is made of.
+    fn mixes(&self, kind: TransactionKind) -> bool {
+        self.others.keys().any(|(other, _)| *other == kind)
+    }
+
+    /// Signed effects as the statement shows them: of a kind with rows in another currency only what is listed in the
+    /// sweep's own, so that the rest stays in the residual.
+    pub fn proved_effects(&self) -> Vec<(String, i64)> {
+        let mut effects = self.effects();
+        let mixed: BTreeSet<TransactionKind> = self.others.keys().map(|(kind, _)| *kind).collect();
+        for kind in mixed {
+            // The one kind that the document does not name stands behind the named ones.
+            let unnamed = kind == TransactionKind::Unknown;
+            let at = match unnamed {
+                true => SUMMARY.len(),
+                false => SUMMARY.iter().position(|(.., of, _)| *of == kind).unwrap_or(usize::MAX),
+            };
+            if let Some((_, amount)) = effects.get_mut(at) {
+                *amount = self.own.get(&kind).map_or(0, |(_, amount)| *amount);
+            }
+        }
+        effects
     }
 
     /// Signed effects of the summary's kinds, by the name the statement gives them.
@@ -131,6 +165,8 @@ pub(super) fn sweeps(books: &Books) -> Vec<Sweep<'_>> {
                 currency: balance.currency,
                 currencies: BTreeSet::new(),
                 figures: Figures::new(),
+                own: Members::new(),
+                others: BTreeMap::new(),
             });
         sweep.currencies.insert(balance.currency);
         sweep.figures.insert(&balance.item, balance.amount_minor);
@@ -138,14 +174,26 @@ pub(super) fn sweeps(books: &Books) -> Vec<Sweep<'_>> {
             sweep.currency = balance.currency;
         }
     }
+    let mut sweeps: Vec<Sweep<'_>> = by_id.into_values().collect();
+    let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, sweep) in sweeps.iter().enumerate() {
+        places.entry(sweep.id).or_default().push(place);
+    }
     let mut newest: BTreeMap<&str, chrono::NaiveDate> = BTreeMap::new();
     for total in books.totals.iter().filter(|t| t.feed == SWEEP_TRANSACTIONS) {
+        for place in places.get(total.subject.as_str()).into_iter().flatten() {
+            let sweep = &mut sweeps[*place];
+            if total.currency == sweep.currency {
+                add(sweep.own.entry(total.kind).or_default(), total);
+            } else {
+                add(sweep.others.entry((total.kind, total.currency)).or_default(), total);
+            }
+        }
         if let Some(day) = total.changed_day {
             let known = newest.entry(&total.subject).or_insert(day);
             *known = day.max(*known);
         }
     }
-    let mut sweeps: Vec<Sweep<'_>> = by_id.into_values().collect();
     for sweep in sweeps.iter_mut().filter(|sweep| is_timeless(sweep.as_of, books.zone)) {
         if let Some(day) = newest.get(sweep.id) {
             sweep.as_of = last_instant(*day, books.zone);
@@ -164,21 +212,9 @@ fn is_timeless(as_of: Instant, zone: Tz) -> bool {
     as_of == last_instant(day_of(as_of, zone), zone)
 }
 
-/// Transactions of the sweeps that were read to their end.
-fn members(books: &Books) -> BTreeMap<&str, Members> {
-    let mut members: BTreeMap<&str, Members> = books
-        .sealed_subjects
-        .iter()
-        .map(|sweep| (sweep.as_str(), Members::new()))
-        .collect();
-    for total in books.totals.iter().filter(|t| t.feed == SWEEP_TRANSACTIONS) {
-        if let Some(members) = members.get_mut(total.subject.as_str()) {
-            let (count, amount) = members.entry(total.kind).or_default();
-            *count = count.saturating_add(total.count);
-            *amount = amount.saturating_add(total.amount_minor);
-        }
-    }
-    members
+/// The transactions of a sweep, once they were read to their end.
+fn members<'s>(books: &Books, sweep: &'s Sweep<'_>) -> Option<&'s Members> {
+    books.sealed_subjects.contains(sweep.id).then_some(&sweep.own)
 }
 
 // -- the sign of fees ---------------------------------------------------------------------------------------------------
@@ -190,10 +226,10 @@ pub(super) fn calibrate(payvyne: &PayVyne, books: &Books) -> BTreeMap<String, St
         return BTreeMap::new();
     }
     let now = payvyne.fee_sign(&books.calibration);
-    let members = members(books);
     let (mut debit, mut signed) = (0, 0);
-    for sweep in sweeps(books).iter().filter(|sweep| sweep.is_of_one_currency()) {
-        let Some(members) = members.get(sweep.id) else { continue };
+    let whole = |sweep: &&Sweep<'_>| sweep.is_of_one_currency() && sweep.others.is_empty();
+    for sweep in sweeps(books).iter().filter(whole) {
+        let Some(members) = members(books, sweep) else { continue };
         let (_, fees) = members.get(&TransactionKind::Fee).copied().unwrap_or_default();
         let value = now.effect(fees);
         let others = by_members(sweep, members).saturating_sub(fees);
@@ -232,7 +268,6 @@ fn by_members(sweep: &Sweep<'_>, members: &Members) -> i64 {
 
 pub(super) fn all(payvyne: &PayVyne, books: &Books) -> Vec<Relation> {
     let sweeps = sweeps(books);
-    let members = members(books);
     let repeated = repeated_ids(books, &sweeps);
     let mut relations = Vec::new();
     for (index, sweep) in sweeps.iter().enumerate() {
@@ -245,11 +280,19 @@ pub(super) fn all(payvyne: &PayVyne, books: &Books) -> Vec<Relation> {
         if payvyne.monthly_billing {
             relations.push(no_fees(books, sweep));
         }
-        if let Some(members) = members.get(sweep.id) {
-            relations.extend(SUMMARY.map(|kind| kind_sum(books, sweep, members, kind)));
-            relations.extend(other_kinds(books, sweep, members));
-            relations.extend(listed_transfer(books, sweep, members));
-            relations.push(members_close(books, sweep, members));
+        if let Some(members) = members(books, sweep) {
+            let kinds = SUMMARY.iter().filter(|(_, _, kind, _)| !sweep.mixes(*kind));
+            relations.extend(kinds.map(|kind| kind_sum(books, sweep, members, *kind)));
+            if !sweep.mixes(TransactionKind::Unknown) {
+                relations.extend(other_kinds(books, sweep, members));
+            }
+            if !sweep.mixes(TransactionKind::Transfer) {
+                relations.extend(listed_transfer(books, sweep, members));
+            }
+            // The balance holds all kinds: with one of them in another currency there is no sum to hold against it.
+            if sweep.others.is_empty() {
+                relations.push(members_close(books, sweep, members));
+            }
         }
         relations.extend(
             index
@@ -415,18 +458,49 @@ fn chain(books: &Books, before: &Sweep<'_>, sweep: &Sweep<'_>) -> Option<Relatio
 
 /// R6: one currency, and no transaction that another sweep had before.
 fn of_one_kind(books: &Books, sweep: &Sweep<'_>, repeated: i64) -> Relation {
-    let foreign = i64::try_from(sweep.currencies.len())
-        .unwrap_or(i64::MAX)
-        .saturating_sub(1)
-        .max(0);
-    let detail = format!(
-        "{repeated} of its transactions also stand in an earlier sweep, {foreign} currencies besides {} stand in it",
-        sweep.currency
-    );
+    let listed = sweep.others.keys().map(|(_, currency)| *currency);
+    let foreign: BTreeSet<Currency> = sweep.currencies.iter().copied().chain(listed).collect();
+    let foreign: Vec<Currency> = foreign.into_iter().filter(|c| *c != sweep.currency).collect();
+    let mut told = Vec::new();
+    if sweep.currencies.len() > 1 {
+        let all: Vec<String> = sweep.currencies.iter().map(Currency::to_string).collect();
+        told.push(format!(
+            "its own figures are in {}, so nothing of it is summed",
+            all.join(" and ")
+        ));
+    }
+    if sweep.is_of_one_currency() && !sweep.others.is_empty() {
+        told.push(listed_beside(sweep));
+    }
+    if repeated > 0 || told.is_empty() {
+        told.push(format!("{repeated} of its transactions also stand in an earlier sweep"));
+    }
+    let foreign = i64::try_from(foreign.len()).unwrap_or(i64::MAX);
     Relation {
         sense: None,
-        ..sweep.relation(books, "R6", "", repeated.saturating_add(foreign), 0, detail)
+        ..sweep.relation(books, "R6", "", repeated.saturating_add(foreign), 0, told.join("; "))
     }
+}
+
+/// `beside GBP it lists 1 payment of 113.00 EUR; …`: what is in no sum, and which sums are not made because of it.
+fn listed_beside(sweep: &Sweep<'_>) -> String {
+    let rows: Vec<String> = sweep
+        .others
+        .iter()
+        .map(|((kind, currency), (count, amount))| {
+            let rows = super::super::setup::counted(*count, kind.as_str());
+            format!("{rows} of {}", money(amount.saturating_abs(), *currency))
+        })
+        .collect();
+    let kinds: BTreeSet<&str> = sweep.others.keys().map(|(kind, _)| kind.as_str()).collect();
+    let kinds: Vec<&str> = kinds.into_iter().collect();
+    format!(
+        "beside {} it lists {}: in no sum; R3 of {} and R4 are not made, the statement counts only {}",
+        sweep.currency,
+        rows.join(", "),
+        kinds.join(", "),
+        sweep.currency
+    )
 }
 
 /// Per sweep the number of its transactions that an earlier sweep already listed.

@@ -9,7 +9,8 @@ use crate::money::Currency;
 use crate::providers::{Books, StatementLine};
 
 /// From the opening of the day's first sweep to the closing of its last; what a sweep between them did not pass on stands
-/// in the residual. Sweeps of several currencies prove nothing.
+/// in the residual, and so does what it lists in another currency. Sweeps whose own figures are of several currencies prove
+/// nothing.
 pub(super) fn lines(books: &Books) -> Vec<StatementLine> {
     let sweeps = sweeps(books);
     let mut days: BTreeMap<(&str, Currency, chrono::NaiveDate), Vec<&Sweep<'_>>> = BTreeMap::new();
@@ -40,7 +41,7 @@ pub(super) fn lines(books: &Books) -> Vec<StatementLine> {
 /// Effects by kind over the day's sweeps, and what was transferred away.
 fn explained(sweeps: &[&Sweep<'_>]) -> Vec<(String, i64, String)> {
     let mut kinds: Vec<(String, i64)> = Vec::new();
-    for (kind, amount) in sweeps.iter().flat_map(|sweep| sweep.effects()) {
+    for (kind, amount) in sweeps.iter().flat_map(|sweep| sweep.proved_effects()) {
         match kinds.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, total)) => *total = total.saturating_add(amount),
             None => kinds.push((kind, amount)),

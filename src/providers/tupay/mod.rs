@@ -10,8 +10,8 @@ use chrono_tz::Tz;
 
 use super::setup::{self, Defaults};
 use super::{
-    Ask, BadPage, Books, Built, Entry, Feed, Judgement, Keys, Method, PageHead, Parsed, Provider, Relation, Reply,
-    Request, Session, Shape, StatementLine, Step, encode, judge_common,
+    Ask, BadPage, Books, Built, Doubt, Entry, Feed, Judgement, Keys, Method, PageHead, Parsed, Provider, Relation,
+    Reply, Request, Session, Shape, StatementLine, Step, encode, judge_common,
 };
 use crate::config::Section;
 use crate::day::{Instant, day_of, next_day};
@@ -210,6 +210,14 @@ impl Provider for Tupay {
 
     fn next(&self, ask: &Ask, heads: &[PageHead]) -> Step {
         walk::next(ask, heads)
+    }
+
+    fn proves(&self) -> bool {
+        true
+    }
+
+    fn prove(&self, ask: &Ask, heads: &[PageHead], doubt: Doubt) -> Step {
+        walk::prove(ask, heads, doubt)
     }
 
     fn request(&self, ask: &Ask, number: u32, _heads: &[PageHead]) -> Request {

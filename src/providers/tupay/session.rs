@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::super::read::{Anything, Raw, error_body, identity_text};
 use super::super::setup::{header_safe, key, set_header};
 use super::{AuthForm, get};
+use crate::day::Instant;
 use crate::failure::Class;
 use crate::providers::{Judgement, Keys, Method, Reply, Request, Session, judge_common};
 
@@ -50,7 +51,7 @@ pub(super) fn open(expected: Option<&str>, reply: &Reply) -> Result<Session, Jud
         }
         other => return Err(other),
     }
-    let token = reply.header("set-cookie").find_map(bearer_token).ok_or_else(|| {
+    let token = token(reply).ok_or_else(|| {
         fail(
             Class::Auth,
             "the login was accepted but set no usable BEARER_TOKEN cookie; ask the provider",
@@ -77,6 +78,39 @@ pub(super) fn open(expected: Option<&str>, reply: &Reply) -> Result<Session, Jud
         idle: Some(IDLE),
         warnings,
     })
+}
+
+/// The token of the last cookie that still holds: one that is being replaced comes first, already expired (RFC 6265).
+fn token(reply: &Reply) -> Option<String> {
+    let date = reply.header("date").find_map(cookie_date).unwrap_or(reply.received_at);
+    let holding = reply.header("set-cookie").filter(|cookie| !is_expired(cookie, date));
+    holding.filter_map(bearer_token).last()
+}
+
+/// RFC 6265, 5.2 and 5.3: `Max-Age` counts before `Expires`, of several the last one; what cannot be read does not count.
+fn is_expired(cookie: &str, now: Instant) -> bool {
+    let (mut max_age, mut expires) = (None, None);
+    for attribute in cookie.split(';').skip(1) {
+        let (name, value) = attribute.split_once('=').unwrap_or((attribute, ""));
+        let value = value.trim();
+        match name.trim().to_ascii_lowercase().as_str() {
+            "max-age" => {
+                let digits = value.strip_prefix('-').unwrap_or(value);
+                let reads = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+                let nothing = value.starts_with('-') || digits.bytes().all(|b| b == b'0');
+                max_age = reads.then_some(nothing).or(max_age);
+            }
+            "expires" => expires = cookie_date(value).or(expires),
+            _ => {}
+        }
+    }
+    max_age.unwrap_or_else(|| expires.is_some_and(|at| at <= now))
+}
+
+/// The dates of HTTP, and the hyphens that cookies put into them (`Thu, 01-Jan-1970 00:00:00 GMT`).
+fn cookie_date(text: &str) -> Option<Instant> {
+    let read = |text: &str| httpdate::parse_http_date(text).ok();
+    read(text).or_else(|| read(&text.replace('-', " "))).map(Instant::from)
 }
 
 /// `BEARER_TOKEN=<token>[; attributes]`: between the first `=` and the next `;`, without quotes.

@@ -129,6 +129,33 @@ fn the_token_is_read_from_the_cookie_by_hand() {
         (vec!["BEARER_TOKEN=abc"], "abc"),
         (vec!["BEARER_TOKEN=abc=; Path=/; HttpOnly"], "abc="),
         (vec!["lang=es", "BEARER_TOKEN=\"q.u\"; Secure"], "q.u"),
+        (
+            vec!["BEARER_TOKEN=old; Max-Age=0; Path=/", "BEARER_TOKEN=new; Path=/"],
+            "new",
+        ),
+        (
+            vec!["BEARER_TOKEN=old; max-age = -1", "BEARER_TOKEN=new; Max-Age=900"],
+            "new",
+        ),
+        (
+            vec![
+                "BEARER_TOKEN=old; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+                "BEARER_TOKEN=new; Expires=Thu, 05 Mar 2026 06:00:00 GMT",
+            ],
+            "new",
+        ),
+        (vec!["BEARER_TOKEN=a", "BEARER_TOKEN=b; Expires=soon; Max-Age=x"], "b"),
+        (
+            vec![
+                "BEARER_TOKEN=new",
+                "BEARER_TOKEN=old; Path=/v1; Expires=Thu, 01-Jan-1970 00:00:00 GMT",
+            ],
+            "new",
+        ),
+        (
+            vec!["BEARER_TOKEN=new; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=9"],
+            "new",
+        ),
     ] {
         let headers: Vec<(&str, &str)> = cookies.into_iter().map(|c| ("set-cookie", c)).collect();
         let session = tupay.session(&reply(200, &headers, body)).unwrap();
@@ -140,6 +167,7 @@ fn the_token_is_read_from_the_cookie_by_hand() {
         vec![("set-cookie", "OTHER=1")],
         vec![("set-cookie", "BEARER_TOKEN=; Path=/")],
         vec![("set-cookie", "BEARER_TOKEN=a b")],
+        vec![("set-cookie", "BEARER_TOKEN=gone; Max-Age=0")],
     ] {
         let refused = tupay.session(&reply(200, &cookies, body)).unwrap_err();
         assert!(
@@ -278,7 +306,7 @@ fn page(number: u32, ids: &[u64], full: usize) -> PageHead {
         number,
         rows: ids.len() as u32,
         ids: ids.to_vec(),
-        next: (ids.len() >= full).then(|| (number + 1).to_string()),
+        next: (ids.len() >= full).then(|| "50".to_owned()),
         ..PageHead::default()
     }
 }
@@ -314,6 +342,95 @@ fn pages_are_read_until_one_is_short_and_the_first_is_proved() {
 }
 
 #[test]
+fn a_list_of_several_pages_is_read_twice_when_it_is_doubted() {
+    let get = |number| Step::Get { number, confirms: true };
+    let prove = |heads: &[PageHead], doubt| provider("").prove(&ask(DEPOSITS), heads, doubt);
+    let again = |number, ids: &[u64]| PageHead {
+        confirms: true,
+        ..page(number, ids, 2)
+    };
+    let single = [page(0, &[1], 2)];
+    assert_eq!(prove(&single, Doubt::NeverRead), Step::Done, "one answer is one moment");
+    assert_eq!(prove(&single, Doubt::Lost), get(0));
+    let mut heads = vec![
+        page(0, &[1, 2], 2),
+        page(1, &[3, 4], 2),
+        page(2, &[5], 2),
+        again(0, &[2, 1]),
+    ];
+    assert_eq!(next(&heads), Step::Done);
+    assert_eq!(prove(&heads, Doubt::NeverRead), get(1));
+    heads.push(again(1, &[3, 4]));
+    assert_eq!(prove(&heads, Doubt::Lost), get(2));
+    heads.push(again(2, &[5]));
+    assert_eq!(
+        prove(&heads, Doubt::NeverRead),
+        get(3),
+        "nothing stands behind a short page"
+    );
+    heads.push(again(3, &[6]));
+    assert!(matches!(prove(&heads, Doubt::NeverRead), Step::Again { .. }));
+    heads[6] = again(3, &[]);
+    assert_eq!((next(&heads), prove(&heads, Doubt::Lost)), (Step::Done, Step::Done));
+    heads[4] = again(1, &[4, 5]);
+    assert!(matches!(prove(&heads, Doubt::NeverRead), Step::Again { .. }));
+}
+
+#[test]
+fn a_page_size_other_than_the_documented_one_is_not_trusted() {
+    let head = |number: u32, stated: u32, rows: std::ops::Range<u32>| {
+        let data: Vec<String> = rows.map(|id| format!("{{\"idDeposit\":{id}}}")).collect();
+        let body = format!(
+            r#"{{"rows":{},"maxRows":{stated},"data":[{}]}}"#,
+            data.len(),
+            data.join(",")
+        );
+        provider("").head(&ask(DEPOSITS), number, body.as_bytes()).unwrap()
+    };
+    let get = |number| Step::Get {
+        number,
+        confirms: false,
+    };
+    assert_eq!(
+        next(&[head(0, 50, 0..49)]),
+        Step::Done,
+        "documented: shorter than 50 ends the list"
+    );
+    assert_eq!(next(&[head(0, 1000, 0..50)]), get(1), "1000 stated, 50 served");
+    assert_eq!(next(&[head(0, 20, 0..7)]), get(1), "only an empty page ends it");
+    let again = |heads: &[PageHead]| matches!(next(heads), Step::Again { .. });
+    let (first, second, end) = (head(0, 1000, 0..50), head(1, 1000, 50..64), head(2, 1000, 0..0));
+    assert_eq!(
+        next(&[first.clone(), second, end.clone()]),
+        Step::Get {
+            number: 0,
+            confirms: true
+        }
+    );
+    assert!(
+        again(&[first.clone(), head(1, 1000, 0..0)]),
+        "page 1 may begin after 1000"
+    );
+    assert!(again(&[
+        head(0, 50, 0..50),
+        head(1, 20, 50..70),
+        head(2, 20, 70..80),
+        head(3, 20, 0..0)
+    ]));
+    assert!(again(&[first, head(1, 50, 50..64)]), "another size than page 0");
+    assert!(again(&[
+        head(0, 60, 0..60),
+        head(1, 60, 60..90),
+        head(2, 60, 120..150),
+        head(3, 60, 0..0)
+    ]));
+    assert!(
+        again(&[head(0, 60, 0..20), head(1, 60, 60..90), end]),
+        "a longer page behind a shorter one"
+    );
+}
+
+#[test]
 fn a_record_on_two_pages_means_reading_again() {
     let moved = [page(0, &[1, 2], 2), page(1, &[2], 2)];
     assert!(matches!(next(&moved), Step::Again { .. }));
@@ -342,6 +459,13 @@ fn heads_refuse_what_would_mislead_the_walk() {
         (r#"{"page":1,"rows":0,"maxRows":50,"data":null}"#, false),
         (r#"{"page":1,"rows":0,"maxRows":50,"data":{}}"#, false),
         (r#"{"code":1,"description":"x"}"#, false),
+        (r#"{"page":1,"rows":0,"maxRows":50,"data":[]}"#, true),
+        (r#"{"rows":0,"data":[]}"#, true),
+        (r#"{"code":200,"message":"x","data":[]}"#, false),
+        (r#"{"code":200,"message":"x","rows":0,"data":[]}"#, false),
+        (r#"{"page":1,"maxRows":50,"data":[]}"#, true),
+        (r#"{"page":1,"data":[]}"#, false),
+        (r#"{"data":[]}"#, false),
         ("[]", false),
     ] {
         assert_eq!(tupay.head(&ask(DEPOSITS), 1, body.as_bytes()).is_ok(), fine, "{body}");

@@ -8,13 +8,14 @@ use crate::money::{Currency, Unit};
 use crate::providers::{Ask, BadPage, PageHead, Parsed};
 use crate::record::{Direction, RowResidual, Status, Transaction, TransactionKind};
 
-/// Rows of a full page where the answer does not say (section 3).
-const MAX_ROWS: i64 = 50;
+/// Rows of a full page (section 3), also where the answer does not say.
+pub(super) const MAX_ROWS: i64 = 50;
 
 object! {
-    /// The list protocol of section 3.
+    /// The list protocol of section 3. `code` belongs to errors (section 10).
     Envelope<'a, T> {
-        page: Raw<'a> = "page", rows: Raw<'a> = "rows", max_rows: Raw<'a> = "maxRows", data: T = "data",
+        page: Raw<'a> = "page", rows: Raw<'a> = "rows", max_rows: Raw<'a> = "maxRows", code: Raw<'a> = "code",
+        data: T = "data",
     }
 }
 
@@ -43,6 +44,7 @@ pub(super) struct Meta<'a> {
     page: Option<Raw<'a>>,
     rows: Option<Raw<'a>>,
     max_rows: Option<Raw<'a>>,
+    code: Option<Raw<'a>>,
     pub(super) unknown: Vec<String>,
 }
 
@@ -51,15 +53,18 @@ fn split<'a, T>(envelope: Envelope<'a, T>) -> (Meta<'a>, Option<T>) {
         page,
         rows,
         max_rows,
+        code,
         data,
-        unknown,
+        mut unknown,
         ..
     } = envelope;
+    unknown.extend(code.map(|_| "code".to_owned()));
     (
         Meta {
             page,
             rows,
             max_rows,
+            code,
             unknown,
         },
         data,
@@ -108,18 +113,27 @@ pub(super) fn head(ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadP
     {
         return Err(bad("the answer is another page than the one asked for"));
     }
-    if let Some(stated) = whole_number(&field("rows", meta.rows), "rows")?
-        && stated != length
-    {
+    let stated = whole_number(&field("rows", meta.rows), "rows")?;
+    if let Some(stated) = stated.filter(|stated| *stated != length) {
         return Err(BadPage {
             why: format!("the answer states {stated} rows and lists {length}"),
         });
+    }
+    // Nothing is only what the list protocol says it is: an empty `data` may as well belong to an error.
+    let counted = stated.is_some() || meta.max_rows.is_some();
+    if length == 0 && (!counted || meta.code.is_some()) {
+        return Err(bad(
+            "an empty list that is no page: it states neither `rows` nor `maxRows`, or a `code`",
+        ));
     }
     let max_rows = whole_number(&field("maxRows", meta.max_rows), "maxRows")?.unwrap_or(MAX_ROWS);
     if max_rows < 1 {
         return Err(bad("`maxRows` is 0: no page would ever be the last"));
     }
-    head.next = (length >= max_rows).then(|| (number + 1).to_string());
+    // A short page ends the list where the page size is the documented one. Any other may be what the provider states and
+    // not what it serves: then only an empty page is the end.
+    let ends = length == 0 || (max_rows == MAX_ROWS && length < MAX_ROWS);
+    head.next = (!ends).then(|| max_rows.to_string());
     identify(&mut head, bytes, &rows, |row| row_identity(ask, row));
     Ok(head)
 }

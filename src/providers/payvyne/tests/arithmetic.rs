@@ -398,6 +398,62 @@ fn two_currencies_in_one_sweep_are_a_finding_and_are_never_summed() {
 }
 
 #[test]
+fn a_row_of_another_currency_in_a_sweep_is_named_and_is_in_no_sum() {
+    let eur = |books: &mut Books, at: usize| books.totals[at].currency = "EUR".parse().unwrap();
+    // As if the provider had added the figures of both: every sum across the currencies would close.
+    let mut one = world();
+    one.members[0] = ("s1", TransactionKind::Payment, 2, 100_000);
+    one.members.push(("s1", TransactionKind::Payment, 1, 25_000));
+    let mut books = one.books();
+    eur(&mut books, 7);
+    assert_eq!(broken("", &books), [found("R6", "s1", 1)], "one row for one cause");
+    let relations = provider("").relations(&books);
+    let r6 = relations.iter().find(|r| r.name == "R6").unwrap();
+    assert!(
+        r6.detail.contains("beside GBP it lists 1 payment of 250.00 EUR"),
+        "{}",
+        r6.detail
+    );
+    assert!(!r6.settlement && r6.sense.is_none());
+    let made: Vec<&str> = relations
+        .iter()
+        .filter(|r| r.name == "R3")
+        .map(|r| r.subject.as_str())
+        .collect();
+    assert!(
+        !made.contains(&"s1/payments") && made.contains(&"s1/refunds"),
+        "{made:?}"
+    );
+    assert!(!relations.iter().any(|r| r.name == "R4"));
+    let lines = provider("").statement(&books);
+    let amount = |item: StatementItem| lines.iter().find(|l| l.line == item).map(|l| l.amount_minor);
+    assert_eq!(amount(StatementItem::Explained("payment".into())), Some(100_000));
+    assert_eq!(
+        amount(StatementItem::Residual),
+        Some(25_000),
+        "what is in EUR is not explained in GBP"
+    );
+
+    // A whole kind in another currency; a difference in the other kinds is still found.
+    let mut books = world().books();
+    eur(&mut books, 0);
+    books.totals[1].amount_minor = -4000;
+    assert_eq!(
+        broken("", &books),
+        [found("R6", "s1", 1), found("R3", "s1/refunds", 1000)]
+    );
+    // Every row.
+    let mut books = world().books();
+    (0..7).for_each(|at| eur(&mut books, at));
+    assert_eq!(broken("", &books), [found("R6", "s1", 1)]);
+    // Fees in another currency teach nothing about their sign.
+    let mut books = world().books();
+    books.totals[3].amount_minor = 625;
+    eur(&mut books, 3);
+    assert!(provider("").calibrate(&books).is_empty());
+}
+
+#[test]
 fn monthly_billing_advises_when_a_sweep_has_fees() {
     let relations = provider("billing_mode = \"monthly\"").relations(&world().books());
     let billing = relations.iter().find(|r| r.name == "billing").unwrap();
