@@ -1,7 +1,7 @@
 //! Which ledger items are asked about tonight, where a provider answers only by key. Asks nobody.
 //!
 //! Wanted are keys never answered, those whose record is open or unknown, those that turned final in the ledger since they
-//! were asked about, and a tail of young finals: young by the booking, or by the night that first saw what the record says now. What waits longest comes first, then the oldest booking, then the largest
+//! were asked about, and a tail of young finals: young by the booking, or by the night in which the record changed to what it says now. What waits longest comes first, then the oldest booking, then the largest
 //! amount, as far as the night's budget reaches; the rest is counted and said.
 
 use std::cmp::Reverse;
@@ -93,7 +93,8 @@ struct Item {
     statuses: BTreeSet<String>,
     known: Option<Known>,
     record: Record,
-    /// When the record became what it is: the provider's own instant where the first answer bore one, else the night that saw it.
+    /// When the record became what it is: of the first answer what the provider says itself (None: nobody knows, and the
+    /// booking counts), of a later one the night that saw it.
     record_since: Option<Instant>,
 }
 
@@ -250,7 +251,7 @@ fn items(store: &Store, night: &Horizon<'_>, provider: &dyn Provider, feed: &Fee
          SELECT asked.subject, asked.status, asked.amount_minor, asked.booked_at, w.window_id IS NOT NULL,
                 w.state = 'sealed', w.sealed_at, w.begun_at, w.reason IS NOT NULL, w.shape,
                 (SELECT max(iif(t.status = 'open' OR t.status = 'unknown', 2, 1)) || ' ' ||
-                        max(iif(t.version = 1, coalesce(t.changed_at, t.seen_at), t.seen_at)) FROM transactions AS t
+                        coalesce(max(iif(t.version = 1, t.changed_at, t.seen_at)), '') FROM transactions AS t
                   WHERE t.job = ?1 AND t.feed = ?2 AND t.subject = asked.subject AND t.subject <> ''
                     AND t.vanished_at IS NULL){read}
            FROM asked LEFT JOIN windows AS w
@@ -311,7 +312,11 @@ fn read_item(row: &Row<'_>, extras: usize) -> Result<Item, Failure> {
             } else {
                 Record::Undecided
             };
-            (record, Some(parse_instant(since).ok_or_else(damaged)?))
+            let since = Some(since).filter(|since| !since.is_empty());
+            let since = since
+                .map(|since| parse_instant(since).ok_or_else(damaged))
+                .transpose()?;
+            (record, since)
         }
     };
     Ok(Item {

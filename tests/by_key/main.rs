@@ -6,4 +6,8 @@ mod http;
 
 mod ayoconnect;
 mod house;
+mod keyed;
+mod lookups;
+mod online;
+mod room;
 mod twopay;

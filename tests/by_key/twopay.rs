@@ -464,7 +464,7 @@ async fn a_request_refused_with_a_token_that_was_replaced_meanwhile_is_repeated_
     room.knows("unknown", vec![refusal("no such order")]);
     let mut lines = vec!["unknown unknown 900.00 payin paid".to_owned()];
     for key in ["late-a", "late-b"] {
-        let late = Answer::After(Duration::from_millis(1500), Box::new(refusal("token or key refused")));
+        let late = Answer::After(Duration::from_secs(3), Box::new(refusal("token or key refused")));
         room.knows(key, vec![late, paid(key, "100")]);
         lines.push(format!("{key} {key} 100.00 payin paid"));
     }

@@ -17,9 +17,10 @@ use reconciled::run::{JobOutcome, Options, run_jobs};
 use reconciled::store::{Store, replay};
 use tokio_util::sync::CancellationToken;
 
-use crate::HEAD;
 use crate::http::{Server, json, status};
 use crate::keyed::{DOWN, Keyed, REFUSED};
+
+pub const HEAD: &str = "id,reference,x,amount,state,booked_at\n";
 
 /// 1 to 3 March are over.
 pub const NIGHT: &str = "2026-03-04T03:00:00Z";
