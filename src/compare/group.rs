@@ -1,8 +1,9 @@
 //! The rich rules: all records and entries of one reference in one direction, and who belongs to whom. Pure.
 //!
-//! A record that was found by asking about an entry's key belongs to that entry, unless the entry names another id. Entries that carry a provider_id were promised to that record and never fall back to the reference. Then equal rows cancel,
-//! then equal amounts, then one against one; what amounts cannot decide is ambiguous. Failed rows are no money: they take part
-//! only when nothing alive is left on their side. Every row ends in exactly one [`Piece`].
+//! A record that was found by asking about an entry's key belongs to that entry, unless the entry names another id. Entries that
+//! carry a provider_id were promised to that record and never fall back to the reference. Then equal rows cancel, then equal
+//! amounts, then one against one; what amounts cannot decide is ambiguous. Failed rows are no money: they take part only when
+//! nothing alive is left on their side. Every row ends in exactly one [`Piece`].
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,8 +1,9 @@
 //! Which ledger items are asked about tonight, where a provider answers only by key. Asks nobody.
 //!
-//! Wanted are keys never answered, those whose record is open or unknown, those that turned final in the ledger since they
-//! were asked about, and a tail of young finals: young by the booking, or by the night in which the record changed to what it says now. What waits longest comes first, then the oldest booking, then the largest
-//! amount, as far as the night's budget reaches; the rest is counted and said.
+//! Wanted are keys never answered, those whose record is open or unknown, those that turned final in the ledger since they were
+//! asked about, and a tail of young finals: young by the booking, or by the night in which the record changed to what it says
+//! now. What waits longest comes first, then the oldest booking, then the largest amount, as far as the night's budget reaches;
+//! the rest is counted and said.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,11 +1,12 @@
 //! When a request may leave: evenly spaced, never more than the allowed number in any minute, at most so many at a time, and
 //! none while the provider asked to be left alone.
 //!
-//! Three guards, one behind the other. The spacing (`governor`) does the work; what the machine let pass unused it may catch
-//! up with, up to [`CATCH_UP`], because a few milliseconds lost at every request would be a tenth of a high rate. It knows only when a request was let
-//! go, not when it arrived, so a second guard counts a request from the moment it leaves until a minute after it ended: even
-//! a bunch of requests that hung in connecting cannot arrive as a burst. The third is the gate that every request of the lane
-//! passes: `Retry-After` closes it for all of them. A new process waits one interval first, so restarts grant nothing.
+//! Three guards, one behind the other. The spacing (`governor`) does the work; what the machine let pass unused it may catch up
+//! with, up to [`CATCH_UP`], because a few milliseconds lost at every request would be a tenth of a high rate. It knows only when
+//! a request was let go, not when it arrived, so a second guard counts a request from the moment it leaves until a minute after
+//! it ended: even a bunch of requests that hung in connecting cannot arrive as a burst. The third is the gate that every request
+//! of the lane passes: `Retry-After` closes it for all of them. A new process waits one interval first, so restarts grant
+//! nothing.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;

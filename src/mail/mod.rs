@@ -52,8 +52,9 @@ pub struct Letter<'a> {
 /// Freezes the night: its CSVs, its part of the day's page and one mail per recipient, in one transaction. Returns the
 /// Message-IDs of the mails that are new.
 ///
-/// The same as-of again queues no second mail, unless the night was told of as failed or incomplete before; neither does a later as-of of the same business day that has nothing new to
-/// say. Where the figures did change, a new mail says that it replaces the one before.
+/// The same as-of again queues no second mail, unless the night was told of as failed or incomplete before; neither does a later
+/// as-of of the same business day that has nothing new to say. Where the figures did change, a new mail says that it replaces the
+/// one before.
 ///
 /// # Errors
 /// CONFIG for addresses that cannot be written to or lie outside `allowed_domains`; INTERNAL when a template fails;

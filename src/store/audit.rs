@@ -3,7 +3,8 @@
 //! Writers call [`append`] inside their own transaction with the rows they wrote; [`verify`] walks the chain and works out
 //! every seal again. What is sealed, and what the chain cannot show, stands above `audit_trail` in `schema.sql`.
 //!
-//! [`super::sealed`] says which columns a seal holds. Does not know what the rows mean: who may decide what, and which state follows, is the desk's business.
+//! [`super::sealed`] says which columns a seal holds. Does not know what the rows mean: who may decide what, and which state
+//! follows, is the desk's business.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,9 @@
 //! How TuPay's lists are walked: page 0 upwards until one ends them, then page 0 once more to prove that nothing moved.
 //!
-//! No total is stated (document, section 3), so a row deleted behind the walk is seen in nothing but the pages themselves:
-//! a list of several pages that was never read to its end before, and any that no longer lists a known record, is read
-//! twice, and the page behind its end is looked at ([`prove`]). Every later night the records known by then are the second reading, and page 0 is enough.
+//! No total is stated (document, section 3), so a row deleted behind the walk is seen in nothing but the pages themselves: a list
+//! of several pages that was never read to its end before, and any that no longer lists a known record, is read twice, and the
+//! page behind its end is looked at ([`prove`]). Every later night the records known by then are the second reading, and page 0
+//! is enough.
 
 use super::wire::MAX_ROWS;
 use super::{Ask, BALANCE, PageHead, Step};
