@@ -63,15 +63,14 @@ impl Sweep<'_> {
     /// sweep's own, so that the rest stays in the residual.
     pub fn proved_effects(&self) -> Vec<(String, i64)> {
         let mut effects = self.effects();
-        let mixed: BTreeSet<TransactionKind> = self.others.keys().map(|(kind, _)| *kind).collect();
-        for kind in mixed {
-            // The one kind that the document does not name stands behind the named ones.
-            let unnamed = kind == TransactionKind::Unknown;
-            let at = match unnamed {
-                true => SUMMARY.len(),
-                false => SUMMARY.iter().position(|(.., of, _)| *of == kind).unwrap_or(usize::MAX),
-            };
-            if let Some((_, amount)) = effects.get_mut(at) {
+        for (name, amount) in &mut effects {
+            let named = SUMMARY
+                .iter()
+                .map(|(.., kind, _)| *kind)
+                .find(|kind| kind.as_str() == name);
+            // Rows of a kind that the document does not name are listed as unknown.
+            let kind = named.unwrap_or(TransactionKind::Unknown);
+            if self.mixes(kind) {
                 *amount = self.own.get(&kind).map_or(0, |(_, amount)| *amount);
             }
         }
