@@ -1,21 +1,24 @@
-//! Two ordered cursors over covering indexes, merged by reference: equal singletons are counted and passed by without
+//! Both sides of a job merged by reference over their covering indexes: equal singletons are counted and passed by without
 //! touching a row; the ids of everything else are kept for the rich rules.
 //!
-//! Knows nothing of grace, windows or kinds. Start with [`merge`].
+//! Knows nothing of grace, windows or kinds. Start with [`merge`]; [`super::walk`] is the merge of one range, [`super::passed`]
+//! says what may be passed by.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering as AtomicOrdering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, Rows};
+use rusqlite::{Connection, Row};
 
+use super::index_row::{IndexRow, entry_columns, record_columns};
+use super::passed::Group;
+use super::walk::{Side, Walker, in_order};
 use crate::failure::Failure;
 use crate::record::Direction;
 
 /// What the merge needs to know beforehand.
-pub struct Setup<'a> {
-    pub job: &'a str,
+pub struct Setup {
+    pub job: String,
     /// Without a ledger every record stands alone.
     pub ledger: bool,
     /// Some entry carries a provider_id.
@@ -23,28 +26,13 @@ pub struct Setup<'a> {
     /// Some entry states a fee.
     pub fees: bool,
     /// The accounts that both sides speak of; empty when there is only one, which then needs no looking at.
-    pub accounts: &'a std::collections::BTreeSet<String>,
+    pub accounts: BTreeSet<String>,
 }
 
-impl Setup<'_> {
+impl Setup {
     /// Something beside reference, amount, currency, status and kind decides what is equal.
-    fn asks_more(&self) -> bool {
+    pub fn asks_more(&self) -> bool {
         self.ids || self.fees || !self.accounts.is_empty()
-    }
-
-    /// The columns for that. Every column of every row costs: what tonight's ledger cannot ask for is not read.
-    fn more(&self, of_fee: &str) -> String {
-        if !self.asks_more() {
-            return String::new();
-        }
-        let asked = |wanted: bool, column| if wanted { column } else { "NULL" };
-        format!(
-            ", {}, {}, {}, {}",
-            asked(self.fees, "fee_minor"),
-            asked(self.ids, "provider_id"),
-            asked(!self.accounts.is_empty(), "account"),
-            asked(self.fees, of_fee)
-        )
     }
 }
 
@@ -129,57 +117,6 @@ impl Merged {
     }
 }
 
-/// What a group is, by its index rows alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Class {
-    /// Fee records only: they want no entry.
-    #[default]
-    Empty,
-    /// One record, one entry, equal.
-    Matched,
-    /// One failed record, no entry.
-    NoMoney,
-    /// One record, and no ledger to compare with.
-    Uncompared,
-    Rich,
-}
-
-/// Columns of both selects, in one order, so that one reader serves both.
-const ID: usize = 0;
-const REFERENCE: usize = 1;
-const AMOUNT: usize = 2;
-const CURRENCY: usize = 3;
-const STATUS: usize = 4;
-/// Of records only.
-const KIND: usize = 5;
-/// Only where [`Setup::asks_more`].
-const FEE: usize = 6;
-const PROVIDER_ID: usize = 7;
-const ACCOUNT: usize = 8;
-const FEE_CURRENCY: usize = 9;
-
-/// First letter of `excluded`; status words differ in it.
-const EXCLUDED: u8 = b'e';
-
-fn select_records(setup: &Setup<'_>, filter: &str) -> String {
-    let more = setup.more("fee_currency");
-    format!(
-        "SELECT transaction_id, reference, amount_minor, currency, status, kind{more}
-           FROM transactions INDEXED BY transactions_by_reference WHERE job = ?1 AND direction = ?2 {filter}"
-    )
-}
-
-fn select_entries(setup: &Setup<'_>, filter: &str) -> String {
-    let more = match setup.more("NULL") {
-        more if more.is_empty() => more,
-        more => format!(", NULL{more}"),
-    };
-    format!(
-        "SELECT entry_id, reference, amount_minor, currency, status{more}
-           FROM ledger_entries INDEXED BY ledger_by_reference WHERE job = ?1 AND direction = ?2 {filter}"
-    )
-}
-
 /// A further read-only connection to the same database.
 pub type Open<'a> = dyn Fn() -> Result<Connection, Failure> + Sync + 'a;
 
@@ -200,38 +137,44 @@ impl<'a> Range<'a> {
         starts.zip(ends).map(|(from, below)| Self { from, below }).collect()
     }
 
-    /// What its rows are selected by, in the order in which they are walked.
-    fn filters(&self) -> &'static [&'static str] {
+    /// What its rows are selected by, in the order in which they are walked: those without a reference first, which no entry
+    /// meets.
+    fn spans(&self) -> &'static [Span] {
+        const NULL: Span = Span("AND reference IS NULL", false);
         match (self.from, self.below) {
-            (None, None) => &["AND reference IS NULL", "AND reference >= ''"],
-            (None, Some(_)) => &["AND reference IS NULL", "AND reference < ?4"],
-            (Some(_), None) => &["AND reference >= ?3"],
-            (Some(_), Some(_)) => &["AND reference >= ?3 AND reference < ?4"],
+            (None, None) => &[NULL, Span("AND reference >= ''", true)],
+            (None, Some(_)) => &[NULL, Span("AND reference < ?4", true)],
+            (Some(_), None) => &[Span("AND reference >= ?3", true)],
+            (Some(_), Some(_)) => &[Span("AND reference >= ?3 AND reference < ?4", true)],
         }
     }
 }
 
+/// A filter, and whether its rows have references.
+struct Span(&'static str, bool);
+
 /// Merges both sides of a job, direction by direction; where more connections may be opened and it pays, several ranges of the
 /// references on two threads. What comes out does not depend on that.
-pub fn merge(conn: &Connection, open: Option<&Open<'_>>, setup: &Setup<'_>) -> Result<Merged, Failure> {
+pub fn merge(conn: &Connection, open: Option<&Open<'_>>, setup: &Arc<Setup>) -> Result<Merged, Failure> {
     match open {
-        Some(open) => merge_between(conn, open, &cuts(conn, setup.job)?, setup),
-        None => merge_range(conn, setup, Range::default()).map(Merged::joined),
+        Some(open) => merge_between(conn, open, &cuts(conn, &setup.job)?, setup),
+        None => merge_range(conn, &mut Walker::new(conn, setup)?, Range::default()).map(Merged::joined),
     }
 }
 
 /// Each thread takes the next range when it is done with one: they end together, however unequal the ranges are.
-fn merge_between(conn: &Connection, open: &Open<'_>, cuts: &[String], setup: &Setup<'_>) -> Result<Merged, Failure> {
+fn merge_between(conn: &Connection, open: &Open<'_>, cuts: &[String], setup: &Arc<Setup>) -> Result<Merged, Failure> {
     let ranges = Range::between(cuts);
     let next = AtomicUsize::new(0);
     let walk = |conn: &Connection| -> Result<Vec<(usize, Vec<Merged>)>, Failure> {
+        let mut walker = Walker::new(conn, setup)?;
         let mut walked = Vec::new();
         loop {
-            let nth = next.fetch_add(1, AtomicOrdering::Relaxed);
+            let nth = next.fetch_add(1, Ordering::Relaxed);
             let Some(range) = ranges.get(nth) else {
                 return Ok(walked);
             };
-            walked.push((nth, merge_range(conn, setup, *range)?));
+            walked.push((nth, merge_range(conn, &mut walker, *range)?));
         }
     };
     let mut walked = std::thread::scope(|scope| {
@@ -261,8 +204,9 @@ fn merge_between(conn: &Connection, open: &Open<'_>, cuts: &[String], setup: &Se
 /// References that cut those of a job into ranges of about one size, from a few rows spread over the table; none where a second
 /// thread would not pay.
 fn cuts(conn: &Connection, job: &str) -> Result<Vec<String>, Failure> {
-    const RANGES: usize = 8;
-    const SAMPLES: i64 = 127;
+    /// Rows of a range: its records are kept in memory, about 80 bytes each, and should stay near the processor.
+    const RANGE: i64 = 30_000;
+    const SAMPLES_PER_RANGE: i64 = 8;
     /// Fewer rows are merged before a second thread has begun.
     const WORTH_TWO: i64 = 50_000;
     // One look each: both in one SELECT would read the whole table.
@@ -277,8 +221,10 @@ fn cuts(conn: &Connection, job: &str) -> Result<Vec<String>, Failure> {
         "SELECT job, reference FROM transactions WHERE transaction_id >= ?1 ORDER BY transaction_id LIMIT 1",
     )?;
     let mut found = Vec::new();
-    for n in 0..SAMPLES {
-        let mut row = near.query([first + n * (rows / SAMPLES)])?;
+    let ranges = (rows / RANGE).clamp(8, 1_000);
+    let samples = ranges * SAMPLES_PER_RANGE;
+    for n in 0..samples {
+        let mut row = near.query([first + n * (rows / samples)])?;
         if let Some(row) = row.next()?
             && row.get_ref(0)?.as_str() == Ok(job)
             && let Some(reference) = row.get::<_, Option<String>>(1)?.filter(|r| !r.is_empty())
@@ -287,296 +233,63 @@ fn cuts(conn: &Connection, job: &str) -> Result<Vec<String>, Failure> {
         }
     }
     found.sort_unstable();
-    let mut cuts: Vec<String> = (1..RANGES)
-        .filter_map(|n| found.get(n * found.len() / RANGES).cloned())
+    let ranges = ranges as usize;
+    let mut cuts: Vec<String> = (1..ranges)
+        .filter_map(|n| found.get(n * found.len() / ranges).cloned())
         .collect();
     cuts.dedup();
     Ok(cuts)
 }
 
 /// What one range of references holds, direction by direction.
-fn merge_range(conn: &Connection, setup: &Setup<'_>, range: Range<'_>) -> Result<Vec<Merged>, Failure> {
+fn merge_range(conn: &Connection, walker: &mut Walker<'_>, range: Range<'_>) -> Result<Vec<Merged>, Failure> {
+    let setup = Arc::clone(walker.setup());
+    let job = setup.job.as_str();
     let vanished = "SELECT EXISTS (SELECT 1 FROM transactions INDEXED BY transactions_vanished
                                    WHERE job = ?1 AND vanished_at IS NOT NULL)";
-    let vanished: bool = conn.query_row(vanished, [setup.job], |row| row.get(0))?;
+    let vanished: bool = conn.query_row(vanished, [job], |row| row.get(0))?;
     let listed = if vanished { "AND vanished_at IS NULL" } else { "" };
+    let (of_records, of_entries) = (record_columns(&setup), entry_columns(&setup));
     let mut all = Vec::new();
     for direction in Direction::ALL {
         let mut merged = Merged::default();
-        for filter in range.filters() {
-            let mut left =
-                conn.prepare_cached(&select_records(setup, &format!("{filter} {listed} ORDER BY reference")))?;
-            let mut right = conn.prepare_cached(&select_entries(setup, &format!("{filter} ORDER BY reference")))?;
-            // Without a ledger its side is empty from the start: no job has an empty name.
-            let ledger = if setup.ledger { setup.job } else { "" };
-            for (side, job) in [(&mut left, setup.job), (&mut right, ledger)] {
-                let values = [Some(job), Some(direction.as_str()), range.from, range.below];
-                for (at, value) in (1..=side.parameter_count()).zip(values) {
-                    side.raw_bind_parameter(at, value)?;
-                }
-            }
-            walk(left.raw_query(), right.raw_query(), setup, &mut merged)?;
+        let values = [Some(job), Some(direction.as_str()), range.from, range.below];
+        for Span(filter, referenced) in range.spans() {
+            let records = Side {
+                columns: &of_records,
+                from: &records(&format!("{filter} {listed}")),
+                values,
+            };
+            let entries = Side {
+                columns: &of_entries,
+                from: &entries(filter),
+                values,
+            };
+            let entries = (setup.ledger && *referenced).then_some(entries);
+            merged = walker.merge(&records, entries.as_ref(), merged)?;
         }
         all.push(merged);
     }
     Ok(all)
 }
 
-/// Walks two cursors in the order of their references.
-fn walk(mut records: Rows<'_>, mut entries: Rows<'_>, setup: &Setup<'_>, merged: &mut Merged) -> Result<(), Failure> {
-    let (mut record, mut entry) = (records.next()?, entries.next()?);
-    let mut group = Group::default();
-    loop {
-        let (key, order) = match (record, entry) {
-            (None, None) => break,
-            (Some(r), None) => (bytes(r, REFERENCE)?, Ordering::Less),
-            (None, Some(e)) => (bytes(e, REFERENCE)?, Ordering::Greater),
-            (Some(r), Some(e)) => {
-                let (theirs, ours) = (bytes(r, REFERENCE)?, bytes(e, REFERENCE)?);
-                let order = theirs.cmp(ours);
-                (if order.is_le() { theirs } else { ours }, order)
-            }
-        };
-        let r = record.filter(|_| order.is_le()).map(Side::read).transpose()?;
-        let e = entry.filter(|_| order.is_ge()).map(Side::read).transpose()?;
-        match e {
-            Some(e) if e.status == EXCLUDED => {
-                add(&mut merged.excluded, e.currency, e.amount, 1);
-                entry = entries.next()?;
-                continue;
-            }
-            _ => group.take(key, r, e, setup, merged)?,
-        }
-        if order.is_le() {
-            record = records.next()?;
-        }
-        if order.is_ge() {
-            entry = entries.next()?;
-        }
-    }
-    group.close(merged);
-    Ok(())
+fn records(filter: &str) -> String {
+    format!("transactions INDEXED BY transactions_by_reference WHERE job = ?1 AND direction = ?2 {filter}")
 }
 
-/// What every index row is asked for, each column once: asking costs more than walking.
-#[derive(Clone, Copy)]
-struct Side<'r> {
-    id: i64,
-    amount: i64,
-    currency: [u8; 3],
-    /// First letter of the word.
-    status: u8,
-    /// For what few rows are asked for.
-    row: &'r Row<'r>,
+fn entries(filter: &str) -> String {
+    format!("ledger_entries INDEXED BY ledger_by_reference WHERE job = ?1 AND direction = ?2 {filter}")
 }
 
-impl<'r> Side<'r> {
-    fn read(row: &'r Row<'r>) -> Result<Self, Failure> {
-        Ok(Self {
-            id: row.get(ID)?,
-            amount: row.get(AMOUNT)?,
-            currency: bytes(row, CURRENCY)?.try_into().unwrap_or_default(),
-            status: bytes(row, STATUS)?.first().copied().unwrap_or_default(),
-            row,
-        })
-    }
-}
-
-/// The rows of the present reference, as far as they are known.
-#[derive(Default)]
-struct Group {
-    key: Vec<u8>,
-    class: Class,
-    records: Vec<i64>,
-    entries: Vec<i64>,
-    /// Records that are no fees.
-    wanting: u64,
-    /// Of the first record.
-    amount: i64,
-    currency: [u8; 3],
-    /// Provider ids of the records, and those that entries name, with the entry; only where a ledger names any.
-    bearers: Vec<Vec<u8>>,
-    named: Vec<(i64, Vec<u8>)>,
-}
-
-impl Group {
-    /// Takes a row of one side, or one of each, that stand next; closes the group before when they begin another.
-    fn take(
-        &mut self,
-        key: &[u8],
-        record: Option<Side<'_>>,
-        entry: Option<Side<'_>>,
-        setup: &Setup<'_>,
-        merged: &mut Merged,
-    ) -> Result<(), Failure> {
-        if key.is_empty() {
-            // An empty reference identifies nothing: such rows never meet, not even each other.
-            let alone = [(record, None), (None, entry)];
-            for (record, entry) in alone.into_iter().filter(|(r, e)| r.is_some() || e.is_some()) {
-                self.close(merged);
-                self.begin(key, record, entry, setup)?;
-            }
-        } else if key == self.key {
-            self.class = Class::Rich;
-            let is_fee = record.map(|r| kind_of(r).map(|kind| kind == FEE_KIND)).transpose()?;
-            self.note(record, is_fee.unwrap_or_default(), entry, setup)?;
-        } else {
-            self.close(merged);
-            self.begin(key, record, entry, setup)?;
-        }
-        Ok(())
-    }
-
-    fn begin(
-        &mut self,
-        key: &[u8],
-        record: Option<Side<'_>>,
-        entry: Option<Side<'_>>,
-        setup: &Setup<'_>,
-    ) -> Result<(), Failure> {
-        self.key.clear();
-        self.key.extend_from_slice(key);
-        let mut is_fee = false;
-        self.class = match record {
-            None => Class::Rich,
-            Some(record) => {
-                (self.amount, self.currency) = (record.amount, record.currency);
-                let kind = kind_of(record)?;
-                is_fee = kind == FEE_KIND;
-                classify(record, kind, entry, setup)?
-            }
-        };
-        self.note(record, is_fee, entry, setup)
-    }
-
-    fn note(
-        &mut self,
-        record: Option<Side<'_>>,
-        is_fee: bool,
-        entry: Option<Side<'_>>,
-        setup: &Setup<'_>,
-    ) -> Result<(), Failure> {
-        if let Some(record) = record {
-            self.records.push(record.id);
-            self.wanting += u64::from(!is_fee);
-            if setup.ids {
-                self.bearers.push(bytes(record.row, PROVIDER_ID)?.to_vec());
-            }
-        }
-        if let Some(entry) = entry {
-            self.entries.push(entry.id);
-            if setup.ids && self.class != Class::Matched && !matches!(entry.row.get_ref(PROVIDER_ID)?, ValueRef::Null) {
-                self.named.push((entry.id, bytes(entry.row, PROVIDER_ID)?.to_vec()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts what the group is, or keeps it for the rich rules.
-    fn close(&mut self, merged: &mut Merged) {
-        merged.records += self.wanting;
-        merged.entries += self.entries.len() as u64;
-        match self.class {
-            Class::Rich if self.wanting == 0 && self.entries.is_empty() => {}
-            Class::Rich => {
-                merged.push_rich(self.records.iter().copied(), self.entries.iter().copied());
-                let strays = self.named.iter().filter(|(_, id)| !self.bearers.contains(id));
-                merged.strays.extend(strays.map(|(entry, _)| *entry));
-            }
-            Class::Empty => {}
-            class => tally(merged, class, self.currency, self.amount, 1),
-        }
-        self.key.clear();
-        self.records.clear();
-        self.entries.clear();
-        self.bearers.clear();
-        self.named.clear();
-        self.wanting = 0;
-        self.class = Class::Empty;
-    }
-}
-
-fn tally(merged: &mut Merged, class: Class, currency: [u8; 3], amount: i64, sign: i64) {
-    match class {
-        Class::Matched => {
-            add(&mut merged.matched, currency, amount, sign);
-            merged.equal_not_zero = merged
-                .equal_not_zero
-                .wrapping_add_signed(if amount == 0 { 0 } else { sign });
-        }
-        Class::NoMoney => add(&mut merged.no_money, currency, amount, sign),
-        Class::Uncompared => merged.uncompared = merged.uncompared.wrapping_add_signed(sign),
-        Class::Empty | Class::Rich => {}
-    }
-}
-
-fn add(sums: &mut Sums, currency: [u8; 3], amount: i64, sign: i64) {
-    let slot = sums.entry(currency).or_default();
-    slot.0 = slot.0.wrapping_add_signed(sign);
-    slot.1 += i128::from(amount) * i128::from(sign);
-}
-
-const FEE_KIND: &[u8] = b"fee";
-
-fn kind_of(record: Side<'_>) -> Result<&[u8], Failure> {
-    bytes(record.row, KIND)
-}
-
-/// Decides by the index rows that began a reference whether it may be passed over, as long as no further row has it.
-fn classify(record: Side<'_>, kind: &[u8], entry: Option<Side<'_>>, setup: &Setup<'_>) -> Result<Class, Failure> {
-    Ok(match (entry, record.status) {
-        (None, _) if kind == FEE_KIND => Class::Empty,
-        _ if kind == FEE_KIND || kind == b"unknown" => Class::Rich,
-        (Some(entry), _) if is_equal(record, entry, setup)? => Class::Matched,
-        (None, b'f') => Class::NoMoney,
-        (None, b's') if !setup.ledger => Class::Uncompared,
-        _ => Class::Rich,
-    })
-}
-
-fn is_equal(record: Side<'_>, entry: Side<'_>, setup: &Setup<'_>) -> Result<bool, Failure> {
-    let (ours, theirs) = (entry.row, record.row);
-    Ok(record.amount == entry.amount
-        && record.status == entry.status
-        && matches!(record.status, b's' | b'f')
-        && record.currency == entry.currency
-        && (!setup.fees || record.status == b'f' || fees_agree(theirs, ours, record.currency)?)
-        && (!setup.ids || same_or_null(theirs, ours, PROVIDER_ID)?)
-        && (setup.accounts.is_empty() || same_or_null(theirs, ours, ACCOUNT)? || !names_account(ours, setup)?))
-}
-
-fn fees_agree(record: &Row<'_>, entry: &Row<'_>, currency: [u8; 3]) -> Result<bool, Failure> {
-    let Some(ours) = entry.get::<_, Option<i64>>(FEE)? else {
-        return Ok(true);
-    };
-    let Some(theirs) = record.get::<_, Option<i64>>(FEE)? else {
-        return Ok(true);
-    };
-    let of_fee = bytes(record, FEE_CURRENCY)?;
-    Ok(theirs == ours || !(of_fee.is_empty() || of_fee == currency))
-}
-
-fn same_or_null(record: &Row<'_>, entry: &Row<'_>, column: usize) -> Result<bool, Failure> {
-    Ok(matches!(entry.get_ref(column)?, ValueRef::Null) || bytes(record, column)? == bytes(entry, column)?)
-}
-
-fn names_account(entry: &Row<'_>, setup: &Setup<'_>) -> Result<bool, Failure> {
-    Ok(std::str::from_utf8(bytes(entry, ACCOUNT)?).is_ok_and(|name| setup.accounts.contains(name)))
-}
-
-/// Text of a column; nothing for NULL.
-fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], Failure> {
-    Ok(match row.get_ref(column)? {
-        ValueRef::Text(text) => text,
-        _ => &[],
-    })
+fn read<'r>(row: &'r Row<'_>) -> rusqlite::Result<IndexRow<'r>> {
+    IndexRow::read(row.as_ref().column_count(), |column| row.get_ref(column))
 }
 
 /// Takes the group of a record, which an entry elsewhere lays claim to, out of what was passed over, if it was, and keeps it
 /// for the rich rules. A record without a reference is a group of its own.
 pub fn reclaim(
     conn: &Connection,
-    setup: &Setup<'_>,
+    setup: &Setup,
     merged: &mut Merged,
     record: i64,
     direction: Direction,
@@ -587,30 +300,35 @@ pub fn reclaim(
     } else {
         "AND coalesce(reference, '') = coalesce(?3, '') AND transaction_id = ?4"
     };
+    let select = |columns: String, from: String| {
+        let sql = format!(
+            "SELECT {columns}
+               FROM {from}"
+        );
+        conn.prepare_cached(&sql)
+    };
+    let of_records = records(&format!("AND vanished_at IS NULL {filter}"));
+    let mut left = select(record_columns(setup), of_records)?;
+    let mut records = match reference {
+        Some(_) => left.query((&setup.job, direction.as_str(), reference))?,
+        None => left.query((&setup.job, direction.as_str(), reference, record))?,
+    };
+    let mut right = select(
+        entry_columns(setup),
+        entries("AND reference = ?3 AND status <> 'excluded'"),
+    )?;
+    let mut entries = right.query((&setup.job, direction.as_str(), reference))?;
     let mut alone = Merged::default();
     let mut group = Group::default();
-    {
-        let mut left = conn.prepare_cached(&select_records(setup, &format!("AND vanished_at IS NULL {filter}")))?;
-        let mut records = match reference {
-            Some(_) => left.query((setup.job, direction.as_str(), reference))?,
-            None => left.query((setup.job, direction.as_str(), reference, record))?,
-        };
-        let mut right = conn.prepare_cached(&select_entries(setup, "AND reference = ?3 AND status <> 'excluded'"))?;
-        let mut entries = right.query((setup.job, direction.as_str(), reference))?;
-        loop {
-            let (record, entry) = (records.next()?, entries.next()?);
-            if record.is_none() && entry.is_none() {
-                break;
-            }
-            let any = record.or(entry).map_or(Ok(&[][..]), |row| bytes(row, REFERENCE))?;
-            let (record, entry) = (record.map(Side::read).transpose()?, entry.map(Side::read).transpose()?);
-            group.take(any, record, entry, setup, &mut alone)?;
+    loop {
+        let (record, entry) = (records.next()?, entries.next()?);
+        if record.is_none() && entry.is_none() {
+            break;
         }
+        let (record, entry) = (record.map(read).transpose()?, entry.map(read).transpose()?);
+        in_order(group.take(record, entry, setup, &mut alone))?;
     }
-    if group.class != Class::Rich || (group.wanting == 0 && group.entries.is_empty()) {
-        tally(merged, group.class, group.currency, group.amount, -1);
-        merged.push_rich(group.records.iter().copied(), group.entries.iter().copied());
-    }
+    group.reclaim(merged);
     Ok(())
 }
 

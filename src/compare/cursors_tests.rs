@@ -90,15 +90,14 @@ fn ranges_give_what_one_walk_gives_wherever_they_are_cut() {
             let path = folder.path().join(format!("{rows}-{nth}.db"));
             let conn = books(&path, rows);
             let open = || Ok(Connection::open(&path)?);
-            let job = "j";
-            let setup = Setup {
-                job,
+            let setup = Arc::new(Setup {
+                job: "j".to_owned(),
                 ledger,
                 ids,
                 fees: ledger,
-                accounts,
-            };
-            let one = Merged::joined(merge_range(&conn, &setup, Range::default()).unwrap());
+                accounts: accounts.clone(),
+            });
+            let one = merge(&conn, None, &setup).unwrap();
             let places: Vec<&str> = ["0"].iter().chain(&REFERENCES[1..]).chain(&["zz"]).copied().collect();
             let apart = |n: usize| places.iter().step_by(n).map(|cut| (*cut).to_owned()).collect();
             let once = places.iter().map(|cut| vec![(*cut).to_owned()]);

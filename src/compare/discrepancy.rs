@@ -105,15 +105,15 @@ impl Discrepancy {
 }
 
 /// The rows an item is about, with the place of each in words.
-pub struct Rows {
-    pub records: Vec<(Record, String)>,
-    pub entries: Vec<Entry>,
+pub struct Rows<'a> {
+    pub records: Vec<(&'a Record, &'a str)>,
+    pub entries: Vec<&'a Entry>,
 }
 
 /// An item in full. `keys`: what the provider wants to be asked by, where it has no list.
-pub fn of_item(item: &Item, identity: String, rows: &Rows, keys: &Keys, zone: Tz) -> Discrepancy {
-    let record = rows.records.first().map(|r| &r.0);
-    let entry = rows.entries.first();
+pub fn of_item(item: &Item, identity: String, rows: &Rows<'_>, keys: &Keys, zone: Tz) -> Discrepancy {
+    let record = rows.records.first().map(|r| r.0);
+    let entry = rows.entries.first().copied();
     let mut found = Discrepancy::new(item.kind, identity);
     if let Some(record) = record {
         found = found.with_record(record);
@@ -135,9 +135,9 @@ pub fn of_item(item: &Item, identity: String, rows: &Rows, keys: &Keys, zone: Tz
     {
         found.detail = format!("{}; {why}, so the provider cannot be asked about it", found.detail);
     }
-    let places = rows.records.iter().map(|r| r.1.clone());
+    let places = rows.records.iter().map(|r| r.1.to_owned());
     found.evidence = places
-        .chain(rows.entries.iter().map(entry_place))
+        .chain(rows.entries.iter().map(|entry| entry_place(entry)))
         .collect::<Vec<_>>()
         .join("; ");
     if let (Kind::Suggested, Some(record), Some(entry)) = (item.kind, record, entry) {
@@ -194,12 +194,12 @@ fn money(amount: i64, currency: Currency) -> String {
     format!("{} {currency}", format_minor(amount, currency))
 }
 
-fn what_differs(kind: Kind, rows: &Rows) -> String {
+fn what_differs(kind: Kind, rows: &Rows<'_>) -> String {
     match (&rows.records[..], &rows.entries[..]) {
         // Nobody was asked, so nothing is known to be absent.
         ([], [_]) if kind == Kind::NotCheckable => "key: unusable -> not asked".to_owned(),
         ([(record, _)], entries) if kind == Kind::StalePending => {
-            let ours = entries.first().map_or("absent", word);
+            let ours = entries.first().map_or("absent", |e| word(e));
             let still = format!("status: {ours} -> {}, still open", record.provider_status);
             let rest = entries
                 .first()
@@ -224,7 +224,7 @@ fn what_differs(kind: Kind, rows: &Rows) -> String {
                 .join("; ")
         }
         (records, entries) if kind == Kind::Unclassified => {
-            let ours = entries.first().map_or("absent", word);
+            let ours = entries.first().map_or("absent", |e| word(e));
             let theirs = records.first().map_or("absent", |r| r.0.provider_status.as_str());
             let mut parts = vec![format!("status: {ours} -> {theirs}")];
             if let (Some((record, _)), Some(entry)) = (records.first(), entries.first()) {
@@ -249,7 +249,7 @@ fn what_differs(kind: Kind, rows: &Rows) -> String {
 }
 
 /// A binding that holds no more: the report tells the reader of a new link for these.
-fn unbound(kind: Kind, rows: &Rows, keys: &Keys) -> Option<String> {
+fn unbound(kind: Kind, rows: &Rows<'_>, keys: &Keys) -> Option<String> {
     let [entry] = rows.entries.as_slice() else { return None };
     let found = match (kind, rows.records.as_slice()) {
         (Kind::StatusMismatch, [(record, _)])
@@ -264,7 +264,7 @@ fn unbound(kind: Kind, rows: &Rows, keys: &Keys) -> Option<String> {
 }
 
 /// `keyed`: the provider has no list and was asked about the key.
-fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Rows, keyed: bool) -> String {
+fn detail(kind: Kind, record: Option<&Record>, entry: Option<&Entry>, rows: &Rows<'_>, keyed: bool) -> String {
     let sum_of_entries = sum(rows.entries.iter().map(|e| (e.currency, e.amount)));
     let theirs = record.map_or_else(String::new, |r| {
         format!(

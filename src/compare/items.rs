@@ -4,6 +4,7 @@
 //! What is kept per finding is small; the text of a discrepancy is written from the rows again when it is stored.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use rusqlite::{Connection, OptionalExtension};
@@ -104,13 +105,13 @@ pub struct Found {
 pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger: bool) -> Result<Found, Failure> {
     let job = &case.job.name;
     let accounts = accounts(conn, job)?;
-    let setup = Setup {
-        job,
+    let setup = Arc::new(Setup {
+        job: job.clone(),
         ledger,
         ids: ledger && cursors::carries(conn, job, cursors::IDS)?,
         fees: ledger && cursors::carries(conn, job, cursors::FEES)?,
-        accounts: &accounts,
-    };
+        accounts: accounts.clone(),
+    });
     let mut merged = cursors::merge(conn, open, &setup)?;
     let matching = &case.job.matching;
     let lag = lag(case.job);
@@ -209,42 +210,38 @@ impl Work<'_, '_> {
         } = group;
         let mut texts: HashMap<String, u16> = HashMap::new();
         for piece in pieces {
-            let before = self.found.items.len();
-            self.place(piece, &records, &entries, &mut texts);
-            if self.found.items.len() > before && before < KEPT {
-                self.tell(&records, &entries)?;
+            let identity = self.place(piece, &records, &entries, &mut texts);
+            if let Some(identity) = identity.filter(|_| self.found.items.len() <= KEPT) {
+                self.tell(identity, &records, &entries)?;
             }
         }
         Ok(())
     }
 
     /// Writes the last item out while its rows are at hand.
-    fn tell(&mut self, records: &[Record], entries: &[Entry]) -> Result<(), Failure> {
+    fn tell(&mut self, identity: String, records: &[Record], entries: &[Entry]) -> Result<(), Failure> {
         let Some(item) = self.found.items.last_mut().filter(|item| item.several.is_none()) else {
             return Ok(());
         };
-        let mut rows = discrepancy::Rows {
-            records: Vec::new(),
-            entries: Vec::new(),
+        let record = records.iter().find(|r| Some(r.id) == item.record);
+        let place = record.map(|record| self.places.of(record)).transpose()?;
+        let rows = discrepancy::Rows {
+            records: record.into_iter().zip(place.as_deref()).collect(),
+            entries: entries.iter().filter(|e| Some(e.id) == item.entry).take(1).collect(),
         };
-        if let Some(record) = records.iter().find(|r| Some(r.id) == item.record) {
-            rows.records.push((record.clone(), self.places.of(record)?));
-        }
-        if let Some(entry) = entries.iter().find(|e| Some(e.id) == item.entry) {
-            rows.entries.push(entry.clone());
-        }
-        let identity = identity::text(rows.records.first().map(|r| &r.0), rows.entries.first(), item.suffix);
-        item.told = Some(Box::new(discrepancy::of_item(
-            item,
-            identity,
-            &rows,
-            self.rules.scope.keys(),
-            self.rules.timing.zone,
-        )));
+        let (keys, zone) = (self.rules.scope.keys(), self.rules.timing.zone);
+        item.told = Some(Box::new(discrepancy::of_item(item, identity, &rows, keys, zone)));
         Ok(())
     }
 
-    fn place(&mut self, piece: Piece, records: &[Record], entries: &[Entry], texts: &mut HashMap<String, u16>) {
+    /// Puts a piece into its place; gives the identity of an item that it is.
+    fn place(
+        &mut self,
+        piece: Piece,
+        records: &[Record],
+        entries: &[Entry],
+        texts: &mut HashMap<String, u16>,
+    ) -> Option<String> {
         let found = &mut self.found;
         match piece {
             Piece::Matched {
@@ -305,20 +302,16 @@ impl Work<'_, '_> {
                 if let (Some(record), Some(entry)) = (record, entry) {
                     self.units.pair(record, entry);
                 }
-                let suffix = self.suffix(becomes, record, entry, texts, records);
-                let identity = identity::text(record, entry, suffix);
+                let (suffix, identity) = self.suffix(becomes, record, entry, texts, records);
                 let id = identity::number(self.job, &identity);
                 if unproved && self.open.contains(&id) {
                     let difference = entry.and_then(|e| e.amount.checked_neg());
                     self.item(becomes, suffix, difference, record, entry);
-                    return;
+                    return Some(identity);
                 }
-                let Some((currency, amount)) = record
+                let (currency, amount) = record
                     .map(|r| (r.currency, r.amount))
-                    .or(entry.map(|e| (e.currency, e.amount)))
-                else {
-                    return;
-                };
+                    .or(entry.map(|e| (e.currency, e.amount)))?;
                 // A fee record needs no place of its own.
                 let is_fee = record.is_some_and(|r| r.kind == TransactionKind::Fee);
                 self.found.pending.push(Pending {
@@ -343,7 +336,7 @@ impl Work<'_, '_> {
                 if let (Some(record), Some(entry), 1, 1) = (record, entry, rs.len(), es.len()) {
                     self.units.pair(record, entry);
                 }
-                let suffix = self.suffix(kind, record, entry, texts, records);
+                let (suffix, identity) = self.suffix(kind, record, entry, texts, records);
                 self.item(kind, suffix, difference, record, entry);
                 let fees = rs.iter().filter(|&&r| records[r].kind == TransactionKind::Fee).count() as u64;
                 // Fee records are not among those that must have a place.
@@ -357,11 +350,13 @@ impl Work<'_, '_> {
                         item.several = Some(Box::new(ids));
                     }
                 }
+                return Some(identity);
             }
         }
+        None
     }
 
-    /// The first finding of a reference bears its name; the others say which row they mean.
+    /// The first finding of a reference bears its name; the others say which row they mean. With the identity that follows.
     fn suffix(
         &self,
         kind: Kind,
@@ -369,7 +364,7 @@ impl Work<'_, '_> {
         entry: Option<&Entry>,
         texts: &mut HashMap<String, u16>,
         group: &[Record],
-    ) -> Suffix {
+    ) -> (Suffix, String) {
         let foreign = match (record, entry, group.first()) {
             (None, Some(entry), Some(own)) => {
                 Some(&entry.reference) != own.reference.as_ref() || entry.direction != own.direction
@@ -391,10 +386,17 @@ impl Work<'_, '_> {
             };
             text = identity::text(record, entry, choice);
         }
-        let seen = texts.entry(text).or_default();
-        choice.ordinal = *seen;
-        *seen = seen.saturating_add(1);
-        choice
+        match texts.get_mut(&text) {
+            None => {
+                texts.insert(text.clone(), 1);
+            }
+            Some(seen) => {
+                choice.ordinal = *seen;
+                *seen = seen.saturating_add(1);
+                text = identity::text(record, entry, choice);
+            }
+        }
+        (choice, text)
     }
 
     fn item(
@@ -465,7 +467,7 @@ impl Claims {
     }
 
     /// Looks the strays up by id; a group that was passed over and is claimed from elsewhere goes to the rich rules, too.
-    fn resolve(conn: &Connection, setup: &Setup<'_>, keys: &Keys, merged: &mut Merged) -> Result<Self, Failure> {
+    fn resolve(conn: &Connection, setup: &Setup, keys: &Keys, merged: &mut Merged) -> Result<Self, Failure> {
         let mut claims = Self::default();
         // Groups already looked at, by reference or, without one, by record.
         let mut looked: HashSet<(Direction, Result<String, i64>)> = HashSet::new();
@@ -479,7 +481,7 @@ impl Claims {
         if strays.is_empty() {
             return Ok(claims);
         }
-        let places = places(conn, setup.job)?;
+        let places = places(conn, &setup.job)?;
         let mut named = conn.prepare("SELECT provider_id, direction FROM ledger_entries WHERE entry_id = ?1")?;
         let mut lookup = conn.prepare(
             "SELECT transaction_id, direction, reference FROM transactions
@@ -490,7 +492,7 @@ impl Claims {
             let (id, direction): (String, String) = named.query_row([stray], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let mut best: Option<(bool, i64)> = None;
             for (feed, account) in &places {
-                let mut rows = lookup.query((setup.job, feed, account, &id))?;
+                let mut rows = lookup.query((&setup.job, feed, account, &id))?;
                 while let Some(row) = rows.next()? {
                     let record: i64 = row.get(0)?;
                     let theirs: Direction = super::rows::word(row, 1, "transactions.direction")?;
@@ -516,7 +518,7 @@ impl Claims {
     fn by_subject(
         &mut self,
         conn: &Connection,
-        setup: &Setup<'_>,
+        setup: &Setup,
         asked: &Keys,
         feed: &str,
         merged: &mut Merged,
@@ -536,7 +538,7 @@ impl Claims {
                 AND {may_be_named}
               ORDER BY asked.entry_id, t.transaction_id"
         ))?;
-        let mut rows = statement.query((setup.job, feed))?;
+        let mut rows = statement.query((&setup.job, feed))?;
         while let Some(row) = rows.next()? {
             let (entry, record): (i64, i64) = (row.get(0)?, row.get(3)?);
             if !self.by_entry.insert(entry) {

@@ -1,11 +1,11 @@
 //! Records against entries and against the provider's own figures; the life of a discrepancy.
 //!
 //! ```text
-//! look: two ordered cursors -> what is left -> rich rules -> items ; facts ; proofs        (reads only)
+//! look: both indexes merged -> what is left -> rich rules -> items ; facts ; proofs        (reads only)
 //! record: items and facts -> discrepancies, events, pending items, pairs, counts           (one transaction)
 //! ```
 //!
-//! Start at [`compare`]. [`cursors`] passes over the mass of equal pairs, [`group`] holds the rules for the rest, [`pair`] and
+//! Start at [`compare`]. [`cursors`] and [`walk`] pass over the mass of equal pairs, [`group`] holds the rules for the rest, [`pair`] and
 //! [`alone`] judge, [`grace`] and [`scope`] say whether it is time, [`life`] what follows from one night to the next.
 //! One SELECT per check lies beside these files; [`sql`] prints them with their parameters filled in.
 
@@ -33,12 +33,14 @@ mod gone;
 mod grace;
 mod group;
 mod identity;
+mod index_row;
 mod items;
 mod keys;
 mod late;
 pub mod life;
 mod loss;
 mod pair;
+mod passed;
 mod places;
 mod proofs;
 mod refunds;
@@ -50,6 +52,7 @@ mod statement;
 mod suggest;
 mod unanswered;
 mod units;
+mod walk;
 mod write;
 
 pub use books::books;

@@ -81,7 +81,7 @@ impl Solver<'_> {
         Groups { rest: rich }.try_for_each(|ids| take(self.solve(&mut rows, ids)?))
     }
 
-    /// Every other batch is solved by a second thread, never more than a few ahead.
+    /// Two batches of three are solved by a second thread, never more than a few ahead: this one has to place them all.
     fn each_by_two(
         self,
         conn: &Connection,
@@ -89,7 +89,7 @@ impl Solver<'_> {
         rich: &[i64],
         mut take: impl FnMut(Solved) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let is_mine = |nth: usize| (nth / BATCH).is_multiple_of(2);
+        let is_mine = |nth: usize| (nth / BATCH).is_multiple_of(3);
         let numbered = Groups { rest: rich }.enumerate();
         let (theirs, mut all) = (numbered.clone().filter(|(nth, _)| !is_mine(*nth)), numbered);
         std::thread::scope(|scope| {

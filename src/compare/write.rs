@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, Statement, params};
+use rusqlite::{Connection, Statement, ToSql};
 
 use super::discrepancy::{self, Discrepancy};
 use super::facts::provider_name;
@@ -14,13 +14,14 @@ use super::keys::Keys;
 use super::late::Late;
 use super::life::{self, Event, Past, State, Tonight};
 use super::places::Places;
-use super::rows::{Record, Rows, day, word};
+use super::rows::{Entry, Record, Rows, day, word};
 use super::{Case, Findings};
 use crate::config::JobSource;
 use crate::day::{BusinessDay, format_instant};
 use crate::failure::Failure;
 use crate::record::Kind;
 use crate::store::audit::{self, Sealed, Seals};
+use crate::store::per_row::PerRow;
 use crate::store::periods::closed_through;
 
 /// Kinds that come from records against entries.
@@ -89,9 +90,28 @@ struct Writer<'c, 'a> {
     /// Ids stored tonight.
     seen: HashSet<u64>,
     past: Statement<'c>,
-    upsert: Statement<'c>,
-    event: Statement<'c>,
+    upsert: PerRow<'c>,
+    event: PerRow<'c>,
     expire: Statement<'c>,
+}
+
+/// The rows of an item, each record with its place in words.
+type RowsOf = (Vec<(Record, String)>, Vec<Entry>);
+
+fn rows_of(item: &Item, rows: &mut Rows<'_>, places: &mut Places<'_>) -> Result<RowsOf, Failure> {
+    let single = (Vec::from_iter(item.record), Vec::from_iter(item.entry));
+    let (record_ids, entry_ids) = item.several.as_deref().unwrap_or(&single);
+    let mut record = |&id: &i64| -> Result<(Record, String), Failure> {
+        let record = rows.record(id)?;
+        let place = places.of(&record)?;
+        Ok((record, place))
+    };
+    let records = record_ids.iter().map(&mut record).collect::<Result<_, Failure>>()?;
+    let entries = entry_ids
+        .iter()
+        .map(|&id| rows.entry(id))
+        .collect::<Result<_, Failure>>()?;
+    Ok((records, entries))
 }
 
 /// What the books hold of a discrepancy that tonight's values are compared with.
@@ -115,12 +135,13 @@ impl<'c, 'a> Writer<'c, 'a> {
                     decision
                FROM discrepancies WHERE discrepancy_id = ?1",
         )?;
-        let event = conn.prepare(
+        let event = PerRow::prepare(
+            conn,
             "INSERT INTO discrepancy_events (discrepancy_id, at, business_day, event, actor, from_kind, to_kind, note)
              VALUES (?1, ?2, ?3, ?4, 'run', ?5, ?6, ?7)",
         )?;
         let expire = conn.prepare("UPDATE discrepancies SET decision = NULL, note = NULL WHERE discrepancy_id = ?1")?;
-        let upsert = conn.prepare(include_str!("upsert.sql"))?;
+        let upsert = PerRow::prepare(conn, include_str!("upsert.sql"))?;
         let first = "SELECT NOT EXISTS (SELECT 1 FROM discrepancies WHERE job = ?1)";
         Ok(Self {
             conn,
@@ -148,31 +169,17 @@ impl<'c, 'a> Writer<'c, 'a> {
                 self.store(*told)?;
                 continue;
             }
-            let rows = self.rows_of(&item, &mut rows, &mut places)?;
-            let identity = identity::text(rows.records.first().map(|r| &r.0), rows.entries.first(), item.suffix);
+            let (records, entries) = rows_of(&item, &mut rows, &mut places)?;
+            let identity = identity::text(records.first().map(|r| &r.0), entries.first(), item.suffix);
+            let rows = discrepancy::Rows {
+                records: records.iter().map(|(record, place)| (record, place.as_str())).collect(),
+                entries: entries.iter().collect(),
+            };
             let mut found = discrepancy::of_item(&item, identity, &rows, &keys, self.case.job.timezone);
             found.provider = found.provider.or_else(|| provider_name(self.case));
             self.store(found)?;
         }
         Ok(())
-    }
-
-    fn rows_of(&self, item: &Item, rows: &mut Rows<'_>, places: &mut Places<'_>) -> Result<discrepancy::Rows, Failure> {
-        let single = (Vec::from_iter(item.record), Vec::from_iter(item.entry));
-        let (record_ids, entry_ids) = item.several.as_deref().unwrap_or(&single);
-        let mut record = |&id: &i64| -> Result<(Record, String), Failure> {
-            let record = rows.record(id)?;
-            let place = places.of(&record)?;
-            Ok((record, place))
-        };
-        let records = record_ids.iter().map(&mut record).collect::<Result<_, Failure>>()?;
-        Ok(discrepancy::Rows {
-            records,
-            entries: entry_ids
-                .iter()
-                .map(|&id| rows.entry(id))
-                .collect::<Result<_, Failure>>()?,
-        })
     }
 
     /// Stores one finding of tonight.
@@ -292,35 +299,36 @@ impl<'c, 'a> Writer<'c, 'a> {
         let [occurred_at, booked_at] = [found.occurred_at, found.booked_at].map(|at| at.map(format_instant));
         let [business_day, closed_day] = [found.business_day, closed_day].map(|day| day.map(|d| d.to_string()));
         // In the order in which the parameters stand in the file: looking 26 names up costs more than writing the row.
-        self.upsert.execute(params![
-            hex,
-            self.case.job.name,
-            found.identity,
-            found.kind.as_str(),
-            state.as_str(),
-            found.provider,
-            found.account,
-            found.direction.map(|d| d.as_str()),
-            found.reference,
-            found.provider_id,
-            found.ledger_id,
-            found.currency.as_ref().map(|c| c.code()),
-            found.provider_amount,
-            found.ledger_amount,
-            found.difference,
-            found.provider_status,
-            found.ledger_status,
-            occurred_at,
-            booked_at,
-            business_day,
-            self.today,
-            (state == State::Resolved).then_some(&self.today),
-            found.what_differs,
-            found.detail,
-            found.evidence,
-            found.suggested_match,
-            closed_day,
-        ])?;
+        let values: [&dyn ToSql; 27] = [
+            &hex,
+            &self.case.job.name,
+            &found.identity,
+            &found.kind.as_str(),
+            &state.as_str(),
+            &found.provider,
+            &found.account,
+            &found.direction.map(|d| d.as_str()),
+            &found.reference,
+            &found.provider_id,
+            &found.ledger_id,
+            &found.currency.as_ref().map(|c| c.code()),
+            &found.provider_amount,
+            &found.ledger_amount,
+            &found.difference,
+            &found.provider_status,
+            &found.ledger_status,
+            &occurred_at,
+            &booked_at,
+            &business_day,
+            &self.today,
+            &(state == State::Resolved).then_some(&self.today),
+            &found.what_differs,
+            &found.detail,
+            &found.evidence,
+            &found.suggested_match,
+            &closed_day,
+        ];
+        self.upsert.bound(&values)?.raw_execute()?;
         let after = if is_new {
             // What was bound stands there now; reading it back would cost more than writing it.
             Some(self.digest_of_new(hex, found, [&occurred_at, &booked_at, &business_day, &closed_day]))
@@ -394,8 +402,9 @@ impl<'c, 'a> Writer<'c, 'a> {
         note: Option<&str>,
     ) -> Result<(), Failure> {
         let (from, to) = (from.map(Kind::as_str), to.map(Kind::as_str));
-        let values = (hex, &self.at, &self.today, event.as_str(), from, to, note);
-        let event_id = self.event.insert(values)?;
+        let values: [&dyn ToSql; 7] = [&hex, &self.at, &self.today, &event.as_str(), &from, &to, &note];
+        self.event.bound(&values)?.raw_execute()?;
+        let event_id = self.conn.last_insert_rowid();
         let mut digest = audit::Content::new();
         digest.whole(Some(event_id));
         for text in [

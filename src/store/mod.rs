@@ -28,6 +28,7 @@ pub mod files;
 pub mod open;
 pub mod outbox;
 pub mod pages;
+pub mod per_row;
 pub mod periods;
 pub mod replay;
 mod rows;

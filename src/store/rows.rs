@@ -3,9 +3,9 @@
 //! Unchanged rows are not written. A record that differs from what is stored becomes its next version; where both were
 //! served by the same reading the one that the provider changed last is the current one.
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
 
+use super::per_row::PerRow;
 use crate::day::{Days, Instant, format_instant};
 use crate::failure::Failure;
 use crate::record::{Balance, Transaction};
@@ -298,71 +298,6 @@ impl<'c> Records<'c> {
         let mut statement = self.rare.prepare_cached(sql)?;
         let wanted = statement.parameter_count();
         Ok(run(&mut statement, &content[..wanted])?)
-    }
-}
-
-/// A statement that runs for every row. What is the same as in the row before stays bound: SQLite keeps it, and most of a
-/// record's columns are words that hardly ever change.
-struct PerRow<'c> {
-    statement: Statement<'c>,
-    /// One for each parameter, from ?1.
-    bound: Vec<Bound>,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-enum Bound {
-    Nothing,
-    Null,
-    Integer(i64),
-    Text(Vec<u8>),
-}
-
-impl<'c> PerRow<'c> {
-    fn prepare(connection: &'c Connection, sql: &str) -> Result<Self, Failure> {
-        let statement = connection.prepare(sql)?;
-        let bound = vec![Bound::Nothing; statement.parameter_count()];
-        Ok(PerRow { statement, bound })
-    }
-
-    /// The statement with these parameters; those beyond its own are left out.
-    fn bound(&mut self, parameters: &[&dyn ToSql]) -> Result<&mut Statement<'c>, Failure> {
-        for ((index, parameter), bound) in (1_usize..).zip(parameters).zip(&mut self.bound) {
-            let value = parameter.to_sql()?;
-            if bound.take(&value) {
-                self.statement.raw_bind_parameter(index, value)?;
-            }
-        }
-        Ok(&mut self.statement)
-    }
-}
-
-impl Bound {
-    /// Remembers a value; false when it is bound already.
-    fn take(&mut self, value: &ToSqlOutput<'_>) -> bool {
-        let value = match value {
-            ToSqlOutput::Borrowed(value) => *value,
-            ToSqlOutput::Owned(value) => value.into(),
-            _ => {
-                *self = Bound::Nothing;
-                return true;
-            }
-        };
-        match (&mut *self, value) {
-            (Bound::Null, ValueRef::Null) => return false,
-            (Bound::Integer(known), ValueRef::Integer(number)) if *known == number => return false,
-            (Bound::Text(known), ValueRef::Text(text)) => {
-                if known == text {
-                    return false;
-                }
-                known.clear();
-                known.extend_from_slice(text);
-            }
-            (_, ValueRef::Null) => *self = Bound::Null,
-            (_, ValueRef::Integer(number)) => *self = Bound::Integer(number),
-            (_, ValueRef::Text(text)) => *self = Bound::Text(text.to_vec()),
-            (_, ValueRef::Real(_) | ValueRef::Blob(_)) => *self = Bound::Nothing,
-        }
-        true
     }
 }
 
