@@ -12,10 +12,10 @@ use std::collections::HashSet;
 use rusqlite::{Connection, named_params};
 
 use super::Case;
-use super::cursors::Sums;
 use super::discrepancy::Discrepancy;
 use super::identity;
 use super::items::{self, Pending};
+use super::merge::Sums;
 use super::rows::{damaged, day, optional_instant, optional_word, word};
 use super::scope;
 use crate::config::FileFeed;

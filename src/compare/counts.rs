@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, named_params};
 
-use super::cursors::Sums;
 use super::keys::Keys;
+use super::merge::Sums;
 use super::rows::word;
 use super::{Case, Findings, LedgerLeg, Outcome, unanswered};
 use crate::failure::{Class, Failure};

@@ -44,7 +44,7 @@ pub fn fold(
     found
         .pending
         .retain(|item| item.record.is_some() || item.entry.is_none_or(|e| !taken.contains(&e)));
-    // They are not among the records that the cursors gave.
+    // They are not among the records that the merge gave.
     found.records += records.len() as u64;
     for (position, record) in records.iter().enumerate() {
         let entry = partners.get(&position).map(|&e| &left.entries[e]);

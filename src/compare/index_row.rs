@@ -2,7 +2,7 @@
 
 use rusqlite::types::{Type, ValueRef};
 
-use super::cursors::Setup;
+use super::merge::Setup;
 
 /// A row of either side as its index shows it; texts as bytes, which are compared only.
 #[derive(Clone, Copy)]

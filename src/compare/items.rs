@@ -10,12 +10,12 @@ use chrono::TimeDelta;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Case;
-use super::cursors::{self, Merged, Open, Setup, Sums};
 use super::discrepancy::{self, Discrepancy};
 use super::grace::Timing;
 use super::group::{Piece, Rules};
 use super::identity::{self, Suffix};
 use super::keys::{self, Keys};
+use super::merge::{self, Merged, Open, Setup, Sums};
 use super::pair::Tolerance;
 use super::places::Places;
 use super::rows::{Entry, Record};
@@ -108,11 +108,11 @@ pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger:
     let setup = Arc::new(Setup {
         job: job.clone(),
         ledger,
-        ids: ledger && cursors::carries(conn, job, cursors::IDS)?,
-        fees: ledger && cursors::carries(conn, job, cursors::FEES)?,
+        ids: ledger && merge::carries(conn, job, merge::IDS)?,
+        fees: ledger && merge::carries(conn, job, merge::FEES)?,
         accounts: accounts.clone(),
     });
-    let mut merged = cursors::merge(conn, open, &setup)?;
+    let mut merged = merge::by_reference(conn, open, &setup)?;
     let matching = &case.job.matching;
     let lag = lag(case.job);
     let rules = Rules {
@@ -502,7 +502,7 @@ impl Claims {
                     let reference = reference.filter(|r| !r.is_empty());
                     let group = reference.clone().ok_or(record);
                     if looked.insert((theirs, group)) {
-                        cursors::reclaim(conn, setup, merged, record, theirs, reference.as_deref())?;
+                        merge::reclaim(conn, setup, merged, record, theirs, reference.as_deref())?;
                     }
                 }
             }
@@ -551,7 +551,7 @@ impl Claims {
             let own = row.get::<_, String>(2)?;
             for reference in [theirs, Some(own).filter(|r| !r.is_empty())] {
                 if looked.insert((direction, reference.clone().ok_or(record))) {
-                    cursors::reclaim(conn, setup, merged, record, direction, reference.as_deref())?;
+                    merge::reclaim(conn, setup, merged, record, direction, reference.as_deref())?;
                 }
             }
         }

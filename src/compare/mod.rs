@@ -5,7 +5,7 @@
 //! record: items and facts -> discrepancies, events, pending items, pairs, counts           (one transaction)
 //! ```
 //!
-//! Start at [`compare`]. [`cursors`] and [`walk`] pass over the mass of equal pairs, [`group`] holds the rules for the rest, [`pair`] and
+//! Start at [`compare`]. [`merge`] and [`walk`] pass over the mass of equal pairs, [`group`] holds the rules for the rest, [`pair`] and
 //! [`alone`] judge, [`grace`] and [`scope`] say whether it is time, [`life`] what follows from one night to the next.
 //! One SELECT per check lies beside these files; [`sql`] prints them with their parameters filled in.
 
@@ -26,7 +26,6 @@ mod aside;
 mod bank;
 mod books;
 mod counts;
-mod cursors;
 mod discrepancy;
 mod facts;
 mod gone;
@@ -39,6 +38,7 @@ mod keys;
 mod late;
 pub mod life;
 mod loss;
+mod merge;
 mod pair;
 mod passed;
 mod places;
@@ -129,7 +129,7 @@ pub struct Findings {
     /// Transfers on their way to the bank: pending, without a row on either side.
     waiting: Vec<items::Pending>,
     /// Transfers of days that the bank's statement does not hold.
-    outside: cursors::Sums,
+    outside: merge::Sums,
     statement: Option<Vec<proofs::Line>>,
 }
 
@@ -189,7 +189,7 @@ pub fn look(conn: &Connection, case: &Case<'_>) -> Result<Findings, Failure> {
 
 /// The same with the sides and the facts looked at side by side, on connections of their own. They are closed before anything
 /// is written: a reader held open would keep the write-ahead log from shrinking.
-fn look_wide(open: &cursors::Open<'_>, case: &Case<'_>, books: Option<&Books>) -> Result<Findings, Failure> {
+fn look_wide(open: &merge::Open<'_>, case: &Case<'_>, books: Option<&Books>) -> Result<Findings, Failure> {
     std::thread::scope(|scope| {
         let facts = scope.spawn(|| facts(&open()?, case, books));
         let items = open().and_then(|conn| items(&conn, Some(open), case));
@@ -201,11 +201,7 @@ fn look_wide(open: &cursors::Open<'_>, case: &Case<'_>, books: Option<&Books>) -
 }
 
 /// Records against entries; None where the sides are not compared.
-fn items(
-    conn: &Connection,
-    open: Option<&cursors::Open<'_>>,
-    case: &Case<'_>,
-) -> Result<Option<items::Found>, Failure> {
+fn items(conn: &Connection, open: Option<&merge::Open<'_>>, case: &Case<'_>) -> Result<Option<items::Found>, Failure> {
     match (&case.job.source, &case.ledger) {
         (JobSource::Across(_), _) | (_, LedgerLeg::Refused(_)) => Ok(None),
         (_, leg) => items::find(conn, open, case, *leg == LedgerLeg::Present).map(Some),
@@ -220,7 +216,7 @@ fn facts(conn: &Connection, case: &Case<'_>, books: Option<&Books>) -> Result<Fi
         looked_at: HashSet::new(),
         unseen: HashSet::new(),
         waiting: Vec::new(),
-        outside: cursors::Sums::new(),
+        outside: merge::Sums::new(),
         statement: None,
     };
     if let JobSource::Across(jobs) = &case.job.source {

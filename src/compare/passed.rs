@@ -1,7 +1,7 @@
 //! Whether the rows of one reference may be passed over by their index rows alone.
 
-use super::cursors::{Merged, Setup, Sums};
 use super::index_row::{FAILED, IndexRow, RowKind, SETTLED};
+use super::merge::{Merged, Setup, Sums};
 
 /// What a group is, by its index rows alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

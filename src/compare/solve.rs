@@ -6,9 +6,9 @@ use std::sync::mpsc::sync_channel;
 
 use rusqlite::Connection;
 
-use super::cursors::Open;
 use super::group::{self, Piece, Rules};
 use super::items::Claims;
+use super::merge::Open;
 use super::refunds::{self, Paid};
 use super::rows::{Entry, Record, Rows};
 use crate::failure::Failure;
@@ -23,7 +23,7 @@ pub struct Solved {
 /// Ids of records and of entries.
 type Ids<'a> = (&'a [i64], &'a [i64]);
 
-/// The groups of [`super::cursors::Merged::rich`]: two counts, then the ids.
+/// The groups of [`super::merge::Merged::rich`]: two counts, then the ids.
 #[derive(Clone)]
 struct Groups<'a> {
     rest: &'a [i64],

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::{Connection, Error};
 
-use super::cursors::{Merged, Setup};
 use super::index_row::{EXCLUDED, IndexRow, Kept};
+use super::merge::{Merged, Setup};
 use super::passed::{self, Group};
 use crate::failure::Failure;
 

@@ -69,25 +69,20 @@ impl<'w> Walk<'w> {
             ask,
         };
         let mut reading = store::open_window(night.store, &place)?;
-        let resumed = std::mem::take(&mut reading.resumed);
-        let heads: Result<Vec<PageHead>, _> = resumed
-            .iter()
-            .map(|page| {
-                let head = night.setup.provider.head(ask, page.number, &page.body)?;
-                Ok::<_, crate::providers::BadPage>(PageHead {
-                    confirms: page.confirms,
-                    ..head
-                })
-            })
-            .collect();
-        let heads = match heads {
-            Ok(heads) => heads,
-            // Archived by an older version that read it otherwise: begin again.
-            Err(_) => {
-                store::next_pass(night.store, &place, &mut reading)?;
-                Vec::new()
+        let mut heads = Vec::new();
+        let mut readable = true;
+        store::resumed(night.store, &reading, |page| {
+            match night.setup.provider.head(ask, page.number, &page.body) {
+                Ok(head) => heads.push(kept(head, page.confirms)),
+                Err(_) => readable = false,
             }
-        };
+            readable
+        })?;
+        if !readable {
+            // Archived by an older version that read it otherwise: begin again.
+            store::next_pass(night.store, &place, &mut reading)?;
+            heads.clear();
+        }
         // What broke the contract may be mended: it is asked anew, not read out of the archive night after night.
         let broken = !heads.is_empty() && matches!(night.setup.provider.next(ask, &heads), Step::Broken { .. });
         let heads = if broken {
@@ -138,6 +133,8 @@ impl<'w> Walk<'w> {
             Step::Get { number, confirms } => self.get(number, confirms).await,
             Step::GetAll { numbers } => self.get_all(numbers).await,
             Step::Done => {
+                // Nothing is asked of them any more, and the rows need the room.
+                self.heads = Vec::new();
                 let sealed = self.seal(WindowState::Sealed)?;
                 Ok(Turn::End(End::Sealed(sealed)))
             }
@@ -344,7 +341,7 @@ impl<'w> Walk<'w> {
             rows = page.head.rows,
             "page archived"
         );
-        Ok(PageHead { confirms, ..page.head })
+        Ok(kept(page.head, confirms))
     }
 
     fn keep_warnings(&self) -> Result<(), Failure> {
@@ -385,6 +382,12 @@ impl<'w> Walk<'w> {
     fn name(&self) -> String {
         super::place_name(self.night, self.place.ask)
     }
+}
+
+/// A head as the walk keeps it: millions of rows may follow.
+fn kept(mut head: PageHead, confirms: bool) -> PageHead {
+    head.ids.shrink_to_fit();
+    PageHead { confirms, ..head }
 }
 
 /// Runs a call that takes its time without holding up other tasks, where the runtime has more than one thread.

@@ -44,7 +44,7 @@ pub use backup::{backup, publish};
 pub use derive::{Sealed, seal};
 pub use file_rows::{FilePlace, FileRow, apply_file_rows};
 pub use open::{InstanceLock, Patience};
-pub use pages::{NewPage, PackedPage, StoredPage, archive_packed, archive_page};
+pub use pages::{NewPage, PackedPage, StoredPage, archive_packed, archive_page, resumed};
 pub use replay::{Difference, Replayed, learn, rederive, replay};
 pub use runs::{RunEnd, RunStart, begin_run, calibration, finish_run, fresh_since, keep_warnings, pause, set_pause};
 pub use vanish::doubt;

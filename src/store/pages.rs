@@ -16,6 +16,9 @@ const LEVEL: i32 = 1;
 /// No body is longer, in bytes: far above every `max_body_bytes`; a frame that claims more is damaged.
 const LONGEST_BODY: usize = 1 << 30;
 
+/// Pages archived between two times when the cache is given back: a few megabytes.
+const PAGES_CACHED: u32 = 512;
+
 /// An archived page of the pass being continued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPage {
@@ -107,6 +110,10 @@ pub fn archive_packed(
 ) -> Result<i64, Failure> {
     store.write(|tx| {
         expect_open(tx, reading)?;
+        if position % PAGES_CACHED == PAGES_CACHED - 1 {
+            // Pages are only added, so the ones before are kept for nobody.
+            tx.execute_batch("PRAGMA shrink_memory")?;
+        }
         if let Some((page_id, number, standing)) = standing(tx, reading, position)? {
             if (number, standing) == (page.number, page.body_sha256.clone()) {
                 return Ok(page_id);
@@ -260,25 +267,39 @@ impl Link<'_> {
     }
 }
 
-/// Pages of one pass, in order of arrival.
-pub(super) fn of_pass(connection: &Connection, reading: &OpenReading) -> Result<Vec<StoredPage>, Failure> {
-    let mut statement = connection.prepare_cached(
-        "SELECT r.page_id, r.number, r.confirms, p.body FROM readings AS r JOIN pages AS p USING (page_id)
-          WHERE r.window_id = ?1 AND r.reading = ?2 AND r.pass = ?3 ORDER BY r.position",
-    )?;
-    let mut rows = statement.query(params![reading.window_id, reading.reading, reading.pass])?;
-    let mut pages = Vec::new();
-    while let Some(row) = rows.next()? {
-        let page_id: i64 = row.get(0)?;
-        pages.push(StoredPage {
-            page_id,
-            number: row.get(1)?,
-            confirms: row.get(2)?,
-            body: decompress(row.get_ref(3)?.as_blob().unwrap_or_default())
-                .map_err(|failure| failure.at(format!("page {page_id}")))?,
-        });
-    }
-    Ok(pages)
+/// Gives the archived pages of a reading's present pass one by one, in order of arrival; `each` says whether to go on.
+///
+/// # Errors
+/// `INTERNAL` where a page cannot be decompressed.
+pub fn resumed(store: &Store, reading: &OpenReading, mut each: impl FnMut(StoredPage) -> bool) -> Result<(), Failure> {
+    store.read(|connection| {
+        let mut statement = connection.prepare_cached(OF_PASS)?;
+        let mut rows = statement.query(params![reading.window_id, reading.reading, reading.pass])?;
+        while let Some(row) = rows.next()? {
+            let page_id: i64 = row.get(0)?;
+            let page = StoredPage {
+                page_id,
+                number: row.get(1)?,
+                confirms: row.get(2)?,
+                body: decompress(row.get_ref(3)?.as_blob().unwrap_or_default())
+                    .map_err(|failure| failure.at(format!("page {page_id}")))?,
+            };
+            if !each(page) {
+                break;
+            }
+        }
+        Ok(())
+    })
+}
+
+const OF_PASS: &str =
+    "SELECT r.page_id, r.number, r.confirms, p.body FROM readings AS r JOIN pages AS p USING (page_id)
+                        WHERE r.window_id = ?1 AND r.reading = ?2 AND r.pass = ?3 ORDER BY r.position";
+
+/// Whether the present pass has a page.
+pub(super) fn is_begun(connection: &Connection, reading: &OpenReading) -> Result<bool, Failure> {
+    let mut statement = connection.prepare_cached(OF_PASS)?;
+    Ok(statement.exists(params![reading.window_id, reading.reading, reading.pass])?)
 }
 
 /// SHA-256 in lower-case hexadecimal digits.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::pages::{self, StoredPage};
+use super::pages;
 use super::{Store, damaged, stored_instant};
 use crate::day::{Instant, format_instant};
 use crate::failure::Failure;
@@ -48,8 +48,6 @@ pub struct OpenReading {
     pub reading: u32,
     /// How often this reading began anew, from 1.
     pub pass: u32,
-    /// Pages of the current pass already archived, in order of arrival.
-    pub resumed: Vec<StoredPage>,
 }
 
 /// The time spans of a feed that stand in the database, oldest first.
@@ -275,16 +273,14 @@ pub fn open_window(store: &Store, place: &Place<'_>) -> Result<OpenReading, Fail
                 window_id: known.window_id,
                 reading: known.reading,
                 pass: last_pass(tx, &known)?,
-                resumed: Vec::new(),
             };
             if goes_on(&known, place)? {
-                let resumed = pages::of_pass(tx, &reading)?;
-                if resumed.is_empty() && reading.pass == 1 {
+                if reading.pass == 1 && !pages::is_begun(tx, &reading)? {
                     // Nothing of it stands yet: it begins now.
                     tx.prepare_cached("UPDATE windows SET begun_at = ?2, reason = NULL WHERE window_id = ?1")?
                         .execute(params![known.window_id, format_instant(place.ask.as_of)])?;
                 }
-                return Ok(OpenReading { resumed, ..reading });
+                return Ok(reading);
             }
         }
         begin_anew(tx, place, &known)
@@ -305,7 +301,6 @@ pub fn next_pass(store: &Store, place: &Place<'_>, reading: &mut OpenReading) ->
     let _ = place;
     store.read(|connection| pages::expect_open(connection, reading))?;
     reading.pass += 1;
-    reading.resumed.clear();
     Ok(())
 }
 
@@ -404,7 +399,6 @@ fn create(tx: &Transaction<'_>, place: &Place<'_>) -> Result<OpenReading, Failur
         window_id: tx.last_insert_rowid(),
         reading: 1,
         pass: 1,
-        resumed: Vec::new(),
     })
 }
 
@@ -444,6 +438,5 @@ fn begin_anew(tx: &Transaction<'_>, place: &Place<'_>, known: &Known) -> Result<
         window_id: known.window_id,
         reading,
         pass: 1,
-        resumed: Vec::new(),
     })
 }

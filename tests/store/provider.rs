@@ -242,6 +242,17 @@ impl World {
         store::open_window(&self.store, &place(ask)).unwrap()
     }
 
+    /// The pages that a reading goes on after.
+    pub fn resumed(&self, reading: &OpenReading) -> Vec<store::StoredPage> {
+        let mut pages = Vec::new();
+        let each = |page| {
+            pages.push(page);
+            true
+        };
+        store::resumed(&self.store, reading, each).unwrap();
+        pages
+    }
+
     pub fn archive(&self, ask: &Ask, reading: &OpenReading, position: u32, body: &Value) -> Result<i64, Failure> {
         let page = page(position, false, body);
         store::archive_page(&self.store, &place(ask), reading, position, page)
@@ -254,7 +265,7 @@ impl World {
     /// A whole reading: every page once, then sealed.
     pub fn read(&self, ask: &Ask, pages: &[Value]) -> Sealed {
         let reading = self.open(ask);
-        for (position, body) in (0..).zip(pages).skip(reading.resumed.len()) {
+        for (position, body) in (0..).zip(pages).skip(self.resumed(&reading).len()) {
             self.archive(ask, &reading, position, body).unwrap();
         }
         self.seal(ask, &reading, WindowState::Sealed).unwrap()

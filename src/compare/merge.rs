@@ -1,7 +1,7 @@
 //! Both sides of a job merged by reference over their covering indexes: equal singletons are counted and passed by without
 //! touching a row; the ids of everything else are kept for the rich rules.
 //!
-//! Knows nothing of grace, windows or kinds. Start with [`merge`]; [`super::walk`] is the merge of one range, [`super::passed`]
+//! Knows nothing of grace, windows or kinds. Start with [`by_reference`]; [`super::walk`] is the merge of one range, [`super::passed`]
 //! says what may be passed by.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,7 +65,7 @@ pub struct Merged {
     pub excluded: Sums,
     /// Settled records passed over because there is no ledger.
     pub uncompared: u64,
-    /// Records (fee rows apart) and entries that the cursors gave, for the books to close.
+    /// Records (fee rows apart) and entries that the merge gave, for the books to close.
     pub records: u64,
     pub entries: u64,
     /// Groups for the rich rules: number of records, number of entries, their ids.
@@ -155,7 +155,7 @@ struct Span(&'static str, bool);
 
 /// Merges both sides of a job, direction by direction; where more connections may be opened and it pays, several ranges of the
 /// references on two threads. What comes out does not depend on that.
-pub fn merge(conn: &Connection, open: Option<&Open<'_>>, setup: &Arc<Setup>) -> Result<Merged, Failure> {
+pub fn by_reference(conn: &Connection, open: Option<&Open<'_>>, setup: &Arc<Setup>) -> Result<Merged, Failure> {
     match open {
         Some(open) => merge_between(conn, open, &cuts(conn, &setup.job)?, setup),
         None => merge_range(conn, &mut Walker::new(conn, setup)?, Range::default()).map(Merged::joined),
@@ -333,5 +333,5 @@ pub fn reclaim(
 }
 
 #[cfg(test)]
-#[path = "cursors_tests.rs"]
+#[path = "merge_tests.rs"]
 mod tests;

@@ -97,7 +97,7 @@ fn ranges_give_what_one_walk_gives_wherever_they_are_cut() {
                 fees: ledger,
                 accounts: accounts.clone(),
             });
-            let one = merge(&conn, None, &setup).unwrap();
+            let one = by_reference(&conn, None, &setup).unwrap();
             let places: Vec<&str> = ["0"].iter().chain(&REFERENCES[1..]).chain(&["zz"]).copied().collect();
             let apart = |n: usize| places.iter().step_by(n).map(|cut| (*cut).to_owned()).collect();
             let once = places.iter().map(|cut| vec![(*cut).to_owned()]);
