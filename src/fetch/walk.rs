@@ -384,10 +384,11 @@ impl<'w> Walk<'w> {
     }
 }
 
-/// A head as the walk keeps it: millions of rows may follow.
-fn kept(mut head: PageHead, confirms: bool) -> PageHead {
-    head.ids.shrink_to_fit();
-    PageHead { confirms, ..head }
+/// A head as the walk keeps it: millions of rows may follow. Its ids were put together among a page's many short-lived pieces;
+/// a copy beside its like leaves no holes behind when the rows need the room.
+fn kept(head: PageHead, confirms: bool) -> PageHead {
+    let ids = head.ids.as_slice().to_vec();
+    PageHead { confirms, ids, ..head }
 }
 
 /// Runs a call that takes its time without holding up other tasks, where the runtime has more than one thread.
