@@ -229,8 +229,9 @@ impl<'w> Walk<'w> {
             ended = ended.or(outcome);
         }
         drop(under_way);
-        self.heads = heads;
-        self.heads.append(&mut arrived);
+        // In front of the new ones, which are many, where they stand: nothing is copied to another place.
+        arrived.splice(0..0, heads);
+        self.heads = arrived;
         match ended {
             None => Ok(Turn::GoOn),
             Some(Ok((number, answer))) => self.no_page(answer, number),

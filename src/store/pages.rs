@@ -16,8 +16,8 @@ const LEVEL: i32 = 1;
 /// No body is longer, in bytes: far above every `max_body_bytes`; a frame that claims more is damaged.
 const LONGEST_BODY: usize = 1 << 30;
 
-/// Pages archived between two times when the cache is given back: a few megabytes.
-const PAGES_CACHED: u32 = 512;
+/// Pages archived between two times when the cache is given back: a megabyte or two.
+const PAGES_CACHED: u32 = 128;
 
 /// An archived page of the pass being continued.
 #[derive(Clone, Debug, PartialEq, Eq)]

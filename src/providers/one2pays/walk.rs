@@ -155,11 +155,11 @@ fn closing(first: &PageHead, pages: &BTreeMap<u32, &PageHead>) -> Step {
 
 /// Rows that stand there before. Counted part by part of all ids: a window of millions of rows is not copied whole.
 fn duplicates(pages: &BTreeMap<u32, &PageHead>) -> u64 {
-    const AT_ONCE: usize = 1_000_000;
+    const AT_ONCE: usize = 500_000;
     let ids = || pages.values().flat_map(|page| page.ids.iter().copied());
-    let parts = (ids().count() / AT_ONCE + 1) as u64;
+    let parts = (ids().count() / AT_ONCE + 1).next_power_of_two() as u64;
     let of_part = |part: u64| {
-        let mut ids: Vec<u64> = ids().filter(|id| id % parts == part).collect();
+        let mut ids: Vec<u64> = ids().filter(|id| id & (parts - 1) == part).collect();
         let all = ids.len();
         ids.sort_unstable();
         ids.dedup();
