@@ -153,11 +153,15 @@ fn closing(first: &PageHead, pages: &BTreeMap<u32, &PageHead>) -> Step {
     }
 }
 
-/// Rows that stand there before. Counted part by part of all ids: a window of millions of rows is not copied whole.
+/// Rows that stand there before.
 fn duplicates(pages: &BTreeMap<u32, &PageHead>) -> u64 {
-    const AT_ONCE: usize = 500_000;
-    let ids = || pages.values().flat_map(|page| page.ids.iter().copied());
-    let parts = (ids().count() / AT_ONCE + 1).next_power_of_two() as u64;
+    repeated(|| pages.values().flat_map(|page| page.ids.iter().copied()), 500_000)
+}
+
+/// Numbers that came before, counted part by part of all of them, about `at_once` each: a window of millions of rows is not
+/// copied whole.
+fn repeated<I: Iterator<Item = u64>>(ids: impl Fn() -> I, at_once: usize) -> u64 {
+    let parts = (ids().count() / at_once + 1).next_power_of_two() as u64;
     let of_part = |part: u64| {
         let mut ids: Vec<u64> = ids().filter(|id| id & (parts - 1) == part).collect();
         let all = ids.len();
@@ -166,4 +170,20 @@ fn duplicates(pages: &BTreeMap<u32, &PageHead>) -> u64 {
         (all - ids.len()) as u64
     };
     (0..parts).map(of_part).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repeated;
+
+    #[test]
+    fn what_is_repeated_is_counted_the_same_in_one_part_and_in_many() {
+        // 1,000 numbers over all bits, every tenth of them three times.
+        let number = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let ids = || (0..1_000).flat_map(move |n| std::iter::repeat_n(number(n), if n % 10 == 0 { 3 } else { 1 }));
+        for at_once in [1, 7, 100, 10_000] {
+            assert_eq!(repeated(ids, at_once), 200, "{at_once} at once");
+        }
+        assert_eq!(repeated(std::iter::empty::<u64>, 5), 0);
+    }
 }
