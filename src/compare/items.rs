@@ -104,13 +104,12 @@ pub struct Found {
 /// Compares all records of a job with all its entries.
 pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger: bool) -> Result<Found, Failure> {
     let job = &case.job.name;
-    let accounts = accounts(conn, job)?;
     let setup = Arc::new(Setup {
         job: job.clone(),
         ledger,
         ids: ledger && merge::carries(conn, job, merge::IDS)?,
         fees: ledger && merge::carries(conn, job, merge::FEES)?,
-        accounts: accounts.clone(),
+        accounts: accounts(conn, job)?,
     });
     let mut merged = merge::by_reference(conn, open, &setup)?;
     let matching = &case.job.matching;
@@ -121,7 +120,7 @@ pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger:
         scope: Scope::read(conn, case.job, case.business_day, matching.grace_provider.max(lag))?,
         business_day: case.business_day,
         ledger,
-        accounts: &accounts,
+        accounts: &setup.accounts,
     };
     let claims = Claims::resolve(conn, &setup, rules.scope.keys(), &mut merged)?;
     let rich = std::mem::take(&mut merged.rich);
@@ -141,7 +140,7 @@ pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger:
     solver.each(conn, open, &rich, |group| work.group(group))?;
     let Work { mut found, units, .. } = work;
     units.check(job)?;
-    super::gone::fold(conn, job, &accounts, &mut found)?;
+    super::gone::fold(conn, job, &setup.accounts, &mut found)?;
     super::suggest::pair_up(&mut found, matching.suggest_days);
     found.assert_every_row_is_in_one_place(job)?;
     Ok(found)

@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row};
 
 use super::index_row::{IndexRow, entry_columns, record_columns};
 use super::passed::Group;
-use super::walk::{Side, Walker, in_order};
+use super::walk::{Side, Walker};
 use crate::failure::Failure;
 use crate::record::Direction;
 
@@ -326,7 +326,7 @@ pub fn reclaim(
             break;
         }
         let (record, entry) = (record.map(read).transpose()?, entry.map(read).transpose()?);
-        in_order(group.take(record, entry, setup, &mut alone))?;
+        group.take(record, entry, setup, &mut alone)?;
     }
     group.reclaim(merged);
     Ok(())

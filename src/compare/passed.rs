@@ -2,6 +2,7 @@
 
 use super::index_row::{FAILED, IndexRow, RowKind, SETTLED};
 use super::merge::{Merged, Setup, Sums};
+use crate::failure::Failure;
 
 /// What a group is, by its index rows alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,23 @@ pub enum Class {
     /// One record, and no ledger to compare with.
     Uncompared,
     Rich,
+}
+
+/// A row stands before the one before it.
+pub struct OutOfOrder;
+
+impl From<OutOfOrder> for Failure {
+    fn from(out: OutOfOrder) -> Self {
+        rusqlite::Error::from(out).into()
+    }
+}
+
+impl From<OutOfOrder> for rusqlite::Error {
+    fn from(_: OutOfOrder) -> Self {
+        Self::UserFunctionError(
+            "the rows of an index are not in its order; check the database with `PRAGMA integrity_check`".into(),
+        )
+    }
 }
 
 /// The rows of the present reference, as far as they are known.
@@ -36,19 +54,20 @@ pub struct Group {
 }
 
 impl Group {
-    /// Takes a row of one side, or one of each, that stand next; closes the group before when they begin another. False: they
-    /// stand before what was taken already, so the rows are not in their order.
-    #[must_use]
+    /// Takes a row of one side, or one of each, that stand next; closes the group before when they begin another.
+    ///
+    /// # Errors
+    /// They stand before what was taken already.
     pub fn take(
         &mut self,
         record: Option<IndexRow<'_>>,
         entry: Option<IndexRow<'_>>,
         setup: &Setup,
         merged: &mut Merged,
-    ) -> bool {
+    ) -> Result<(), OutOfOrder> {
         let key = record.or(entry).map_or(&[][..], |row| row.reference);
         if key < self.key.as_slice() {
-            return false;
+            return Err(OutOfOrder);
         }
         if key.is_empty() {
             // An empty reference identifies nothing: such rows never meet, not even each other.
@@ -64,7 +83,7 @@ impl Group {
             self.close(merged);
             self.begin(key, record, entry, setup);
         }
-        true
+        Ok(())
     }
 
     fn begin(&mut self, key: &[u8], record: Option<IndexRow<'_>>, entry: Option<IndexRow<'_>>, setup: &Setup) {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Error};
 
 use super::index_row::{EXCLUDED, IndexRow, Kept};
 use super::merge::{Merged, Setup};
-use super::passed::{self, Group};
+use super::passed::{self, Group, OutOfOrder};
 use crate::failure::Failure;
 
 /// Where a row goes.
@@ -46,13 +46,10 @@ struct Walk {
     merged: Merged,
 }
 
-/// A row stands before the one before it.
-pub struct OutOfOrder;
-
 impl Walk {
     fn row(&mut self, role: Role, row: IndexRow<'_>) -> Result<(), OutOfOrder> {
         match role {
-            Role::LoneRecord => in_order(self.group.take(Some(row), None, &self.setup, &mut self.merged)),
+            Role::LoneRecord => self.group.take(Some(row), None, &self.setup, &mut self.merged),
             Role::KeptRecord => {
                 self.kept.push(row, self.setup.asks_more());
                 Ok(())
@@ -70,13 +67,13 @@ impl Walk {
         }
         let record = self.kept.get(self.at).filter(|r| r.reference == entry.reference);
         self.at += usize::from(record.is_some());
-        in_order(self.group.take(record, Some(entry), &self.setup, &mut self.merged))
+        self.group.take(record, Some(entry), &self.setup, &mut self.merged)
     }
 
     fn records_while(&mut self, wanted: impl Fn(&IndexRow<'_>) -> bool) -> Result<(), OutOfOrder> {
         while let Some(record) = self.kept.get(self.at).filter(&wanted) {
             self.at += 1;
-            in_order(self.group.take(Some(record), None, &self.setup, &mut self.merged))?;
+            self.group.take(Some(record), None, &self.setup, &mut self.merged)?;
         }
         Ok(())
     }
@@ -87,25 +84,6 @@ impl Walk {
         self.group.close(&mut self.merged);
         self.kept.clear();
         Ok((self.merged, self.kept))
-    }
-}
-
-/// What [`Group::take`] says, as a failure where it is one.
-pub fn in_order(taken: bool) -> Result<(), OutOfOrder> {
-    if taken { Ok(()) } else { Err(OutOfOrder) }
-}
-
-impl From<OutOfOrder> for Failure {
-    fn from(out: OutOfOrder) -> Self {
-        Error::from(out).into()
-    }
-}
-
-impl From<OutOfOrder> for Error {
-    fn from(_: OutOfOrder) -> Self {
-        Self::UserFunctionError(
-            "the rows of an index are not in its order; check the database with `PRAGMA integrity_check`".into(),
-        )
     }
 }
 
