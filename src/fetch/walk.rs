@@ -13,8 +13,8 @@ use super::client::Client;
 use super::page::{Answer, Page, Talk, fetch};
 use super::{Held, Night};
 use crate::failure::{Class, Failure};
-use crate::providers::{Doubt, MAX_PAGES, PageHead, Provider, Step};
-use crate::store::{self, OpenReading, Place, Sealed, WindowState};
+use crate::providers::{Ask, Doubt, Judgement, MAX_PAGES, PageHead, Provider, Reply, Step};
+use crate::store::{self, OpenReading, Place, Sealed, StoredPage, WindowState};
 
 /// A window is begun again at most so often because its position was no longer valid.
 const MAX_RESTARTS: u32 = 2;
@@ -42,6 +42,8 @@ pub(super) struct Walk<'w> {
     keyed: bool,
     reading: OpenReading,
     heads: Vec<PageHead>,
+    /// The archived answer says that the provider does not know the subject: nothing is left to ask.
+    absent: bool,
     /// Times the window moved while it was read.
     moved: u32,
     restarts: u32,
@@ -70,11 +72,14 @@ impl<'w> Walk<'w> {
         };
         let mut reading = store::open_window(night.store, &place)?;
         let mut heads = Vec::new();
-        let mut readable = true;
+        let (mut readable, mut absent) = (true, false);
         store::resumed(night.store, &reading, |page| {
             match night.setup.provider.head(ask, page.number, &page.body) {
                 Ok(head) => heads.push(kept(head, page.confirms)),
-                Err(_) => readable = false,
+                Err(_) => {
+                    absent = heads.is_empty() && says_absent(&*night.setup.provider, ask, page);
+                    readable = absent;
+                }
             }
             readable
         })?;
@@ -99,6 +104,7 @@ impl<'w> Walk<'w> {
             keyed: held.keyed,
             reading,
             heads,
+            absent,
             moved,
             restarts: 0,
             doubt: None,
@@ -124,6 +130,10 @@ impl<'w> Walk<'w> {
     async fn step(&mut self) -> Result<Turn, Failure> {
         if self.heads.len() >= MAX_PAGES as usize {
             return Ok(self.broken(&format!("no end after {MAX_PAGES} pages")));
+        }
+        if self.absent {
+            let sealed = self.seal(WindowState::Sealed)?;
+            return Ok(Turn::End(End::Sealed(sealed)));
         }
         let step = match self.provider().next(self.place.ask, &self.heads) {
             Step::Done => self.prove()?,
@@ -257,14 +267,15 @@ impl<'w> Walk<'w> {
         if self.place.ask.subject.is_none() || !self.heads.is_empty() {
             return Ok(self.broken(&format!("{why}, in the middle of a listing")));
         }
-        self.archive(page, number, false)?;
-        // An entry whose key is unknown there is compared as such; a sweep that is unknown is worth a word.
+        // An entry whose key is unknown there is compared as such; a sweep that is unknown is worth a word, which is kept with
+        // the answer.
         if !self.keyed {
             let place = self.place.ask.place();
             self.talk.client.warn(format!("{place}: {why}"));
         }
-        let sealed = self.seal(WindowState::Sealed)?;
-        Ok(Turn::End(End::Sealed(sealed)))
+        self.archive(page, number, false)?;
+        self.absent = true;
+        Ok(Turn::GoOn)
     }
 
     fn restart(&mut self, why: &str) -> Result<Turn, Failure> {
@@ -383,6 +394,21 @@ impl<'w> Walk<'w> {
     fn name(&self) -> String {
         super::place_name(self.night, self.place.ask)
     }
+}
+
+/// Whether an archived answer that is no page means the same as when it came: the subject is unknown.
+fn says_absent(provider: &dyn Provider, ask: &Ask, page: StoredPage) -> bool {
+    let reply = Reply {
+        status: page.http_status,
+        headers: Vec::new(),
+        body: page.body,
+        received_at: page.fetched_at,
+    };
+    let judgement = match provider.judge(ask, &reply) {
+        Judgement::RenewThen { then, .. } => *then,
+        judgement => judgement,
+    };
+    matches!(judgement, Judgement::Absent { .. })
 }
 
 /// A head as the walk keeps it: millions of rows may follow. Its ids were put together among a page's many short-lived pieces;

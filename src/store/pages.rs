@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sha2::{Digest, Sha256};
 use zstd::bulk::{Compressor, Decompressor};
 
-use super::{OpenReading, Place, Store, WindowState, damaged};
+use super::{OpenReading, Place, Store, WindowState, damaged, stored_instant};
 use crate::day::{Instant, format_instant};
 use crate::failure::{Class, Failure};
 
@@ -25,6 +25,9 @@ pub struct StoredPage {
     pub page_id: i64,
     pub number: u32,
     pub confirms: bool,
+    pub http_status: u16,
+    /// Wall clock.
+    pub fetched_at: Instant,
     /// Decompressed.
     pub body: Vec<u8>,
 }
@@ -281,6 +284,8 @@ pub fn resumed(store: &Store, reading: &OpenReading, mut each: impl FnMut(Stored
                 page_id,
                 number: row.get(1)?,
                 confirms: row.get(2)?,
+                http_status: row.get(4)?,
+                fetched_at: stored_instant(&row.get::<_, String>(5)?)?,
                 body: decompress(row.get_ref(3)?.as_blob().unwrap_or_default())
                     .map_err(|failure| failure.at(format!("page {page_id}")))?,
             };
@@ -293,7 +298,7 @@ pub fn resumed(store: &Store, reading: &OpenReading, mut each: impl FnMut(Stored
 }
 
 const OF_PASS: &str =
-    "SELECT r.page_id, r.number, r.confirms, p.body FROM readings AS r JOIN pages AS p USING (page_id)
+    "SELECT r.page_id, r.number, r.confirms, p.body, p.http_status, p.fetched_at FROM readings AS r JOIN pages AS p USING (page_id)
                         WHERE r.window_id = ?1 AND r.reading = ?2 AND r.pass = ?3 ORDER BY r.position";
 
 /// Whether the present pass has a page.

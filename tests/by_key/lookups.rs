@@ -369,15 +369,18 @@ async fn a_night_cut_after_any_request_asks_about_no_key_twice() {
 async fn an_answer_archived_before_a_kill_is_sealed_without_asking_again() {
     let room = Room::new(Keyed::default()).await;
     room.knows(&[("ka", paid("A", 1000))]);
-    room.ledger("a,A,ka,10.00,paid,2026-03-01T10:00:00Z\n");
+    // The provider does not know the second key.
+    room.ledger("a,A,ka,10.00,paid,2026-03-01T10:00:00Z\nb,B,kb,10.00,paid,2026-03-01T10:00:00Z\n");
     room.night(NIGHT).await;
     // As a kill between the page and the seal leaves it.
     room.sql(
-        "UPDATE windows SET state = 'open', sealed_at = NULL WHERE subject = 'ka'; DELETE FROM seals; DELETE FROM chosen_pairs;
-         DELETE FROM transactions; UPDATE runs SET finished_at = NULL, exit_code = NULL;",
+        "UPDATE windows SET state = 'open', sealed_at = NULL WHERE subject <> ''; DELETE FROM seals; DELETE FROM chosen_pairs;
+         DELETE FROM transactions; DELETE FROM discrepancy_events; DELETE FROM discrepancies;
+         UPDATE runs SET finished_at = NULL, exit_code = NULL;",
     );
     let night = room.night(NIGHT).await;
     assert_eq!((night.requests, night.matched), (0, 1), "{night:?}");
+    assert_eq!(room.open(), ["missing_in_provider B"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
