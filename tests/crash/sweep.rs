@@ -8,7 +8,7 @@ use super::bench::{Bench, Outcome, Post, Story};
 use super::oracle;
 use super::witness::{Call, Harm, Mode};
 
-/// What of a night is disturbed, unless `CRASH=all`: calls of these sorts, each in one mode, in turn.
+/// What of a night is disturbed, unless `CRASH` says more: calls of these sorts, each in one mode, in turn.
 #[derive(Clone, Copy)]
 pub struct Sample {
     /// One call of every kind on every kind of file.
@@ -51,8 +51,9 @@ pub const RECORDS: Sample = Sample {
 const PROVED: usize = 6;
 /// One in so many points begins a chain of kills.
 const CHAINED: usize = 12;
-/// Requests a crash may cost: a login at six accounts and a logout, and the pages under way in seven lanes.
-pub const REQUESTS_PER_CRASH: usize = 14;
+/// Requests a crash may cost: a login at six accounts and a logout, and what may be under way at once: one page at PayVyne and
+/// one at TuPay, eight at One2Pays, four keys at TwoPay, two in each of three lanes of Ayoconnect.
+pub const REQUESTS_PER_CRASH: usize = 6 + 1 + 1 + 1 + 8 + 4 + 3 * 2;
 
 /// Two nights at a time: every story has two benches, and stories run side by side.
 pub struct Turns {
@@ -444,12 +445,21 @@ pub fn everything() -> bool {
     std::env::var("CRASH").is_ok_and(|what| what == "all")
 }
 
+/// `CRASH=200`: so many calls spread over each night instead of the sample's.
+fn spread_wanted() -> Option<usize> {
+    std::env::var("CRASH").ok()?.parse().ok()
+}
+
 /// Numbers of the calls to be disturbed, from 1; of a kind the last call. The same calls always give the same points. With
 /// `CRASH=all` every call.
 pub fn points(calls: &[Call], sample: Sample) -> Vec<usize> {
     if everything() {
         return (1..=calls.len()).collect();
     }
+    let sample = Sample {
+        spread: spread_wanted().unwrap_or(sample.spread),
+        ..sample
+    };
     let kinds: Vec<Kind<'_>> = calls.iter().map(kind).collect();
     let turns: Vec<usize> = (1..kinds.len()).filter(|at| kinds[*at].1 != kinds[at - 1].1).collect();
     let end = calls.len() / 10;
