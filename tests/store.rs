@@ -299,7 +299,7 @@ fn a_window_that_moved_is_read_again_and_an_unstable_one_proves_nothing() {
     let ask = ask("days", 4, night(6));
     let mut reading = world.open(&ask);
     world.archive(&ask, &reading, 0, &rows(&[row("never", 9)])).unwrap();
-    store::next_pass(&world.store, &place(&ask), &mut reading).unwrap();
+    store::next_pass(&world.store, &mut reading).unwrap();
     world.archive(&ask, &reading, 0, &rows(&[row("a", 1)])).unwrap();
     let proof = page(0, true, &rows(&[row("a", 5)]));
     store::archive_page(&world.store, &place(&ask), &reading, 1, proof).unwrap();
@@ -362,7 +362,7 @@ fn foreign_rows_and_wrong_settings_store_nothing_and_leave_the_window_open() {
         let failure = world.seal(&ask, &reading, WindowState::Sealed).unwrap_err();
         assert_eq!(failure.class, class);
         assert!(failure.message.starts_with("page 1: "), "{}", failure.message);
-        store::leave_open(&world.store, &place(&ask), &reading, &failure.message).unwrap();
+        store::leave_open(&world.store, &reading, &failure.message).unwrap();
         assert_eq!(world.select("SELECT count(*) FROM transactions"), ["0"]);
         assert_eq!(world.select("SELECT state, sealed_at FROM windows"), ["open -"]);
     }

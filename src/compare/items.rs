@@ -109,6 +109,7 @@ pub fn find(conn: &Connection, open: Option<&Open<'_>>, case: &Case<'_>, ledger:
         ledger,
         ids: ledger && merge::carries(conn, job, merge::IDS)?,
         fees: ledger && merge::carries(conn, job, merge::FEES)?,
+        vanished: merge::carries(conn, job, merge::VANISHED)?,
         accounts: accounts(conn, job)?,
     });
     let mut merged = merge::by_reference(conn, open, &setup)?;

@@ -25,6 +25,8 @@ pub struct Setup {
     pub ids: bool,
     /// Some entry states a fee.
     pub fees: bool,
+    /// Some record is not listed any more.
+    pub vanished: bool,
     /// The accounts that both sides speak of; empty when there is only one, which then needs no looking at.
     pub accounts: BTreeSet<String>,
 }
@@ -43,8 +45,12 @@ pub const IDS: &str = "SELECT EXISTS (SELECT 1 FROM ledger_entries INDEXED BY le
 pub const FEES: &str = "SELECT EXISTS (SELECT 1 FROM ledger_entries INDEXED BY ledger_with_fee
                                            WHERE job = ?1 AND fee_minor IS NOT NULL)";
 
-/// Answers one of the two for [`Setup`]; each has an index of the entries that do, which the planner leaves aside where it
-/// reads every entry instead.
+/// Some record is not listed any more.
+pub const VANISHED: &str = "SELECT EXISTS (SELECT 1 FROM transactions INDEXED BY transactions_vanished
+                                            WHERE job = ?1 AND vanished_at IS NOT NULL)";
+
+/// Answers one of the three for [`Setup`]; each has an index of the rows that do, which the planner leaves aside where it reads
+/// every row instead.
 pub fn carries(conn: &Connection, job: &str, sql: &str) -> Result<bool, Failure> {
     Ok(conn.query_row(sql, [job], |row| row.get(0))?)
 }
@@ -158,7 +164,7 @@ struct Span(&'static str, bool);
 pub fn by_reference(conn: &Connection, open: Option<&Open<'_>>, setup: &Arc<Setup>) -> Result<Merged, Failure> {
     match open {
         Some(open) => merge_between(conn, open, &cuts(conn, &setup.job)?, setup),
-        None => merge_range(conn, &mut Walker::new(conn, setup)?, Range::default()).map(Merged::joined),
+        None => merge_range(&mut Walker::new(conn, setup)?, Range::default()).map(Merged::joined),
     }
 }
 
@@ -174,7 +180,7 @@ fn merge_between(conn: &Connection, open: &Open<'_>, cuts: &[String], setup: &Ar
             let Some(range) = ranges.get(nth) else {
                 return Ok(walked);
             };
-            walked.push((nth, merge_range(conn, &mut walker, *range)?));
+            walked.push((nth, merge_range(&mut walker, *range)?));
         }
     };
     let mut walked = std::thread::scope(|scope| {
@@ -242,13 +248,10 @@ fn cuts(conn: &Connection, job: &str) -> Result<Vec<String>, Failure> {
 }
 
 /// What one range of references holds, direction by direction.
-fn merge_range(conn: &Connection, walker: &mut Walker<'_>, range: Range<'_>) -> Result<Vec<Merged>, Failure> {
+fn merge_range(walker: &mut Walker<'_>, range: Range<'_>) -> Result<Vec<Merged>, Failure> {
     let setup = Arc::clone(walker.setup());
     let job = setup.job.as_str();
-    let vanished = "SELECT EXISTS (SELECT 1 FROM transactions INDEXED BY transactions_vanished
-                                   WHERE job = ?1 AND vanished_at IS NOT NULL)";
-    let vanished: bool = conn.query_row(vanished, [job], |row| row.get(0))?;
-    let listed = if vanished { "AND vanished_at IS NULL" } else { "" };
+    let listed = if setup.vanished { "AND vanished_at IS NULL" } else { "" };
     let (of_records, of_entries) = (record_columns(&setup), entry_columns(&setup));
     let mut all = Vec::new();
     for direction in Direction::ALL {

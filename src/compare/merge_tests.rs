@@ -95,6 +95,7 @@ fn ranges_give_what_one_walk_gives_wherever_they_are_cut() {
                 ledger,
                 ids,
                 fees: ledger,
+                vanished: true,
                 accounts: accounts.clone(),
             });
             let one = by_reference(&conn, None, &setup).unwrap();

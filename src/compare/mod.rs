@@ -46,6 +46,7 @@ mod proofs;
 mod refunds;
 mod rows;
 mod scope;
+mod sealing;
 mod solve;
 mod sql;
 mod statement;

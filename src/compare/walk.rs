@@ -11,7 +11,7 @@ use rusqlite::{Connection, Error};
 use super::index_row::{EXCLUDED, IndexRow, Kept};
 use super::merge::{Merged, Setup};
 use super::passed::{self, Group, OutOfOrder};
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 
 /// Where a row goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +176,12 @@ impl<'c> Walker<'c> {
         if let Some(entries) = entries {
             self.hand_over(Role::Entry, entries)?;
         }
-        let walk = on(&self.desk).take().ok_or_else(super::rows::lost_thread)?;
+        let walk = on(&self.desk).take().ok_or_else(|| {
+            Failure::new(
+                Class::Internal,
+                "the merge lost its rows between two statements; please report this",
+            )
+        })?;
         let (merged, kept) = walk.finish()?;
         self.kept = kept;
         Ok(merged)
@@ -198,6 +203,15 @@ impl<'c> Walker<'c> {
     }
 }
 
+/// The functions mean nothing without their walker.
+impl Drop for Walker<'_> {
+    fn drop(&mut self) {
+        for role in Role::ALL {
+            let _ = self.conn.remove_function(role.function(), -1);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +224,7 @@ mod tests {
             ledger: true,
             ids: false,
             fees: false,
+            vanished: false,
             accounts: std::collections::BTreeSet::new(),
         });
         let mut walker = Walker::new(&conn, &setup)?;

@@ -15,12 +15,13 @@ use super::late::Late;
 use super::life::{self, Event, Past, State, Tonight};
 use super::places::Places;
 use super::rows::{Entry, Record, Rows, day, word};
+use super::sealing::{Line, Logged, Opened, Sealing, Words};
 use super::{Case, Findings};
 use crate::config::JobSource;
 use crate::day::{BusinessDay, format_instant};
 use crate::failure::Failure;
 use crate::record::Kind;
-use crate::store::audit::{self, Sealed, Seals};
+use crate::store::audit::{self, Sealed};
 use crate::store::per_row::PerRow;
 use crate::store::periods::closed_through;
 
@@ -60,7 +61,8 @@ pub fn all(conn: &Connection, case: &Case<'_>, findings: &mut Findings) -> Resul
         writer.store(fact)?;
     }
     writer.gone(conn, findings)?;
-    let (closed, seals) = (writer.closed, writer.seals);
+    let closed = writer.closed;
+    let seals = writer.seals.finish();
     if let Some(lines) = &findings.statement {
         super::late::statement(conn, case, lines, closed)?;
     }
@@ -80,13 +82,10 @@ struct Writer<'c, 'a> {
     case: &'a Case<'a>,
     /// The last closed day.
     closed: Option<BusinessDay>,
-    /// The run's instant and its business day as they stand in the database.
-    at: String,
-    today: String,
     /// The books hold nothing of this job yet: no look needs to be taken at what they hold of a finding.
     first: bool,
     /// What tonight's writing changed, for the audit trail.
-    seals: Seals,
+    seals: Sealing,
     /// Ids stored tonight.
     seen: HashSet<u64>,
     past: Statement<'c>,
@@ -127,6 +126,19 @@ struct Known {
     late: super::late::Known,
 }
 
+/// Another value is another question: a word about the old one does not answer it. Gives the note of the decision that expires.
+fn no_longer_holds(known: &Known, found: &Discrepancy) -> Option<String> {
+    let decision = known.decided.as_ref()?;
+    Some(if known.same {
+        format!("`{decision}` no longer holds: it was gone and came back")
+    } else {
+        format!(
+            "`{decision}` no longer holds: it was about {} ({}), now it is {} ({})",
+            known.past.kind, known.what_differs, found.kind, found.what_differs
+        )
+    })
+}
+
 impl<'c, 'a> Writer<'c, 'a> {
     fn new(conn: &'c Connection, case: &'a Case<'a>) -> Result<Self, Failure> {
         let past = conn.prepare(
@@ -147,10 +159,12 @@ impl<'c, 'a> Writer<'c, 'a> {
             conn,
             case,
             closed: closed_through(conn, &case.job.name)?,
-            at: format_instant(case.as_of),
-            today: case.business_day.to_string(),
             first: conn.query_row(first, [&case.job.name], |row| row.get(0))?,
-            seals: Seals::default(),
+            seals: Sealing::new(Words {
+                job: case.job.name.clone(),
+                at: format_instant(case.as_of),
+                today: case.business_day.to_string(),
+            }),
             seen: HashSet::new(),
             past,
             upsert,
@@ -200,38 +214,32 @@ impl<'c, 'a> Writer<'c, 'a> {
         if event.is_none() && known.as_ref().is_some_and(|k| self.is_written(k, &found)) {
             return Ok(());
         }
-        self.upsert_row(&hex, &found, state, late.closed_day, known.is_none())?;
+        let kind = found.kind;
+        let expired = known
+            .as_ref()
+            .filter(|_| moves)
+            .and_then(|known| no_longer_holds(known, &found));
+        match &known {
+            None => self.put_in(&hex, found, state, late.closed_day)?,
+            Some(_) => self.rewrite(&hex, &found, state, late.closed_day)?,
+        }
         let Some(event) = event else { return Ok(()) };
-        self.log(&hex, event, known.as_ref().map(|k| k.past.kind), Some(found.kind), None)?;
-        if let Some(told) = late.told {
-            self.log(&hex, Event::LateChange, None, None, Some(&told))?;
+        self.log(&hex, event, known.map(|k| k.past.kind), Some(kind), None)?;
+        if late.told.is_some() {
+            self.log(&hex, Event::LateChange, None, None, late.told)?;
         }
-        match known {
-            Some(known) if moves => self.expire(&hex, &known, &found),
-            _ => Ok(()),
+        if expired.is_some() {
+            self.expire.execute([&hex])?;
+            self.log(&hex, Event::DecisionExpired, None, None, expired)?;
         }
-    }
-
-    /// Another value is another question: a word about the old one does not answer it.
-    fn expire(&mut self, hex: &str, known: &Known, found: &Discrepancy) -> Result<(), Failure> {
-        let Some(decision) = &known.decided else { return Ok(()) };
-        let told = if known.same {
-            format!("`{decision}` no longer holds: it was gone and came back")
-        } else {
-            format!(
-                "`{decision}` no longer holds: it was about {} ({}), now it is {} ({})",
-                known.past.kind, known.what_differs, found.kind, found.what_differs
-            )
-        };
-        self.expire.execute([hex])?;
-        self.log(hex, Event::DecisionExpired, None, None, Some(&told))
+        Ok(())
     }
 
     /// Tonight's row would be the same to the letter.
     fn is_written(&self, known: &Known, found: &Discrepancy) -> bool {
         let [last_seen, detail, evidence, suggested] = &known.letters;
         known.same
-            && last_seen.as_deref() == Some(&self.today)
+            && last_seen.as_deref() == Some(&self.seals.words().today)
             && detail.as_deref() == Some(&found.detail)
             && evidence.as_deref() == Some(&found.evidence)
             && *suggested == found.suggested_match
@@ -283,19 +291,57 @@ impl<'c, 'a> Writer<'c, 'a> {
         }))
     }
 
-    /// `is_new`: the books hold nothing of it yet.
-    fn upsert_row(
+    /// A discrepancy of which the books hold nothing yet. What was bound stands there now: it is sealed without being read back,
+    /// which would cost more than writing it.
+    fn put_in(
+        &mut self,
+        hex: &str,
+        found: Discrepancy,
+        state: State,
+        closed_day: Option<BusinessDay>,
+    ) -> Result<(), Failure> {
+        self.write_row(hex, &found, state, closed_day)?;
+        let row = Opened {
+            hex: hex.to_owned(),
+            found,
+            closed_day,
+        };
+        debug_assert_eq!(
+            audit::digest(self.conn, Sealed::Discrepancy, hex).ok().flatten(),
+            Some(row.digest(self.seals.words())),
+            "{:?}",
+            row.found
+        );
+        self.seals.line(Line::Opened(Box::new(row)));
+        Ok(())
+    }
+
+    /// A discrepancy that stands in the books. Most rows only grow older, which no seal is about.
+    fn rewrite(
         &mut self,
         hex: &str,
         found: &Discrepancy,
         state: State,
         closed_day: Option<BusinessDay>,
-        is_new: bool,
     ) -> Result<(), Failure> {
-        let before = match is_new {
-            true => None,
-            false => audit::digest(self.conn, Sealed::Discrepancy, hex)?,
-        };
+        let before = audit::digest(self.conn, Sealed::Discrepancy, hex)?;
+        self.write_row(hex, found, state, closed_day)?;
+        let after = audit::digest(self.conn, Sealed::Discrepancy, hex)?;
+        if before != after {
+            self.seals
+                .line(Line::Digested(Sealed::Discrepancy, hex.to_owned(), after));
+        }
+        Ok(())
+    }
+
+    fn write_row(
+        &mut self,
+        hex: &str,
+        found: &Discrepancy,
+        state: State,
+        closed_day: Option<BusinessDay>,
+    ) -> Result<(), Failure> {
+        let today = &self.seals.words().today;
         let [occurred_at, booked_at] = [found.occurred_at, found.booked_at].map(|at| at.map(format_instant));
         let [business_day, closed_day] = [found.business_day, closed_day].map(|day| day.map(|d| d.to_string()));
         // In the order in which the parameters stand in the file: looking 26 names up costs more than writing the row.
@@ -320,8 +366,8 @@ impl<'c, 'a> Writer<'c, 'a> {
             &occurred_at,
             &booked_at,
             &business_day,
-            &self.today,
-            &(state == State::Resolved).then_some(&self.today),
+            today,
+            &(state == State::Resolved).then_some(today),
             &found.what_differs,
             &found.detail,
             &found.evidence,
@@ -329,68 +375,7 @@ impl<'c, 'a> Writer<'c, 'a> {
             &closed_day,
         ];
         self.upsert.bound(&values)?.raw_execute()?;
-        let after = if is_new {
-            // What was bound stands there now; reading it back would cost more than writing it.
-            Some(self.digest_of_new(hex, found, [&occurred_at, &booked_at, &business_day, &closed_day]))
-        } else {
-            audit::digest(self.conn, Sealed::Discrepancy, hex)?
-        };
-        // Most rows only grow older, which no seal is about.
-        if before != after {
-            self.seals
-                .line(Sealed::Discrepancy, hex, after.as_deref().unwrap_or("-"));
-        }
         Ok(())
-    }
-
-    /// The seal of a row that this night put in: the columns in the order in which the trail reads them.
-    /// `dates`: occurred_at, booked_at, business_day, closed_day.
-    fn digest_of_new(&self, hex: &str, found: &Discrepancy, dates: [&Option<String>; 4]) -> String {
-        let [occurred_at, booked_at, business_day, closed_day] = dates.map(Option::as_deref);
-        let mut digest = audit::Content::new();
-        for text in [
-            Some(hex),
-            Some(&self.case.job.name),
-            Some(&found.identity),
-            Some(found.kind.as_str()),
-            found.provider.as_deref(),
-            found.account.as_deref(),
-            found.direction.map(|d| d.as_str()),
-            found.reference.as_deref(),
-            found.provider_id.as_deref(),
-            found.ledger_id.as_deref(),
-            found.currency.as_ref().map(|c| c.code()),
-        ] {
-            digest.text(text);
-        }
-        for whole in [found.provider_amount, found.ledger_amount, found.difference] {
-            digest.whole(whole);
-        }
-        for text in [
-            found.provider_status.as_deref(),
-            found.ledger_status.as_deref(),
-            occurred_at,
-            booked_at,
-            business_day.or(Some(&self.today)),
-            Some(&self.today),
-            Some(&found.what_differs),
-            Some(&found.detail),
-            Some(&found.evidence),
-            found.suggested_match.as_deref(),
-            closed_day,
-        ] {
-            digest.text(text);
-        }
-        let digest = digest.finish();
-        debug_assert_eq!(
-            audit::digest(self.conn, Sealed::Discrepancy, hex)
-                .ok()
-                .flatten()
-                .as_ref(),
-            Some(&digest),
-            "{found:?}"
-        );
-        digest
     }
 
     fn log(
@@ -399,32 +384,27 @@ impl<'c, 'a> Writer<'c, 'a> {
         event: Event,
         from: Option<Kind>,
         to: Option<Kind>,
-        note: Option<&str>,
+        note: Option<String>,
     ) -> Result<(), Failure> {
-        let (from, to) = (from.map(Kind::as_str), to.map(Kind::as_str));
-        let values: [&dyn ToSql; 7] = [&hex, &self.at, &self.today, &event.as_str(), &from, &to, &note];
+        let Words { at, today, .. } = self.seals.words();
+        let (from_word, to_word) = (from.map(Kind::as_str), to.map(Kind::as_str));
+        let values: [&dyn ToSql; 7] = [&hex, at, today, &event.as_str(), &from_word, &to_word, &note];
         self.event.bound(&values)?.raw_execute()?;
-        let event_id = self.conn.last_insert_rowid();
-        let mut digest = audit::Content::new();
-        digest.whole(Some(event_id));
-        for text in [
-            Some(hex),
-            Some(&self.at),
-            Some(&self.today),
-            Some(event.as_str()),
-            Some("run"),
-            note,
+        let row = Logged {
+            event_id: self.conn.last_insert_rowid(),
+            hex: hex.to_owned(),
+            event,
             from,
             to,
-        ] {
-            digest.text(text);
-        }
-        let (digest, key) = (digest.finish(), event_id.to_string());
+            note,
+        };
         debug_assert_eq!(
-            audit::digest(self.conn, Sealed::Event, &key).ok().flatten().as_ref(),
-            Some(&digest)
+            audit::digest(self.conn, Sealed::Event, &row.event_id.to_string())
+                .ok()
+                .flatten(),
+            Some(row.digest(self.seals.words()))
         );
-        self.seals.line(Sealed::Event, &key, &digest);
+        self.seals.line(Line::Logged(row));
         Ok(())
     }
 
@@ -465,7 +445,7 @@ impl<'c, 'a> Writer<'c, 'a> {
                         self.case.business_day
                     )
                 });
-                self.log(&hex, event, Some(past.kind), None, told.as_deref())?;
+                self.log(&hex, event, Some(past.kind), None, told)?;
             }
         }
         Ok(())
@@ -487,9 +467,12 @@ impl Writer<'_, '_> {
             let mut events = conn.prepare("SELECT event_id FROM discrepancy_events WHERE discrepancy_id = ?1")?;
             let mut events = events.query([hex])?;
             while let Some(row) = events.next()? {
-                self.seals.removed(Sealed::Event, &row.get::<_, i64>(0)?.to_string());
+                let event_id: i64 = row.get(0)?;
+                self.seals
+                    .line(Line::Digested(Sealed::Event, event_id.to_string(), None));
             }
-            self.seals.removed(Sealed::Discrepancy, hex);
+            self.seals
+                .line(Line::Digested(Sealed::Discrepancy, hex.to_owned(), None));
             conn.execute("DELETE FROM discrepancy_events WHERE discrepancy_id = ?1", [hex])?;
             conn.execute("DELETE FROM discrepancies WHERE discrepancy_id = ?1", [hex])?;
         }

@@ -85,7 +85,7 @@ impl<'w> Walk<'w> {
         })?;
         if !readable {
             // Archived by an older version that read it otherwise: begin again.
-            store::next_pass(night.store, &place, &mut reading)?;
+            store::next_pass(night.store, &mut reading)?;
             heads.clear();
         }
         // What broke the contract may be mended: it is asked anew, not read out of the archive night after night.
@@ -319,7 +319,7 @@ impl<'w> Walk<'w> {
     }
 
     fn begin_again(&mut self) -> Result<(), Failure> {
-        store::next_pass(self.night.store, &self.place, &mut self.reading)?;
+        store::next_pass(self.night.store, &mut self.reading)?;
         self.heads.clear();
         self.doubt = None;
         Ok(())
@@ -382,7 +382,7 @@ impl<'w> Walk<'w> {
     }
 
     fn left(&self, failure: Failure) -> Failure {
-        match store::leave_open(self.night.store, &self.place, &self.reading, &failure.message) {
+        match store::leave_open(self.night.store, &self.reading, &failure.message) {
             Ok(()) => failure,
             // The database does not take it either: that is the worse news, unless it is the same.
             Err(_) if failure.class == Class::LocalIo => failure,

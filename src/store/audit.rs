@@ -64,7 +64,7 @@ impl std::fmt::Display for Head {
 }
 
 /// The seals of one act.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Seals {
     lines: String,
 }

@@ -296,17 +296,15 @@ pub fn read_anew(store: &Store, place: &Place<'_>) -> Result<OpenReading, Failur
 }
 
 /// Begins the next pass of the same reading, without pages: the window moved, or its position is no longer valid.
-pub fn next_pass(store: &Store, place: &Place<'_>, reading: &mut OpenReading) -> Result<(), Failure> {
+pub fn next_pass(store: &Store, reading: &mut OpenReading) -> Result<(), Failure> {
     // Nothing to write: the pass is in every position of it. A kill before its first page ends the former pass again.
-    let _ = place;
     store.read(|connection| pages::expect_open(connection, reading))?;
     reading.pass += 1;
     Ok(())
 }
 
 /// Says why a window was not read to its end; what was archived stays and is continued by the next run.
-pub fn leave_open(store: &Store, place: &Place<'_>, reading: &OpenReading, reason: &str) -> Result<(), Failure> {
-    let _ = place;
+pub fn leave_open(store: &Store, reading: &OpenReading, reason: &str) -> Result<(), Failure> {
     store.write(|tx| {
         pages::expect_open(tx, reading)?;
         tx.execute(
