@@ -1,8 +1,14 @@
 //! The comparison: given rows and expected discrepancies, random worlds against a slow second implementation, and stories
 //! over several nights.
 
+#[path = "compare/aside.rs"]
+mod aside;
+#[path = "compare/bank.rs"]
+mod bank;
 #[path = "compare/losses.rs"]
 mod losses;
+#[path = "compare/relations.rs"]
+mod relations;
 #[path = "compare/slow.rs"]
 mod slow;
 #[path = "compare/stories.rs"]

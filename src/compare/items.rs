@@ -40,7 +40,7 @@ pub struct Item {
     pub several: Option<Box<(Vec<i64>, Vec<i64>)>>,
     /// For rows that are missing on the other side: what a partner would have to look like.
     pub spot: Option<Spot>,
-    /// The finding in full, kept while there are few; a flood is written from its rows again.
+    /// The finding in full, kept while there are few; a flood is written from its rows again ([`super::telling`]).
     pub told: Option<Box<Discrepancy>>,
 }
 

@@ -51,6 +51,7 @@ mod solve;
 mod sql;
 mod statement;
 mod suggest;
+mod telling;
 mod unanswered;
 mod units;
 mod walk;
@@ -178,7 +179,7 @@ pub fn compare_over(night: &Night<'_>, books: Option<&Books>) -> Result<Outcome,
         Ok(reader)
     };
     let findings = look_wide(&open, &case, books)?;
-    night.store.write(|tx| record(tx, &case, findings))
+    night.store.write(|tx| record_wide(tx, Some(&open), &case, findings))
 }
 
 /// Finds everything through one connection; writes nothing.
@@ -245,8 +246,18 @@ fn facts(conn: &Connection, case: &Case<'_>, books: Option<&Books>) -> Result<Fi
 }
 
 /// Stores what was found; `conn` is inside a transaction of its own.
-pub fn record(conn: &Connection, case: &Case<'_>, mut findings: Findings) -> Result<Outcome, Failure> {
-    write::all(conn, case, &mut findings)?;
+pub fn record(conn: &Connection, case: &Case<'_>, findings: Findings) -> Result<Outcome, Failure> {
+    record_wide(conn, None, case, findings)
+}
+
+/// The same with the findings written out on a connection of its own.
+fn record_wide(
+    conn: &Connection,
+    open: Option<&merge::Open<'_>>,
+    case: &Case<'_>,
+    mut findings: Findings,
+) -> Result<Outcome, Failure> {
+    write::all(conn, open, case, &mut findings)?;
     counts::write(conn, case, &findings)
 }
 

@@ -6,17 +6,15 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, Statement, ToSql};
 
-use super::discrepancy::{self, Discrepancy};
-use super::facts::provider_name;
+use super::discrepancy::Discrepancy;
 use super::identity;
-use super::items::{Found, Item, Pending};
-use super::keys::Keys;
+use super::items::{Found, Pending};
 use super::late::Late;
 use super::life::{self, Event, Past, State, Tonight};
-use super::places::Places;
-use super::rows::{Entry, Record, Rows, day, word};
+use super::merge::Open;
+use super::rows::{day, word};
 use super::sealing::{Line, Logged, Opened, Sealing, Words};
-use super::{Case, Findings};
+use super::{Case, Findings, telling};
 use crate::config::JobSource;
 use crate::day::{BusinessDay, format_instant};
 use crate::failure::Failure;
@@ -49,11 +47,18 @@ pub fn is_item(kind: Kind) -> bool {
     ITEM_KINDS.contains(&kind) || kind == Kind::Unclassified
 }
 
-/// Writes all of it; the texts of the findings go with it, what is counted of them stays.
-pub fn all(conn: &Connection, case: &Case<'_>, findings: &mut Findings) -> Result<(), Failure> {
+/// Writes all of it; the texts of the findings go with it, what is counted of them stays. `open`: further connections, which see
+/// the books as they were before this transaction.
+pub fn all(
+    conn: &Connection,
+    open: Option<&Open<'_>>,
+    case: &Case<'_>,
+    findings: &mut Findings,
+) -> Result<(), Failure> {
     let mut writer = Writer::new(conn, case)?;
     if let Some(found) = &mut findings.items {
-        writer.items(conn, std::mem::take(&mut found.items))?;
+        let items = std::mem::take(&mut found.items);
+        telling::each(conn, open, case, items, |found| writer.store(found))?;
         pending(conn, case, &found.pending)?;
         pairs(conn, case, found)?;
     }
@@ -92,25 +97,6 @@ struct Writer<'c, 'a> {
     upsert: PerRow<'c>,
     event: PerRow<'c>,
     expire: Statement<'c>,
-}
-
-/// The rows of an item, each record with its place in words.
-type RowsOf = (Vec<(Record, String)>, Vec<Entry>);
-
-fn rows_of(item: &Item, rows: &mut Rows<'_>, places: &mut Places<'_>) -> Result<RowsOf, Failure> {
-    let single = (Vec::from_iter(item.record), Vec::from_iter(item.entry));
-    let (record_ids, entry_ids) = item.several.as_deref().unwrap_or(&single);
-    let mut record = |&id: &i64| -> Result<(Record, String), Failure> {
-        let record = rows.record(id)?;
-        let place = places.of(&record)?;
-        Ok((record, place))
-    };
-    let records = record_ids.iter().map(&mut record).collect::<Result<_, Failure>>()?;
-    let entries = entry_ids
-        .iter()
-        .map(|&id| rows.entry(id))
-        .collect::<Result<_, Failure>>()?;
-    Ok((records, entries))
 }
 
 /// What the books hold of a discrepancy that tonight's values are compared with.
@@ -171,29 +157,6 @@ impl<'c, 'a> Writer<'c, 'a> {
             event,
             expire,
         })
-    }
-
-    fn items(&mut self, conn: &Connection, items: Vec<Item>) -> Result<(), Failure> {
-        let mut rows = Rows::new(conn)?;
-        let mut places = Places::new(conn, self.case.job.timezone)?;
-        let keys = Keys::of(self.case.job);
-        for mut item in items {
-            if let Some(mut told) = item.told.take() {
-                told.provider = told.provider.or_else(|| provider_name(self.case));
-                self.store(*told)?;
-                continue;
-            }
-            let (records, entries) = rows_of(&item, &mut rows, &mut places)?;
-            let identity = identity::text(records.first().map(|r| &r.0), entries.first(), item.suffix);
-            let rows = discrepancy::Rows {
-                records: records.iter().map(|(record, place)| (record, place.as_str())).collect(),
-                entries: entries.iter().collect(),
-            };
-            let mut found = discrepancy::of_item(&item, identity, &rows, &keys, self.case.job.timezone);
-            found.provider = found.provider.or_else(|| provider_name(self.case));
-            self.store(found)?;
-        }
-        Ok(())
     }
 
     /// Stores one finding of tonight.

@@ -1,6 +1,6 @@
 //! Residuals that name the one row they lost, and those that name none; where figures were stated.
 
-use super::stories::toy_world;
+use super::relations::toy_world;
 use super::world::{Ent, Rec, World};
 
 /// A figure of 150.00, and 91.38 of it listed and booked: 58.62 are left on 19 March.

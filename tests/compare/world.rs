@@ -480,3 +480,16 @@ pub fn provider_source(
         strict_balance,
     })
 }
+
+/// The n-th night after the first.
+pub fn night(n: i64) -> Instant {
+    as_of() + TimeDelta::days(n)
+}
+
+/// The last night's counts of a kind in words.
+pub fn counts(world: &World, kind: &str) -> String {
+    world.text(&format!(
+        "SELECT count || ' open, ' || previous_open || ' before, ' || new || ' new, ' || reopened || ' reopened, ' ||
+                resolved || ' resolved' FROM run_counts WHERE kind = '{kind}' ORDER BY run_id DESC LIMIT 1"
+    ))
+}
