@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use rusqlite::{Connection, named_params};
 
-use super::identity::Suffix;
+use super::identity::{self, Suffix};
 use super::items::{Found, Item};
 use super::rows::{Entry, Record, Rows};
 use crate::failure::Failure;
@@ -48,8 +48,10 @@ pub fn fold(
     found.records += records.len() as u64;
     for (position, record) in records.iter().enumerate() {
         let entry = partners.get(&position).map(|&e| &left.entries[e]);
+        let suffix = names.suffix(record)?;
         found.items.push(Item {
-            suffix: names.suffix(record)?,
+            number: identity::number(job, &identity::text(Some(record), entry, suffix)),
+            suffix,
             kind: Kind::Vanished,
             difference: difference(record, entry),
             record: Some(record.id),

@@ -1,6 +1,6 @@
 //! Rows put aside, and what they still say.
 
-use super::world::{Ent, Rec, World, as_of, counts, day, night};
+use super::world::{Ent, Rec, World, day, night};
 
 #[test]
 fn unreadable_rows_are_named_with_place_and_reason_until_they_are_gone() {

@@ -4,7 +4,7 @@ use reconciled::compare::LedgerLeg;
 use reconciled::config::{FileFeed, JobSource};
 use reconciled::record::Verdict;
 
-use super::world::{Rec, World, as_of, at, day, night, table};
+use super::world::{Rec, World, at, day, night, table};
 
 #[test]
 fn a_reference_settled_at_two_providers_is_found_by_a_job_across() {

@@ -11,7 +11,7 @@ use reconciled::providers::{
 };
 use reconciled::record::{Direction, Verdict};
 
-use super::world::{Ent, JOB, Rec, World, as_of, at, counts, day, night, provider_source};
+use super::world::{Ent, JOB, Rec, World, at, night, provider_source};
 
 /// Lists deposits by day, children of sweeps, and states one figure that its rows must give.
 struct Toy;

@@ -1,11 +1,10 @@
 //! Stories over several nights: the life of a discrepancy, and what only facts, figures and other jobs can show.
 
-use chrono::TimeDelta;
 use reconciled::compare::LedgerLeg;
 use reconciled::day::format_instant;
 use reconciled::record::Verdict;
 
-use super::world::{Ent, Rec, World, as_of, counts, day, night};
+use super::world::{Ent, Rec, World, counts, day, night};
 
 fn life(world: &World) -> Vec<String> {
     world.texts("SELECT business_day || ' ' || event FROM discrepancy_events ORDER BY event_id")

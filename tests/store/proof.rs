@@ -2,31 +2,6 @@
 
 use super::*;
 
-/// What a replay finds, as `table row: what`.
-fn replay_of(world: &World) -> Vec<String> {
-    let replayed = store::replay(&world.store, &job()).unwrap();
-    replayed
-        .differences
-        .iter()
-        .map(|d| format!("{} {}: {}", d.table, d.row, d.what))
-        .collect()
-}
-
-fn three_nights() -> World {
-    let world = World::new();
-    world.read(
-        &ask("days", 4, night(5)),
-        &[rows(&[row("a", 100), row("b", 7)]), rows(&[row("c", 1)])],
-    );
-    world.read(
-        &ask("days", 4, night(6)),
-        &[rows(&[row("a", 90), row("b", 7)]), rows(&[row("d", 1)])],
-    );
-    let figures = json!({"rows": [row("a", 90)], "balances": [{"item": "closing", "amount": 5}]});
-    world.read(&ask("days", 4, night(7)), &[figures, rows(&[row("c", 1)])]);
-    world
-}
-
 #[test]
 fn stored_rows_are_what_the_pages_say_and_an_edited_one_is_named() {
     let world = three_nights();
