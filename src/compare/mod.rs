@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! look: both indexes merged -> what is left -> rich rules -> items ; facts ; proofs        (reads only)
-//! record: items and facts -> discrepancies, events, pending items, pairs, counts           (one transaction)
+//! record: items and facts told in full -> discrepancies, events and their seals, pending items, pairs, counts (one transaction)
 //! ```
 //!
 //! Start at [`compare`]. [`merge`] and [`walk`] pass over the mass of equal pairs, [`group`] holds the rules for the rest, [`pair`] and
-//! [`alone`] judge, [`grace`] and [`scope`] say whether it is time, [`life`] what follows from one night to the next.
+//! [`alone`] judge, [`grace`] and [`scope`] say whether it is time, [`life`] what follows from one night to the next. Where there is
+//! much to do a second thread takes part: in [`merge`], [`solve`], [`telling`] and [`sealing`]; nothing found depends on that.
 //! One SELECT per check lies beside these files; [`sql`] prints them with their parameters filled in.
 
 use std::collections::HashSet;

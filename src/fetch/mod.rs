@@ -8,6 +8,7 @@ mod card;
 mod client;
 mod connect;
 mod errand;
+mod heads;
 mod lookups;
 mod pace;
 mod page;

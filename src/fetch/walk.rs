@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::client::Client;
+use super::heads::Heads;
 use super::page::{Answer, Page, Talk, fetch};
 use super::{Held, Night};
 use crate::failure::{Class, Failure};
@@ -41,7 +42,7 @@ pub(super) struct Walk<'w> {
     /// It is about a key of the ledger.
     keyed: bool,
     reading: OpenReading,
-    heads: Vec<PageHead>,
+    heads: Heads,
     /// The archived answer says that the provider does not know the subject: nothing is left to ask.
     absent: bool,
     /// Times the window moved while it was read.
@@ -71,11 +72,14 @@ impl<'w> Walk<'w> {
             ask,
         };
         let mut reading = store::open_window(night.store, &place)?;
-        let mut heads = Vec::new();
+        let mut heads = Heads::default();
         let (mut readable, mut absent) = (true, false);
         store::resumed(night.store, &reading, |page| {
             match night.setup.provider.head(ask, page.number, &page.body) {
-                Ok(head) => heads.push(kept(head, page.confirms)),
+                Ok(head) => heads.push(PageHead {
+                    confirms: page.confirms,
+                    ..head
+                }),
                 Err(_) => {
                     absent = heads.is_empty() && says_absent(&*night.setup.provider, ask, page);
                     readable = absent;
@@ -86,13 +90,13 @@ impl<'w> Walk<'w> {
         if !readable {
             // Archived by an older version that read it otherwise: begin again.
             store::next_pass(night.store, &mut reading)?;
-            heads.clear();
+            heads = Heads::default();
         }
         // What broke the contract may be mended: it is asked anew, not read out of the archive night after night.
         let broken = !heads.is_empty() && matches!(night.setup.provider.next(ask, &heads), Step::Broken { .. });
         let heads = if broken {
             reading = store::read_anew(night.store, &place)?;
-            Vec::new()
+            Heads::default()
         } else {
             heads
         };
@@ -144,7 +148,7 @@ impl<'w> Walk<'w> {
             Step::GetAll { numbers } => self.get_all(numbers).await,
             Step::Done => {
                 // Nothing is asked of them any more, and the rows need the room.
-                self.heads = Vec::new();
+                self.heads = Heads::default();
                 let sealed = self.seal(WindowState::Sealed)?;
                 Ok(Turn::End(End::Sealed(sealed)))
             }
@@ -200,7 +204,7 @@ impl<'w> Walk<'w> {
         let (talk, ask) = (self.talk, self.place.ask);
         let mut missing = missing.into_iter();
         let mut under_way = FuturesUnordered::new();
-        let mut arrived = Vec::new();
+        let mut arrived = Heads::default();
         // The first answer that was no page, or the first failure.
         let mut ended: Option<Result<(u32, Answer), Failure>> = None;
         let mut begin = |under_way: &mut FuturesUnordered<_>| {
@@ -239,8 +243,7 @@ impl<'w> Walk<'w> {
             ended = ended.or(outcome);
         }
         drop(under_way);
-        // In front of the new ones, which are many, where they stand: nothing is copied to another place.
-        arrived.splice(0..0, heads);
+        arrived.put_in_front(heads);
         self.heads = arrived;
         match ended {
             None => Ok(Turn::GoOn),
@@ -320,7 +323,7 @@ impl<'w> Walk<'w> {
 
     fn begin_again(&mut self) -> Result<(), Failure> {
         store::next_pass(self.night.store, &mut self.reading)?;
-        self.heads.clear();
+        self.heads = Heads::default();
         self.doubt = None;
         Ok(())
     }
@@ -353,7 +356,7 @@ impl<'w> Walk<'w> {
             rows = page.head.rows,
             "page archived"
         );
-        Ok(kept(page.head, confirms))
+        Ok(PageHead { confirms, ..page.head })
     }
 
     fn keep_warnings(&self) -> Result<(), Failure> {
@@ -409,13 +412,6 @@ fn says_absent(provider: &dyn Provider, ask: &Ask, page: StoredPage) -> bool {
         judgement => judgement,
     };
     matches!(judgement, Judgement::Absent { .. })
-}
-
-/// A head as the walk keeps it: millions of rows may follow. Its ids were put together among a page's many short-lived pieces;
-/// a copy beside its like leaves no holes behind when the rows need the room.
-fn kept(head: PageHead, confirms: bool) -> PageHead {
-    let ids = head.ids.as_slice().to_vec();
-    PageHead { confirms, ids, ..head }
 }
 
 /// Runs a call that takes its time without holding up other tasks, where the runtime has more than one thread.

@@ -22,6 +22,7 @@ pub mod arithmetic;
 pub mod ayoconnect;
 pub mod binding;
 pub mod books;
+mod ids;
 pub mod lookups;
 pub mod one2pays;
 pub mod payvyne;
@@ -33,6 +34,7 @@ pub mod twice;
 pub mod twopay;
 
 pub use books::{Books, Related, Relation, Sense, StatementItem, StatementLine, Total};
+pub use ids::Ids;
 pub use lookups::LookupKey;
 pub use reply::{encode, judge_common, retry_after};
 
@@ -245,9 +247,9 @@ pub struct PageHead {
     pub number: u32,
     /// Elements in it.
     pub rows: u32,
-    /// One 64-bit digest per row's identity, in order ([`identity`]). A row without a readable identity is told apart by its
-    /// page and place: it counts, it repeats nothing.
-    pub ids: Vec<u64>,
+    /// What tells its rows apart. A row without a readable identity is told apart by its page and place: it counts, it repeats
+    /// nothing.
+    pub ids: Ids,
     /// Digest of the whole body, where a row's identity could not be read: two such pages are the same one only if this is
     /// the same too. None: `ids` tell.
     pub body: Option<u64>,

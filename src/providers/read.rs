@@ -370,12 +370,14 @@ pub fn identity_text(raw: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
 pub fn identify<R>(head: &mut PageHead, body: &[u8], rows: &Rows<R>, text: impl Fn(&R) -> Option<String>) {
     head.rows = u32::try_from(rows.len()).unwrap_or(u32::MAX);
     let mut unreadable = false;
+    let mut ids = Vec::with_capacity(rows.len());
     for (place, row) in rows.iter().enumerate() {
         let known = row.as_ref().ok().and_then(&text);
         unreadable |= known.is_none();
         let text = known.unwrap_or_else(|| format!("unreadable row {place} of page {}", head.number));
-        head.ids.push(identity(&text));
+        ids.push(identity(&text));
     }
+    head.ids = ids.into();
     head.body = unreadable.then(|| digest(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)));
 }
 

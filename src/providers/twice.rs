@@ -188,7 +188,7 @@ mod tests {
                 heads
                     .iter()
                     .filter(|h| !h.confirms)
-                    .flat_map(|h| h.ids.clone())
+                    .flat_map(|h| h.ids.to_vec())
                     .collect()
             };
             let (numbers, confirms) = match step {

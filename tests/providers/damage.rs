@@ -364,7 +364,7 @@ proptest! {
         rows in prop::collection::vec((0_u32..4, 0_u32..3, prop::collection::vec(0_u64..6, 0..4), any::<bool>(), 0_u64..9), 0..8),
     ) {
         let heads: Vec<PageHead> = rows.into_iter().map(|(number, pages, ids, confirms, total)| PageHead {
-            number, rows: ids.len() as u32, ids, confirms, total: Some(total), total_pages: Some(pages),
+            number, rows: ids.len() as u32, ids: ids.into(), confirms, total: Some(total), total_pages: Some(pages),
             next: (pages > 0).then(|| pages.to_string()), body: (pages > 1).then_some(total),
         }).collect();
         for subject in subjects() {

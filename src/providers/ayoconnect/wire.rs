@@ -80,7 +80,7 @@ pub(super) fn head(ayoconnect: &Ayoconnect, ask: &Ask, number: u32, body: &[u8])
     Ok(PageHead {
         number,
         rows: 1,
-        ids: vec![identity(ask.subject.as_deref().unwrap_or_default())],
+        ids: vec![identity(ask.subject.as_deref().unwrap_or_default())].into(),
         ..PageHead::default()
     })
 }

@@ -161,7 +161,7 @@ fn page(number: u32, ids: &[u64], total: u64, total_pages: u32) -> PageHead {
     PageHead {
         number,
         rows: ids.len() as u32,
-        ids: ids.to_vec(),
+        ids: ids.to_vec().into(),
         total: Some(total),
         total_pages: Some(total_pages),
         ..PageHead::default()
@@ -257,7 +257,7 @@ fn without_a_number_of_pages_the_walk_ends_at_an_empty_one() {
         heads.push(PageHead { confirms, ..page });
     }
     assert_eq!(next(&heads), Step::Done);
-    heads[2].ids = vec![7];
+    heads[2].ids = vec![7].into();
     assert!(matches!(next(&heads), Step::Again { .. }));
     assert!(matches!(
         next(&[unknown(1, &[1, 2]), unknown(2, &[2]), unknown(3, &[])]),

@@ -137,7 +137,7 @@ fn a_cursor_is_sent_back_encoded_beside_the_same_filter() {
     let head = PageHead {
         next: Some("eyJ0+/==".into()),
         rows: 1,
-        ids: vec![1],
+        ids: vec![1].into(),
         ..PageHead::default()
     };
     let request = provider("").request(&ask(None), 1, std::slice::from_ref(&head));
@@ -264,7 +264,7 @@ fn page(number: u32, ids: &[u64], next: Option<&str>) -> PageHead {
     PageHead {
         number,
         rows: ids.len() as u32,
-        ids: ids.to_vec(),
+        ids: ids.to_vec().into(),
         next: next.map(str::to_owned),
         ..PageHead::default()
     }

@@ -305,7 +305,7 @@ fn page(number: u32, ids: &[u64], full: usize) -> PageHead {
     PageHead {
         number,
         rows: ids.len() as u32,
-        ids: ids.to_vec(),
+        ids: ids.to_vec().into(),
         next: (ids.len() >= full).then(|| "50".to_owned()),
         ..PageHead::default()
     }

@@ -45,7 +45,7 @@ pub(super) fn head(ask: &Ask, number: u32, body: &[u8]) -> Result<PageHead, BadP
     Ok(PageHead {
         number,
         rows: 1,
-        ids: vec![identity(ask.subject.as_deref().unwrap_or_default())],
+        ids: vec![identity(ask.subject.as_deref().unwrap_or_default())].into(),
         ..PageHead::default()
     })
 }
