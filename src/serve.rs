@@ -402,7 +402,8 @@ fn tick_period() -> Duration {
     sd_notify::watchdog_enabled().map_or(TELL_EVERY, |limit| (limit / 2).min(TELL_EVERY))
 }
 
-fn outlook(jobs: &[Job], now: Instant) -> String {
+/// What comes next: `next: tupay-pe at 2026-03-05T08:30:00.000Z`.
+pub fn outlook(jobs: &[Job], now: Instant) -> String {
     let next = jobs
         .iter()
         .filter_map(|job| Some((schedule::next_slot(job, now)?, &job.name)))

@@ -218,7 +218,34 @@ fn start(scores: &mut Scores) {
     let config = dir.path().join("reconciled.toml").display().to_string();
     let check = timed(&["check", "--config", &config]);
     println!("P8   --version {version:.1} ms, check of 20 jobs {check:.1} ms");
-    println!("P8   an idle tick of `serve` is not measured");
+    let idle = idle_second(program, &config);
+    println!("P8   an idle second of `serve` with 20 jobs {idle:.2} ms of the processors");
     scores.at_most("P8", "--version, ms", version, 10.0);
     scores.at_most("P8", "check of 20 jobs, ms", check, 50.0);
+    scores.at_most("P8", "an idle second of `serve`, ms", idle, 10.0);
+}
+
+/// Milliseconds of the processors that a waiting `serve` takes in a second.
+fn idle_second(program: &Path, config: &str) -> f64 {
+    const SECONDS: u32 = 20;
+    let mut serve = Command::new(program)
+        .args(["serve", "--config", config])
+        .spawn()
+        .unwrap();
+    let tasks = format!("/proc/{}/task", serve.id());
+    // Nanoseconds on a processor are the first number of every thread's line.
+    let spent = || -> f64 {
+        let threads = std::fs::read_dir(&tasks).unwrap().flatten();
+        threads
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok())
+            .filter_map(|line| line.split_whitespace().next()?.parse::<f64>().ok())
+            .sum()
+    };
+    std::thread::sleep(Duration::from_secs(5));
+    let before = spent();
+    std::thread::sleep(Duration::from_secs(SECONDS.into()));
+    let took = spent() - before;
+    serve.kill().unwrap();
+    serve.wait().unwrap();
+    took / 1e6 / f64::from(SECONDS)
 }
