@@ -6,6 +6,25 @@ use reconciled::record::Verdict;
 
 use super::world::{Rec, World, at, day, night, table};
 
+/// A transfer that PayVyne says it made, in minor units.
+fn due(sweep: &str, day: &str, amount: i64) -> String {
+    format!(
+        "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at)
+         VALUES ('vyne', 'GBP3', 'sweeps', '{sweep}', '{day}T22:59:00.000Z', 'PEN', 'transferred_amount', {amount}, 't');"
+    )
+}
+
+/// The world's job reads a bank's statement and has no ledger.
+fn reads_a_bank_statement(world: &mut World) {
+    world.ledger = LedgerLeg::Absent;
+    world.job.source = JobSource::File(FileFeed {
+        feed: "deposits".into(),
+        provider: "bank".into(),
+        table: table(),
+        bank: true,
+    });
+}
+
 #[test]
 fn a_reference_settled_at_two_providers_is_found_by_a_job_across() {
     let mut world = World::new();
@@ -58,12 +77,6 @@ fn a_reference_settled_at_two_providers_is_found_by_a_job_across() {
 #[test]
 fn a_payout_that_no_credit_answers_within_its_lag_is_missing_in_the_bank() {
     let mut world = World::new();
-    let due = |sweep: &str, day: &str, amount: i64| {
-        format!(
-            "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at)
-             VALUES ('vyne', 'GBP3', 'sweeps', '{sweep}', '{day}T22:59:00.000Z', 'PEN', 'transferred_amount', {amount}, 't');"
-        )
-    };
     world.sql(
         &[
             due("s1", "2026-03-10", 78_080),
@@ -77,13 +90,7 @@ fn a_payout_that_no_credit_answers_within_its_lag_is_missing_in_the_bank() {
         hours_ago: 200,
         ..Rec::new("b1", "TRF", 78_080)
     });
-    world.ledger = LedgerLeg::Absent;
-    world.job.source = JobSource::File(FileFeed {
-        feed: "deposits".into(),
-        provider: "bank".into(),
-        table: table(),
-        bank: true,
-    });
+    reads_a_bank_statement(&mut world);
     let first = world.night_at(night(0)).expect("a night");
     assert_eq!(
         world.texts("SELECT kind || ' ' || reference || ' ' || difference FROM discrepancies"),
@@ -106,12 +113,6 @@ fn a_payout_that_no_credit_answers_within_its_lag_is_missing_in_the_bank() {
 #[test]
 fn a_transfer_that_a_line_put_aside_may_be_is_not_missing_in_the_bank() {
     let mut world = World::new();
-    let due = |sweep: &str, day: &str, amount: i64| {
-        format!(
-            "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at)
-             VALUES ('vyne', 'GBP3', 'sweeps', '{sweep}', '{day}T22:59:00.000Z', 'PEN', 'transferred_amount', {amount}, 't');"
-        )
-    };
     world.sql(
         &[
             due("s1", "2026-03-05", 500),
@@ -122,13 +123,7 @@ fn a_transfer_that_a_line_put_aside_may_be_is_not_missing_in_the_bank() {
         ]
         .concat(),
     );
-    world.ledger = LedgerLeg::Absent;
-    world.job.source = JobSource::File(FileFeed {
-        feed: "deposits".into(),
-        provider: "bank".into(),
-        table: table(),
-        bank: true,
-    });
+    reads_a_bank_statement(&mut world);
     let line = |n: i64, says: [&str; 5]| {
         let [status, direction, currency, amount, booked_at] = says;
         format!(
@@ -183,13 +178,7 @@ fn a_statement_that_has_not_come_to_a_transfer_leaves_it_pending() {
         "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at)
          VALUES ('vyne', 'GBP3', 'sweeps', 's1', '2026-03-10T22:59:00.000Z', 'PEN', 'transferred_amount', 500, 't')",
     );
-    world.ledger = LedgerLeg::Absent;
-    world.job.source = JobSource::File(FileFeed {
-        feed: "deposits".into(),
-        provider: "bank".into(),
-        table: table(),
-        bank: true,
-    });
+    reads_a_bank_statement(&mut world);
     world.read_until(day("2026-03-12"));
     let stale = world.night_at(night(0)).expect("a night");
     assert_eq!((stale.new, stale.pending), (0, 1));
@@ -199,12 +188,6 @@ fn a_statement_that_has_not_come_to_a_transfer_leaves_it_pending() {
 #[test]
 fn a_transfer_from_before_the_statement_is_counted_as_excluded_and_raises_no_alarm() {
     let mut world = World::new();
-    let due = |sweep: &str, day: &str, amount: i64| {
-        format!(
-            "INSERT INTO balances (job, account, feed, subject, as_of, currency, item, amount_minor, seen_at)
-             VALUES ('vyne', 'GBP3', 'sweeps', '{sweep}', '{day}T22:59:00.000Z', 'PEN', 'transferred_amount', {amount}, 't');"
-        )
-    };
     // The last one is from before the first day ever wanted.
     let dues = [
         ("s1", "2026-03-01", 500),
@@ -217,13 +200,7 @@ fn a_transfer_from_before_the_statement_is_counted_as_excluded_and_raises_no_ala
         hours_ago: 370,
         ..Rec::new("b1", "TRF", 700)
     });
-    world.ledger = LedgerLeg::Absent;
-    world.job.source = JobSource::File(FileFeed {
-        feed: "deposits".into(),
-        provider: "bank".into(),
-        table: table(),
-        bank: true,
-    });
+    reads_a_bank_statement(&mut world);
     world.sql("DELETE FROM windows");
     world.window(at("2026-03-04T05:00:00Z"), at("2026-03-20T05:00:00Z"), "sealed");
     let outcome = world.night().expect("a night");
@@ -252,13 +229,7 @@ fn a_days_settlement_is_due_from_the_day_on_its_label() {
         hours_ago: 174,
         ..Rec::new("b1", "TRF", 500)
     });
-    world.ledger = LedgerLeg::Absent;
-    world.job.source = JobSource::File(FileFeed {
-        feed: "deposits".into(),
-        provider: "bank".into(),
-        table: table(),
-        bank: true,
-    });
+    reads_a_bank_statement(&mut world);
     world.night_at(night(0)).expect("a night");
     assert_eq!(
         world.texts("SELECT kind || ' ' || difference || ' ' || business_day FROM discrepancies"),
