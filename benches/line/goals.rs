@@ -245,6 +245,7 @@ fn idle_second(program: &Path, config: &str) -> f64 {
     let before = spent();
     std::thread::sleep(Duration::from_secs(SECONDS.into()));
     let took = spent() - before;
+    assert!(serve.try_wait().unwrap().is_none(), "it ended by itself");
     serve.kill().unwrap();
     serve.wait().unwrap();
     took / 1e6 / f64::from(SECONDS)

@@ -31,7 +31,7 @@ use crate::record::{Direction, Kind, TransactionKind};
 /// Something a person must look at, by the ids of its rows.
 #[derive(Debug)]
 pub struct Item {
-    /// [`identity::number`]: in its order rows stand side by side in the indexes, and storing many takes a third less time.
+    /// [`identity::number`]: stored in its order, rows go into the indexes one beside the other instead of anywhere.
     pub number: u64,
     pub suffix: Suffix,
     pub kind: Kind,

@@ -26,7 +26,7 @@ impl Heads {
         }
     }
 
-    /// These came first.
+    /// These came first. What of them lies apart, less than a piece, stays so.
     pub fn put_in_front(&mut self, before: Self) {
         self.apart += before.all.len();
         self.all.splice(0..0, before.all);

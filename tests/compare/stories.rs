@@ -1,4 +1,4 @@
-//! Stories over several nights: the life of a discrepancy, and what only facts, figures and other jobs can show.
+//! Stories over several nights: the life of a discrepancy, and what a refused ledger or an incomplete reading leaves alone.
 
 use reconciled::compare::LedgerLeg;
 use reconciled::day::format_instant;
