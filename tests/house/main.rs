@@ -109,8 +109,25 @@ impl House {
     }
 }
 
+/// A child that does not outlive its test, whichever way that ends.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended already is what most tests leave.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The end of a child.
-fn ended(child: &mut Child) -> ExitStatus {
+fn ended(Running(child): &mut Running) -> ExitStatus {
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -121,6 +138,6 @@ fn ended(child: &mut Child) -> ExitStatus {
     }
 }
 
-fn signal(child: &Child, signal: Signal) {
+fn signal(Running(child): &Running, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), signal).unwrap();
 }

@@ -1,12 +1,13 @@
 //! The daemon as systemd meets it: what it is told over its socket, signals, a second instance.
 
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
+use chrono::Timelike;
 use rustix::process::Signal;
 
-use crate::{House, PATIENCE, bank, ended, signal};
+use crate::{House, PATIENCE, Running, bank, ended, signal};
 
 /// A house whose daemon tells a socket what it would tell systemd.
 struct Unit {
@@ -14,8 +15,10 @@ struct Unit {
     socket: UnixDatagram,
 }
 
+/// A job whose nightly hour is half a day away: no second night comes due while a test runs, whatever the hour.
 fn job(start: &str) -> String {
-    bank("schedule = \"0 30 2 * * *\"", start)
+    let hour = (chrono::Utc::now().hour() + 12) % 24;
+    bank(&format!("schedule = \"0 30 {hour} * * *\""), start)
 }
 
 impl Unit {
@@ -27,15 +30,11 @@ impl Unit {
         Self { house, socket }
     }
 
-    fn serve(&self) -> Child {
+    fn serve(&self) -> Running {
         let mut command = self.house.command(&["-v", "serve"]);
         command.env("NOTIFY_SOCKET", self.house.path().join("notify"));
         command.env("WATCHDOG_USEC", "400000");
-        command
-            .stdout(Stdio::null())
-            .stderr(self.house.stderr())
-            .spawn()
-            .unwrap()
+        Running::start(command.stdout(Stdio::null()).stderr(self.house.stderr()))
     }
 
     /// What systemd is told, up to a message that holds `wanted`.

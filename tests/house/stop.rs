@@ -1,11 +1,11 @@
 //! A run that somebody wants to end, as a terminal or systemd meets it.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::{House, bank, ended, signal};
+use crate::{House, Running, bank, ended, signal};
 
 /// Rows without end, none of which is one.
 const ENDLESS: &str = r#"
@@ -32,8 +32,8 @@ fn run(house: &House) -> Command {
 }
 
 /// A run that has come as far as its ledger: the export is taken in before.
-fn reading(house: &House, mut run: Command) -> Child {
-    let child = run.stdout(Stdio::null()).stderr(house.stderr()).spawn().unwrap();
+fn reading(house: &House, mut run: Command) -> Running {
+    let child = Running::start(run.stdout(Stdio::null()).stderr(house.stderr()));
     house.until(|house| house.count("SELECT count(*) FROM ledger_imports") > 0);
     child
 }
@@ -82,7 +82,7 @@ fn a_run_that_was_told_to_outlive_its_terminal_does() {
     let mut child = reading(&house, shell);
     signal(&child, Signal::HUP);
     std::thread::sleep(Duration::from_millis(300));
-    assert!(child.try_wait().unwrap().is_none(), "{}", house.said());
+    assert!(child.0.try_wait().unwrap().is_none(), "{}", house.said());
     signal(&child, Signal::TERM);
     assert_eq!(ended(&mut child).code(), Some(75));
 }
