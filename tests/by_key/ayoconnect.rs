@@ -24,7 +24,7 @@ const V3_TOKEN: &str = "/dd/api/v3.0/access-token/b2b";
 const V3_STATUS: &str = "/dd/api/v3.0/debit/status";
 
 /// What opens something or names somebody.
-const PRIVATE: [&str; 5] = ["TSTMER-CANARY", "canary remark", "CANARYaccount", "3489", SECRET];
+const PRIVATE: [&str; 5] = ["TSTMER-CANARY", "canary remark", "CANARYaccount", "CANARYcard", SECRET];
 
 type Answers = BTreeMap<String, Vec<Answer>>;
 

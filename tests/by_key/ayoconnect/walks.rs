@@ -60,7 +60,7 @@ async fn bindings_that_hold_no_more_are_listed_with_the_way_to_a_new_link() {
         let body = json!({
             "responseCode": "2003100", "partnerReferenceNo": id(name, "reference"), "tokenStatus": word,
             "accountToken": "CANARYaccounttoken00000000000000", "authCode": id(name, "payment"),
-            "userInfo": {"publicUserId": "TSTMER-CANARY"}, "additionalInfo": {"maskedCard": "************3489"},
+            "userInfo": {"publicUserId": "TSTMER-CANARY"}, "additionalInfo": {"maskedCard": "************CANARYcard"},
         });
         room.knows(name, vec![http::json(body.to_string())]);
         lines.push(format!("{name} paid payment 0"));
