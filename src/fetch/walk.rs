@@ -181,8 +181,9 @@ impl<'w> Walk<'w> {
             .map_err(|f| f.at(format_args!("page {number}")))?;
         match answer {
             Answer::Page(page) => {
-                let head = self.archive(page, number, confirms)?;
-                self.heads.push(head);
+                for head in self.archive_at(self.heads.len(), vec![(number, page)], confirms)? {
+                    self.heads.push(head);
+                }
                 Ok(Turn::GoOn)
             }
             other => self.no_page(other, number),
@@ -215,32 +216,30 @@ impl<'w> Walk<'w> {
             }
         };
         begin(&mut under_way);
-        let mut early = None;
-        loop {
-            let answered = match early.take() {
-                Some(answered) => Some(answered),
-                None => under_way.next().await,
-            };
-            let Some((number, answer)) = answered else {
-                break;
-            };
-            if ended.is_none() && matches!(answer, Ok(Answer::Page(_))) {
-                // The next request is on its way before the disk takes this page: the provider and the disk work side by side.
-                begin(&mut under_way);
-                if let Poll::Ready(answered) = futures_util::poll!(under_way.next()) {
-                    early = answered;
+        while let Some(answered) = under_way.next().await {
+            let mut pages = Vec::new();
+            let mut next = Poll::Ready(Some(answered));
+            // Whatever has arrived by now shares one durable transaction. Further requests are on their way before the disk
+            // takes these pages: the provider and the disk work side by side.
+            while let Poll::Ready(Some((number, answer))) = next {
+                match answer {
+                    Ok(Answer::Page(page)) => pages.push((number, page)),
+                    Ok(other) => ended = ended.or(Some(Ok((number, other)))),
+                    Err(failure) => ended = ended.or(Some(Err(failure.at(format_args!("page {number}"))))),
                 }
+                if ended.is_none() {
+                    begin(&mut under_way);
+                }
+                next = if pages.len() < talk.client.bounds.max_in_flight {
+                    futures_util::poll!(under_way.next())
+                } else {
+                    Poll::Pending
+                };
             }
-            let outcome = match answer {
-                Ok(Answer::Page(page)) => self
-                    .archive_at(heads.len() + arrived.len(), page, number, false)
-                    .map(|head| arrived.push(head))
-                    .err()
-                    .map(Err),
-                Ok(other) => Some(Ok((number, other))),
-                Err(failure) => Some(Err(failure.at(format_args!("page {number}")))),
-            };
-            ended = ended.or(outcome);
+            match self.archive_at(heads.len() + arrived.len(), pages, false) {
+                Ok(archived) => archived.into_iter().for_each(|head| arrived.push(head)),
+                Err(failure) => ended = ended.or(Some(Err(failure))),
+            }
         }
         drop(under_way);
         arrived.put_in_front(heads);
@@ -276,7 +275,7 @@ impl<'w> Walk<'w> {
             let place = self.place.ask.place();
             self.talk.client.warn(format!("{place}: {why}"));
         }
-        self.archive(page, number, false)?;
+        self.archive_at(0, vec![(number, page)], false)?;
         self.absent = true;
         Ok(Turn::GoOn)
     }
@@ -335,28 +334,33 @@ impl<'w> Walk<'w> {
         )))
     }
 
-    fn archive(&mut self, page: Page, number: u32, confirms: bool) -> Result<PageHead, Failure> {
-        self.archive_at(self.heads.len(), page, number, confirms)
-    }
-
-    /// Page and position, one durable transaction.
-    fn archive_at(&mut self, position: usize, page: Page, number: u32, confirms: bool) -> Result<PageHead, Failure> {
-        let packed = page.packed.confirming(confirms);
-        let position = u32::try_from(position).unwrap_or(u32::MAX);
+    /// Pages and their positions, one durable transaction; `first` is the position of the first of them.
+    fn archive_at(&mut self, first: usize, pages: Vec<(u32, Page)>, confirms: bool) -> Result<Vec<PageHead>, Failure> {
+        if pages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let first = u32::try_from(first).unwrap_or(u32::MAX);
         self.keep_warnings()?;
-        blocking(|| store::archive_packed(self.night.store, &self.place, &self.reading, position, &packed))?;
-        self.pages += 1;
-        self.night
-            .progress
-            .page(self.place.job, self.place.ask.feed, u64::from(page.head.rows));
-        tracing::debug!(
-            job = self.place.job,
-            feed = self.place.ask.feed,
-            page.number = number,
-            rows = page.head.rows,
-            "page archived"
-        );
-        Ok(PageHead { confirms, ..page.head })
+        let (heads, packed): (Vec<_>, Vec<_>) = pages
+            .into_iter()
+            .map(|(number, page)| ((number, page.head), page.packed.confirming(confirms)))
+            .unzip();
+        blocking(|| store::archive_packed(self.night.store, &self.place, &self.reading, first, &packed))?;
+        let archived = heads.into_iter().map(|(number, head)| {
+            self.pages += 1;
+            self.night
+                .progress
+                .page(self.place.job, self.place.ask.feed, u64::from(head.rows));
+            tracing::debug!(
+                job = self.place.job,
+                feed = self.place.ask.feed,
+                page.number = number,
+                rows = head.rows,
+                "page archived"
+            );
+            PageHead { confirms, ..head }
+        });
+        Ok(archived.collect())
     }
 
     fn keep_warnings(&self) -> Result<(), Failure> {

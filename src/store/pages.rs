@@ -86,7 +86,7 @@ impl PackedPage {
     }
 }
 
-/// [`archive_packed`], packed here.
+/// [`archive_packed`] for one page, packed here; gives its `page_id`.
 ///
 /// # Errors
 /// As there.
@@ -97,54 +97,71 @@ pub fn archive_page(
     position: u32,
     page: NewPage,
 ) -> Result<i64, Failure> {
-    archive_packed(store, place, reading, position, &page.pack()?)
+    let page = page.pack()?;
+    store.write(|tx| {
+        expect_open(tx, reading)?;
+        archive_one(tx, place, reading, position, &page)
+    })
 }
 
-/// Archives a page with the position it stands for, in one durable transaction; gives its `page_id`.
+/// Archives pages that arrived together, each with the position it stands for, in one durable transaction.
 ///
-/// `position` counts from 0 in the order of arrival inside the pass. The same page at the same position again is no new
-/// write; another page there, or a window that is not being read, is `INTERNAL`.
-pub fn archive_packed(
+/// Positions count from 0 in the order of arrival inside the pass; `first` is that of the first of these pages. The same page
+/// at the same position again is no new write; another page there, or a window that is not being read, is `INTERNAL`.
+pub fn archive_packed<'p>(
     store: &Store,
+    place: &Place<'_>,
+    reading: &OpenReading,
+    first: u32,
+    pages: impl IntoIterator<Item = &'p PackedPage>,
+) -> Result<(), Failure> {
+    store.write(|tx| {
+        expect_open(tx, reading)?;
+        for (position, page) in (first..).zip(pages) {
+            archive_one(tx, place, reading, position, page)?;
+        }
+        Ok(())
+    })
+}
+
+fn archive_one(
+    tx: &Transaction<'_>,
     place: &Place<'_>,
     reading: &OpenReading,
     position: u32,
     page: &PackedPage,
 ) -> Result<i64, Failure> {
-    store.write(|tx| {
-        expect_open(tx, reading)?;
-        if position % PAGES_CACHED == PAGES_CACHED - 1 {
-            // Pages are only added, so the ones before are kept for nobody.
-            tx.execute_batch("PRAGMA shrink_memory")?;
+    if position % PAGES_CACHED == PAGES_CACHED - 1 {
+        // Pages are only added, so the ones before are kept for nobody.
+        tx.execute_batch("PRAGMA shrink_memory")?;
+    }
+    if let Some((page_id, number, standing)) = standing(tx, reading, position)? {
+        if (number, standing) == (page.number, page.body_sha256.clone()) {
+            return Ok(page_id);
         }
-        if let Some((page_id, number, standing)) = standing(tx, reading, position)? {
-            if (number, standing) == (page.number, page.body_sha256.clone()) {
-                return Ok(page_id);
-            }
-            return Err(Failure::new(
-                Class::Internal,
-                format!("position {position} of this pass is taken by page {number}; nothing was written"),
-            ));
-        }
-        let page_id = match same_bytes(tx, reading, page)? {
-            Some(page_id) => page_id,
-            None => insert(tx, place, reading, page)?,
-        };
-        tx.prepare_cached(
-            "INSERT INTO readings (window_id, reading, pass, position, number, confirms, page_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![
-            reading.window_id,
-            reading.reading,
-            reading.pass,
-            position,
-            page.number,
-            page.confirms,
-            page_id
-        ])?;
-        Ok(page_id)
-    })
+        return Err(Failure::new(
+            Class::Internal,
+            format!("position {position} of this pass is taken by page {number}; nothing was written"),
+        ));
+    }
+    let page_id = match same_bytes(tx, reading, page)? {
+        Some(page_id) => page_id,
+        None => insert(tx, place, reading, page)?,
+    };
+    tx.prepare_cached(
+        "INSERT INTO readings (window_id, reading, pass, position, number, confirms, page_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        reading.window_id,
+        reading.reading,
+        reading.pass,
+        position,
+        page.number,
+        page.confirms,
+        page_id
+    ])?;
+    Ok(page_id)
 }
 
 /// Refuses to write into a window that is sealed or that another reading has taken over.
