@@ -465,9 +465,13 @@ impl<'c> Tables<'c> {
             page_id: Some(page.page_id),
             source: None,
         };
+        let new = self.records.store_together(&page.rows, origin)?;
         for row in &page.rows {
             let feed = row.transaction.feed;
-            let (became, before) = self.records.store(feed, row, origin)?;
+            let (became, before) = match new {
+                true => (Became::New, None),
+                false => self.records.store(feed, row, origin)?,
+            };
             if became != Became::Unchanged {
                 self.touched.record(feed, &row.transaction, before.as_deref());
             }

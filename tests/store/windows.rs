@@ -210,6 +210,43 @@ fn a_first_large_load_of_different_records_ends_with_every_index_and_knows_those
 }
 
 #[test]
+fn many_rows_of_a_page_stored_together_are_the_rows_of_the_archive() {
+    let world = World::new();
+    // Nothing is the same in two rows that follow each other, what may be missing included.
+    let one = |page: i64, n: i64| {
+        let mut row = row(&format!("p{page}-{n}"), page * 100 + n - 2000);
+        if n % 3 == 0 {
+            row["ref"] = json!(null);
+        }
+        if n % 4 == 1 {
+            (row["kind"], row["related"]) = (json!("fee"), json!(format!("p{page}-{}", n - 1)));
+        }
+        row["at"] = json!(format!("2026-03-04T17:{:02}:{n:02}Z", page % 60));
+        row
+    };
+    let pages: Vec<Value> = (0..210)
+        .map(|page| rows(&(0..43).map(|n| one(page, n)).collect::<Vec<_>>()))
+        .collect();
+    let sealed = world.read(&ask("days", 4, night(5)), &pages);
+    assert_eq!((sealed.rows, sealed.new, sealed.unchanged), (9030, 9030, 0));
+    assert_eq!(
+        world.select(
+            "SELECT reference, related_id, kind, amount_minor, page_row FROM transactions
+              WHERE provider_id IN ('p0-0', 'p0-19', 'p0-20', 'p0-41', 'p209-42') ORDER BY transaction_id"
+        ),
+        [
+            "- - payment -2000 0",
+            "order-p0-19 - payment -1981 19",
+            "order-p0-20 - payment -1980 20",
+            "order-p0-41 p0-40 fee -1959 41",
+            "- - payment 18942 42"
+        ]
+    );
+    // A replay stores row by row.
+    assert_eq!(replay_of(&world), Vec::<String>::new());
+}
+
+#[test]
 fn an_empty_reading_cannot_be_sealed() {
     let world = World::new();
     let ask = ask("days", 4, night(5));
