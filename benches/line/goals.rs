@@ -87,7 +87,8 @@ fn comparison(rows: u64, wanted: &dyn Fn(&str) -> bool, scores: &mut Scores) {
         let ratio = say("P3", &format!("reconciled, {rows} × {rows}"), own, Some(("bare", bare)));
         if let Some(tenth) = tenth {
             scores.ratio("P3", &format!("compare {rows} × {rows} / bare merge"), ratio, 2.0);
-            scores.at_most("P4", &format!("compare {rows} × {rows}, MB"), own.peak_mb, 150.0);
+            let limit = if rows > 1_000_000 { 256.0 } else { 150.0 };
+            scores.at_most("P4", &format!("compare {rows} × {rows}, MB"), own.peak_mb, limit);
             growth(scores, "compare", rows, own, tenth);
             peers::compare(dir.path(), own, scores);
         }

@@ -220,10 +220,11 @@ pub fn without_reference(store: &Store, job: &str, feed: &str, details: &str) ->
     store.read(|connection| {
         let count: i64 = connection
             .prepare_cached(
-                "SELECT count(*) FROM transactions AS t
-                  WHERE t.job = ?1 AND t.feed = ?2 AND t.reference IS NULL AND t.vanished_at IS NULL
-                    AND EXISTS (SELECT 1 FROM windows AS w
-                                 WHERE w.job = ?1 AND w.feed = ?3 AND w.subject = t.provider_id AND w.state = 'sealed')",
+                // From the records that were asked about: all that are stored would take longer every night.
+                "SELECT count(*) FROM windows AS w
+                   CROSS JOIN transactions AS t ON t.job = ?1 AND t.feed = ?2 AND t.account = w.account AND t.provider_id = w.subject
+                  WHERE w.job = ?1 AND w.feed = ?3 AND w.state = 'sealed'
+                    AND t.subject = '' AND t.reference IS NULL AND t.vanished_at IS NULL",
             )?
             .query_row([job, feed, details], |row| row.get(0))?;
         Ok(count.unsigned_abs())
