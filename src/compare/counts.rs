@@ -149,7 +149,7 @@ fn read(conn: &Connection, case: &Case<'_>) -> Result<Counts, Failure> {
                 .for_each(|before| before.count(&mut counts));
         }
         if let (Some(of), Some(event)) = (&mut of, optional_word(row, 5, "discrepancy_events.event")?) {
-            of.doings.take(event, row.get(6)?);
+            of.happened(row.get(7)?, event, row.get(6)?)?;
         }
     }
     of.into_iter().for_each(|last| last.count(&mut counts));
@@ -164,6 +164,8 @@ struct Concerned {
     state: State,
     difference: Option<i64>,
     doings: Doings,
+    /// The last event that was taken.
+    newest: i64,
 }
 
 impl Concerned {
@@ -175,7 +177,19 @@ impl Concerned {
             state: word(row, 3, "discrepancies.state")?,
             difference: row.get(4)?,
             doings: Doings::default(),
+            newest: 0,
         })
+    }
+
+    /// Its next event. The query does not sort: the index has them in their order, and counting rests on it.
+    fn happened(&mut self, event_id: i64, event: Event, of_the_day: bool) -> Result<(), Failure> {
+        if event_id <= self.newest {
+            let why = format!("the events of the discrepancy {} are not in their order", self.id);
+            return Err(Failure::new(Class::Internal, why));
+        }
+        self.newest = event_id;
+        self.doings.take(event, of_the_day);
+        Ok(())
     }
 
     fn count(self, counts: &mut Counts) {

@@ -166,6 +166,15 @@ impl Running {
     }
 }
 
+/// A run does not outlive its test, whichever way that ends.
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Most have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// `17 pwrite /path`. Threads may write their lines in another order than they counted; the difference is a few calls.
 fn call(line: &str) -> Option<Call> {
     let mut words = line.splitn(3, ' ').skip(1);
