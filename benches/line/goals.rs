@@ -151,12 +151,20 @@ fn report(dir: &Path, rows: u64) -> Ratio {
     let bare = contest(&["bare-csv", &name]);
     let own = contest(&["csv", &name]);
     say("P9", "the csv crate, fields worked out and in order", bare, None);
-    say(
+    let ratio = say(
         "P9",
         &format!("{rows} discrepancies to CSV"),
         own,
         Some(("the csv crate", bare)),
-    )
+    );
+    let both = contest(&["reports", &name]);
+    say(
+        "P9",
+        &format!("{rows} discrepancies to CSV and workbook"),
+        both,
+        Some(("the csv crate", bare)),
+    );
+    ratio
 }
 
 /// P6: an unchanged listing read again.

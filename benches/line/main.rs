@@ -87,6 +87,7 @@ fn child(arguments: &[String]) {
         "bare-merge" => bare::merge(dir),
         "compare" => subject::compare(dir),
         "csv" => subject::csv(dir),
+        "reports" => subject::reports(dir),
         "bare-csv" => bare::csv(dir),
         other => panic!("no contestant {other}"),
     };
