@@ -345,7 +345,7 @@ impl<'w> Walk<'w> {
             .into_iter()
             .map(|(number, page)| ((number, page.head), page.packed.confirming(confirms)))
             .unzip();
-        blocking(|| store::archive_packed(self.night.store, &self.place, &self.reading, first, &packed))?;
+        blocking(|| store::archive_pages(self.night.store, &self.place, &self.reading, first, &packed))?;
         let archived = heads.into_iter().map(|(number, head)| {
             self.pages += 1;
             self.night

@@ -1,6 +1,6 @@
 //! The one SQLite file: pages and positions, records, windows, runs, calibrations, outbox and frozen files.
 //!
-//! Start at [`archive_page`] (a page and its position, one durable transaction) and [`seal`] (rows follow from pages, one
+//! Start at [`archive_pages`] (pages and their positions, one durable transaction) and [`seal`] (rows follow from pages, one
 //! transaction per window). Everything else is bookkeeping around these two. The rows are a function of the archived pages
 //! and of the order in `seals`; [`replay()`] walks the same function again and compares.
 //!
@@ -44,7 +44,7 @@ pub use backup::{backup, publish};
 pub use derive::{Sealed, seal};
 pub use file_rows::{FilePlace, FileRow, apply_file_rows};
 pub use open::{InstanceLock, Patience};
-pub use pages::{NewPage, PackedPage, StoredPage, archive_packed, archive_page, resumed};
+pub use pages::{NewPage, PackedPage, StoredPage, archive_pages, resumed};
 pub use replay::{Difference, Replayed, learn, rederive, replay};
 pub use runs::{RunEnd, RunStart, begin_run, calibration, finish_run, fresh_since, keep_warnings, pause, set_pause};
 pub use vanish::doubt;

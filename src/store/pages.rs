@@ -86,29 +86,11 @@ impl PackedPage {
     }
 }
 
-/// [`archive_packed`] for one page, packed here; gives its `page_id`.
-///
-/// # Errors
-/// As there.
-pub fn archive_page(
-    store: &Store,
-    place: &Place<'_>,
-    reading: &OpenReading,
-    position: u32,
-    page: NewPage,
-) -> Result<i64, Failure> {
-    let page = page.pack()?;
-    store.write(|tx| {
-        expect_open(tx, reading)?;
-        archive_one(tx, place, reading, position, &page)
-    })
-}
-
 /// Archives pages that arrived together, each with the position it stands for, in one durable transaction.
 ///
 /// Positions count from 0 in the order of arrival inside the pass; `first` is that of the first of these pages. The same page
 /// at the same position again is no new write; another page there, or a window that is not being read, is `INTERNAL`.
-pub fn archive_packed<'p>(
+pub fn archive_pages<'p>(
     store: &Store,
     place: &Place<'_>,
     reading: &OpenReading,
@@ -118,26 +100,26 @@ pub fn archive_packed<'p>(
     store.write(|tx| {
         expect_open(tx, reading)?;
         for (position, page) in (first..).zip(pages) {
-            archive_one(tx, place, reading, position, page)?;
+            archive(tx, place, reading, position, page)?;
         }
         Ok(())
     })
 }
 
-fn archive_one(
+fn archive(
     tx: &Transaction<'_>,
     place: &Place<'_>,
     reading: &OpenReading,
     position: u32,
     page: &PackedPage,
-) -> Result<i64, Failure> {
+) -> Result<(), Failure> {
     if position % PAGES_CACHED == PAGES_CACHED - 1 {
         // Pages are only added, so the ones before are kept for nobody.
         tx.execute_batch("PRAGMA shrink_memory")?;
     }
-    if let Some((page_id, number, standing)) = standing(tx, reading, position)? {
+    if let Some((number, standing)) = standing(tx, reading, position)? {
         if (number, standing) == (page.number, page.body_sha256.clone()) {
-            return Ok(page_id);
+            return Ok(());
         }
         return Err(Failure::new(
             Class::Internal,
@@ -161,7 +143,7 @@ fn archive_one(
         page.confirms,
         page_id
     ])?;
-    Ok(page_id)
+    Ok(())
 }
 
 /// Refuses to write into a window that is sealed or that another reading has taken over.
@@ -182,15 +164,15 @@ pub(super) fn expect_open(tx: &Connection, reading: &OpenReading) -> Result<(), 
     }
 }
 
-fn standing(tx: &Connection, reading: &OpenReading, position: u32) -> Result<Option<(i64, u32, String)>, Failure> {
+fn standing(tx: &Connection, reading: &OpenReading, position: u32) -> Result<Option<(u32, String)>, Failure> {
     Ok(tx
         .prepare_cached(
-            "SELECT r.page_id, r.number, p.body_sha256 FROM readings AS r JOIN pages AS p USING (page_id)
+            "SELECT r.number, p.body_sha256 FROM readings AS r JOIN pages AS p USING (page_id)
               WHERE r.window_id = ?1 AND r.reading = ?2 AND r.pass = ?3 AND r.position = ?4",
         )?
         .query_row(
             params![reading.window_id, reading.reading, reading.pass, position],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .optional()?)
 }

@@ -106,7 +106,7 @@ const UNLESS_KNOWN: &str = " ON CONFLICT (job, feed, account, provider_id, subje
 /// Values of a row that statements take, see [`content`].
 const VALUES: usize = 25;
 
-/// Rows that one statement stores in a first load: more share what a statement costs by itself, but no longer noticeably.
+/// Rows that one statement stores in a first load, so that they share what a statement costs by itself.
 const TOGETHER: usize = 20;
 
 /// Inserts so many rows, each with its own [`content`], one after the other.
@@ -273,7 +273,8 @@ impl<'c> Records<'c> {
         Ok((Became::Changed, stored.related_id))
     }
 
-    /// Stores the rows of a page where all of them are expected to be new; false, and nothing done, where they are not.
+    /// Stores the rows of a page where all of them are expected to be new; false, and nothing done, where they are not. They are not
+    /// remembered as seen: before a first reading nothing was there that could have gone.
     pub(super) fn store_together(&mut self, rows: &[Row], origin: Origin<'_>) -> Result<bool, Failure> {
         let Some(together) = &mut self.together else {
             return Ok(false);

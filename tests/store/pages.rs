@@ -87,9 +87,31 @@ fn a_position_is_taken_once() {
     let world = World::new();
     let ask = ask("days", 4, night(5));
     let reading = world.open(&ask);
-    let first = world.archive(&ask, &reading, 0, &rows(&[row("a", 1)])).unwrap();
-    assert_eq!(world.archive(&ask, &reading, 0, &rows(&[row("a", 1)])).unwrap(), first);
+    world.archive(&ask, &reading, 0, &rows(&[row("a", 1)])).unwrap();
+    world.archive(&ask, &reading, 0, &rows(&[row("a", 1)])).unwrap();
     let refused = world.archive(&ask, &reading, 0, &rows(&[row("a", 2)])).unwrap_err();
     assert_eq!(refused.class, Class::Internal);
     assert_eq!(world.select("SELECT count(*) FROM pages"), ["1"]);
+}
+
+#[test]
+fn pages_that_arrived_together_are_archived_together_or_not_at_all() {
+    let world = World::new();
+    let ask = ask("days", 4, night(5));
+    let reading = world.open(&ask);
+    let page = |position: u32, id: &str| page(position, false, &rows(&[row(id, 1)]));
+    world
+        .archive_together(&ask, &reading, 0, &[page(2, "a"), page(0, "b"), page(1, "c")])
+        .unwrap();
+    let stands = "SELECT position || ' ' || number FROM readings ORDER BY position";
+    assert_eq!(world.select(stands), ["0 2", "1 0", "2 1"]);
+    let moved = world
+        .store
+        .write(|tx| Ok(tx.execute("UPDATE readings SET position = 4 WHERE position = 2", [])?));
+    assert_eq!(moved.unwrap(), 1);
+    // The first of the next two would be new; the second is another page than the one that stands there.
+    let refused = world.archive_together(&ask, &reading, 3, &[page(3, "d"), page(4, "e")]);
+    assert_eq!(refused.unwrap_err().class, Class::Internal);
+    assert_eq!(world.select(stands), ["0 2", "1 0", "4 1"]);
+    assert_eq!(world.select("SELECT count(*) FROM pages"), ["3"]);
 }

@@ -253,9 +253,20 @@ impl World {
         pages
     }
 
-    pub fn archive(&self, ask: &Ask, reading: &OpenReading, position: u32, body: &Value) -> Result<i64, Failure> {
-        let page = page(position, false, body);
-        store::archive_page(&self.store, &place(ask), reading, position, page)
+    pub fn archive(&self, ask: &Ask, reading: &OpenReading, position: u32, body: &Value) -> Result<(), Failure> {
+        self.archive_together(ask, reading, position, &[page(position, false, body)])
+    }
+
+    /// Pages that arrived at the same moment.
+    pub fn archive_together(
+        &self,
+        ask: &Ask,
+        reading: &OpenReading,
+        first: u32,
+        pages: &[NewPage],
+    ) -> Result<(), Failure> {
+        let packed: Vec<_> = pages.iter().map(|page| page.clone().pack().unwrap()).collect();
+        store::archive_pages(&self.store, &place(ask), reading, first, &packed)
     }
 
     pub fn seal(&self, ask: &Ask, reading: &OpenReading, state: WindowState) -> Result<Sealed, Failure> {

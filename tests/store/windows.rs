@@ -96,7 +96,7 @@ fn a_window_that_moved_is_read_again_and_an_unstable_one_proves_nothing() {
     store::next_pass(&world.store, &mut reading).unwrap();
     world.archive(&ask, &reading, 0, &rows(&[row("a", 1)])).unwrap();
     let proof = page(0, true, &rows(&[row("a", 5)]));
-    store::archive_page(&world.store, &place(&ask), &reading, 1, proof).unwrap();
+    world.archive_together(&ask, &reading, 1, &[proof]).unwrap();
     let world = world.killed();
     let resumed = world.open(&ask);
     let confirms: Vec<bool> = world.resumed(&resumed).iter().map(|page| page.confirms).collect();
